@@ -1,0 +1,1 @@
+"""Cyclical learning rates: schedules as values, range tests, bounds and plans."""

@@ -1,0 +1,87 @@
+"""Argument checks, in one wording: what must hold, what was given, what to do.
+
+A wrong kind of value is a `TypeError`, a wrong value of the right kind a `ValueError`.
+NumPy scalars count as numbers and come back as Python ones, so that `repr` stays source.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+
+def problem(must: str, given: Any, advice: str = "") -> str:
+    """The one wording: `x must be positive, got -1; pass a rate such as 1e-3`."""
+    return f"{must}, got {given!r}" + (f"; {advice}" if advice else "")
+
+
+def number(name: str, value: Any, advice: str = "") -> float:
+    """A finite real number, as a float."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(problem(f"{name} must be a number", value, advice or "pass an int or a float"))
+    try:
+        value = float(value)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value):
+        raise ValueError(problem(f"{name} must be finite", value, advice))
+    return value
+
+
+def positive(name: str, value: Any, advice: str = "") -> float:
+    """A finite number above zero, as a float."""
+    if number(name, value, advice) <= 0:
+        raise ValueError(problem(f"{name} must be positive", value, advice))
+    return float(value)
+
+
+def non_negative(name: str, value: Any, advice: str = "") -> float:
+    """A finite number, zero or above, as a float."""
+    if number(name, value, advice) < 0:
+        raise ValueError(problem(f"{name} must not be negative", value, advice))
+    return float(value)
+
+
+def fraction(name: str, value: Any, advice: str = "") -> float:
+    """A number from 0 to 1, both included, as a float."""
+    if not 0 <= number(name, value, advice) <= 1:
+        raise ValueError(problem(f"{name} must lie between 0 and 1", value, advice))
+    return float(value)
+
+
+def count(name: str, value: Any, advice: str = "", *, least: int = 1) -> int:
+    """A whole number of at least `least`, as an int. Floats are refused, also whole ones."""
+    what = "a positive integer" if least == 1 else f"an integer of at least {least}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(problem(f"{name} must be {what}", value, advice or "pass an int"))
+    if value < least:
+        raise ValueError(problem(f"{name} must be {what}", value, advice))
+    return operator.index(value)
+
+
+def ordered(low_name: str, low: float, high_name: str, high: float) -> None:
+    """`low` must not exceed `high`."""
+    if low > high:
+        raise ValueError(
+            f"{low_name} must not exceed {high_name}, got {low_name}={low!r} and {high_name}={high!r}; swap them"
+        )
+
+
+def choice(name: str, value: Any, options: Iterable[str]) -> str:
+    """One of `options`; the error names the nearest one."""
+    options = list(options)
+    if isinstance(value, str) and value in options:
+        return value
+    kind = ValueError if isinstance(value, str) else TypeError
+    listed = ", ".join(repr(option) for option in options)
+    raise kind(problem(f"{name} must be one of {listed}", value, did_you_mean(value, options)))
+
+
+def did_you_mean(word: Any, options: Iterable[str]) -> str:
+    """`did you mean 'step'?` for the nearest of `options`, or nothing."""
+    near = difflib.get_close_matches(word, list(options), n=1) if isinstance(word, str) else []
+    return f"did you mean {near[0]!r}?" if near else ""
