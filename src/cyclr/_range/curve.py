@@ -1,0 +1,226 @@
+"""What a range test saw: rates, losses, metrics, repeats."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cyclr._check import choice, problem
+from cyclr._range.bounds import Bounds, Inconclusive, find
+from cyclr._range.ramp import SCALES
+from cyclr._range.rules import RULES
+
+Array = NDArray[np.float64]
+STOPS = ("end", "diverged", "non-finite")
+FORMAT = "cyclr.curve.1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """What a range test recorded: one ramp of rates, walked through once or several times.
+
+    Args:
+        rates: The learning rate of each step of the ramp, increasing; shape (steps,).
+        losses: Training loss of each step, one row a repeat; shape (repeats, steps). NaN where a repeat had
+            already ended or nothing was recorded; a single row may be given flat.
+        metrics: Further signals by name, each of the shape of `losses`, NaN where not measured.
+        scale: "log" or "linear": how the rates rise.
+        stops: Why each repeat ended: "end", "diverged" or "non-finite".
+        maximize: Names of those metrics of which more is better.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If shapes do not fit together, rates do not increase, or a name is unknown.
+
+    >>> import numpy as np
+    >>> rates = np.geomspace(1e-5, 1, 100)
+    >>> losses = 2 - 1.5 / (1 + (1e-3 / rates) ** 2) + rates**2
+    >>> curve = Curve(rates, losses)
+    >>> curve.cost
+    100
+    """
+
+    rates: Array
+    losses: Array
+    metrics: Mapping[str, Array] = field(default_factory=dict)
+    scale: str = "log"
+    stops: tuple[str, ...] = ()
+    maximize: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        choice("scale", self.scale, SCALES)
+        rates = _array("rates", self.rates)
+        if rates.ndim != 1 or len(rates) < 2 or not np.isfinite(rates).all() or rates[0] < 0:
+            raise ValueError(problem("rates must be two or more finite rates in one row", self.rates))
+        if not (np.diff(rates) > 0).all():
+            raise ValueError(problem("rates must increase", self.rates, "sort them together with the losses"))
+        if self.scale == "log" and rates[0] == 0:
+            raise ValueError("rates must be positive on a log ramp, got 0 first; start above zero")
+        losses = _rows("losses", self.losses, len(rates))
+        metrics = {str(name): _rows(f"metrics[{name!r}]", rows, len(rates)) for name, rows in self.metrics.items()}
+        for name, rows in metrics.items():
+            if rows.shape != losses.shape:
+                raise ValueError(problem(f"metrics[{name!r}] must have the shape of losses {losses.shape}", rows.shape))
+        stops = tuple(self.stops) or ("end",) * len(losses)
+        if len(stops) != len(losses):
+            raise ValueError(problem(f"stops must name one reason a repeat ({len(losses)})", stops))
+        for stop in stops:
+            choice("stops", stop, STOPS)
+        for name in self.maximize:
+            choice("maximize", name, metrics)
+        values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops}
+        for name, value in (values | {"maximize": frozenset(self.maximize)}).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def cost(self) -> int:
+        """Number of optimizer steps that were recorded, all repeats together, bad last ones included."""
+        return int(np.isfinite(self.losses).sum()) + self.stops.count("non-finite")
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of what can be read: "loss" and the metrics."""
+        return ("loss", *self.metrics)
+
+    def bounds(self, signal: str = "loss", *, level: float = 0.9) -> Bounds:
+        """Both bounds of a cyclical learning rate, with intervals over the repeats and the evidence.
+
+        Args:
+            signal: "loss" (training loss) or the name of a metric.
+            level: How often the interval should hold the answer of one more repeat.
+
+        Returns:
+            The bounds.
+
+        Raises:
+            Inconclusive: If the curve does not say: too short, flat, rising from its start, or all noise.
+            ValueError: If there is no such signal or `level` is no probability.
+        """
+        rates, values = self._points(signal)
+        return find(rates, values, cost=self.cost, level=level, signal=signal, log=self.scale == "log")
+
+    def suggest(self, rule: str, signal: str = "loss") -> float:
+        """The rate that a published rule reads off this curve: the median over repeats, in log rate.
+
+        Args:
+            rule: "valley", "slide", "steep", "minimum", "lightning", "torch-lr-finder" or "ignite".
+            signal: "loss" or the name of a metric.
+
+        Returns:
+            One learning rate. The rules differ by 5 to 20 times on one and the same curve; prefer `bounds`.
+
+        Raises:
+            Inconclusive: If the rule has no answer, because the curve is too short for it.
+            ValueError: If there is no such rule or signal.
+        """
+        read = RULES[choice("rule", rule, RULES)]
+        rates, values = self._points(signal)
+        answers = [read(rates, row[: _known(row)]) for row in values]
+        found = [answer for answer in answers if answer is not None and answer > 0]
+        if not found:
+            raise Inconclusive(f"{rule!r} has no answer: the ramps end after {self.cost} steps; record more")
+        return float(np.exp(np.median(np.log(found))))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the curve as JSON, all or nothing: a reader never sees half a file.
+
+        Args:
+            path: The file; its folder must exist.
+        """
+        plain = {
+            "format": FORMAT,
+            "scale": self.scale,
+            "stops": list(self.stops),
+            "maximize": sorted(self.maximize),
+            "rates": self.rates.tolist(),
+            "losses": _plain(self.losses),
+            "metrics": {name: _plain(rows) for name, rows in self.metrics.items()},
+        }
+        _write(Path(path), json.dumps(plain, allow_nan=False))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Curve:
+        """Read a curve that `save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The same curve.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is no curve; the message names the file and the field.
+        """
+        try:
+            plain = json.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: no JSON ({error}); was it written by Curve.save?") from None
+        if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+            raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
+        fields = ("rates", "losses", "metrics", "scale", "stops", "maximize")
+        for name in fields:
+            if name not in plain:
+                raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")
+        for name, kind in {"metrics": dict, "stops": list, "maximize": list}.items():
+            if not isinstance(plain[name], kind):
+                what = problem(f"{name} must be a {kind.__name__}", plain[name])
+                raise ValueError(f"{path}: {what}")  # noqa: TRY004 (the file is wrong, not the argument)
+        try:
+            return cls(**{name: plain[name] for name in fields})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def _points(self, signal: str) -> tuple[Array, Array]:
+        """Rates at which the signal was measured, and its values there, turned so that less is better."""
+        choice("signal", signal, self.signals)
+        values = self.losses if signal == "loss" else self.metrics[signal]
+        measured = slice(None) if signal == "loss" else np.isfinite(values).any(axis=0)
+        sign = -1.0 if signal in self.maximize else 1.0
+        return self.rates[measured], sign * values[:, measured]
+
+
+def _known(row: Array) -> int:
+    """Length of the row before its first gap."""
+    gaps = np.flatnonzero(~np.isfinite(row))
+    return int(gaps[0]) if len(gaps) else len(row)
+
+
+def _array(name: str, value: ArrayLike) -> Array:
+    try:
+        return np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(problem(f"{name} must be an array of numbers", value)) from None
+
+
+def _rows(name: str, value: ArrayLike, steps: int) -> Array:
+    rows = _array(name, value)
+    rows = rows[None] if rows.ndim == 1 else rows
+    if rows.ndim != 2 or rows.shape[1] != steps or not len(rows):
+        raise ValueError(problem(f"{name} must have shape (repeats, {steps})", rows.shape, "one value for each rate"))
+    # An infinite loss is as little evidence as none.
+    return np.where(np.isfinite(rows), rows, np.nan)
+
+
+def _plain(rows: Array) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else float(value) for value in row] for row in rows]
+
+
+def _write(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

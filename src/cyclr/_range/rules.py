@@ -1,0 +1,128 @@
+"""The published rules for reading one rate off a range test, as their authors wrote them. For comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Rule = Callable[[Array, Array], float | None]
+
+
+def _average(losses: Array, beta: float, power: int) -> Array:
+    """Exponential average from zero, divided by 1 - beta**(i + power)."""
+    out, value = np.empty_like(losses), 0.0
+    for i, loss in enumerate(losses):
+        value = beta * value + (1 - beta) * loss
+        out[i] = value / (1 - beta ** (i + power))
+    return out
+
+
+def _average_from_first(losses: Array) -> Array:
+    """Exponential average with weight 0.05 on the new loss, starting from the first loss."""
+    out = losses.copy()
+    for i in range(1, len(losses)):
+        out[i] = 0.05 * losses[i] + 0.95 * out[i - 1]
+    return out
+
+
+def _until(losses: Array, times: float, *, skip: int = 0) -> int:
+    """Number of losses kept by "stop when the loss exceeds `times` the best so far"."""
+    best = np.inf
+    for i, loss in enumerate(losses):
+        if i >= skip and loss > times * best:
+            return i + 1
+        best = loss if i < skip else min(best, loss)
+    return len(losses)
+
+
+def _fastai(rates: Array, losses: Array) -> tuple[Array, Array]:
+    """fastai's average, its stop, and its trim: the first tenth and the last five are cut off."""
+    planned = len(rates)
+    known = np.isfinite(losses)
+    losses = _average(losses[: len(losses) if known.all() else int(np.argmin(known))], 0.98, 1)
+    losses = losses[: _until(losses, 4)]
+    kept = slice(planned // 10, len(losses) - 5 if len(losses) > 5 else 0)
+    return rates[: len(losses)][kept], losses[kept]
+
+
+def valley(rates: Array, losses: Array) -> float | None:
+    """fastai's default: half-way through the longest falling subsequence."""
+    rates, losses = _fastai(rates, losses)
+    if len(losses) < 1:
+        return None
+    lengths, start, end = np.ones(len(losses), int), 0, 0
+    for i in range(1, len(losses)):
+        longer = lengths[:i][losses[i] < losses[:i]]
+        lengths[i] = 1 + longer.max(initial=0)
+        if lengths[i] > lengths[end]:
+            end, start = i, i - int(lengths[i])
+    section = (end - start) / 3
+    return float(rates[max(start + int(section) + int(section / 2), 0)])
+
+
+def slide(rates: Array, losses: Array) -> float | None:
+    """fastai: walk left from the end until the slope has levelled."""
+    rates, losses = _fastai(rates, losses)
+    if len(losses) < 16:
+        return None
+    slope = np.gradient(losses)
+    right, left = -1, -16
+    found = rates[left]
+    while left >= -len(losses) and abs(slope[right] - slope[left]) > 0.005:
+        found = rates[left]
+        right, left = right - 1, left - 1
+    return float(found)
+
+
+def minimum(rates: Array, losses: Array) -> float | None:
+    """fastai: a tenth of the rate of the lowest loss."""
+    rates, losses = _fastai(rates, losses)
+    return float(rates[np.argmin(losses)]) / 10 if len(losses) else None
+
+
+def steep(rates: Array, losses: Array) -> float | None:
+    """fastai: the rate of the steepest fall over the logarithm of the rate."""
+    rates, losses = _fastai(rates, losses)
+    return float(rates[np.argmin(np.diff(losses) / np.diff(np.log(rates)))]) if len(losses) > 1 else None
+
+
+def lightning(rates: Array, losses: Array) -> float | None:
+    """Lightning 2.5.3 and later: the steepest fall over the rate itself (not its logarithm)."""
+    losses = _average(losses, 0.98, 2)  # its power counts one step too many; so does this
+    losses = losses[: _until(losses, 4, skip=2)][10:-1]
+    known = np.isfinite(losses)
+    rates, losses = rates[10:][: len(losses)][known], losses[known]
+    return float(rates[np.argmin(np.gradient(losses, rates))]) if len(losses) > 1 else None
+
+
+def torch_lr_finder(rates: Array, losses: Array) -> float | None:
+    """torch-lr-finder: the steepest fall from one step to the next, without 10 steps in front and 5 behind."""
+    losses = _average_from_first(losses)
+    losses = losses[: _until(losses, 5)][10:-5]
+    return float(rates[10 + int(np.argmin(np.gradient(losses)))]) if len(losses) > 1 else None
+
+
+def ignite(rates: Array, losses: Array) -> float | None:
+    """Ignite: the steepest fall before the lowest loss."""
+    losses = _average_from_first(losses)
+    losses = losses[: _until(losses, 5)]
+    losses = losses[: int(np.argmin(losses)) + 1]
+    return float(rates[1 + int(np.argmin((losses[2:] - losses[:-2]) / 2))]) if len(losses) > 2 else None
+
+
+#: Published rules by name. Each takes the rates and the losses of one ramp; None is "no answer".
+RULES: MappingProxyType[str, Rule] = MappingProxyType(
+    {
+        "valley": valley,
+        "slide": slide,
+        "steep": steep,
+        "minimum": minimum,
+        "lightning": lightning,
+        "torch-lr-finder": torch_lr_finder,
+        "ignite": ignite,
+    }
+)
