@@ -1,0 +1,3 @@
+"""The rim for PyTorch: tasks."""
+
+from .task import Task as Task

@@ -1,0 +1,125 @@
+"""What a loader gives: checks, devices, and the one convention for batches.
+
+A batch that is a tuple or list of two is a pair (inputs, targets): the loss is `loss_fn(model(inputs), targets)`.
+Any other batch (a dict, a tensor, a tuple of three) goes whole: the loss is `loss_fn(model, batch)`.
+Metrics follow the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from cyclr._check import problem
+
+
+def length(loader: Any) -> int | None:
+    """Batches in one pass over `loader`, or None where it cannot say."""
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):  # an iterable dataset has no length
+        return None
+
+
+def check_loader(name: str, loader: Any) -> None:
+    """A loader can be started again and holds something; an iterator could not be rewound."""
+    if isinstance(loader, Iterator):
+        advice = "pass the loader itself, not iter(loader)"
+        raise TypeError(problem(f"{name} must be a loader that can be started again, not an iterator", loader, advice))
+    if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
+        raise TypeError(problem(f"{name} must be a loader", loader, "pass a DataLoader or a list of batches"))
+    if length(loader) == 0:
+        advice = "is the dataset empty, or smaller than one batch with drop_last=True?"
+        raise ValueError(problem(f"{name} must hold at least one batch", 0, advice))
+
+
+def check_callable(name: str, value: Any, advice: str) -> None:
+    """`value` must be callable."""
+    if not callable(value):
+        raise TypeError(problem(f"{name} must be callable", value, advice))
+
+
+def check_metrics(name: str, metrics: Any) -> None:
+    """Names to functions."""
+    if not isinstance(metrics, Mapping):
+        raise TypeError(problem(f"{name} must be a mapping of names to functions", metrics, "pass {'accuracy': fn}"))
+    for key, metric in metrics.items():
+        if not isinstance(key, str) or not key:
+            raise TypeError(problem(f"a name in {name} must be a non-empty string", key))
+        check_callable(f"{name}[{key!r}]", metric, "pass a function of (outputs, targets)")
+
+
+def is_pair(batch: Any) -> bool:
+    """Whether `batch` is (inputs, targets)."""
+    return isinstance(batch, tuple | list) and len(batch) == 2
+
+
+def loss_of(model: Callable[..., Any], loss_fn: Callable[..., Any], batch: Any) -> torch.Tensor:
+    """The loss of one batch, by the convention above; a scalar tensor or an error."""
+    loss = loss_fn(model(batch[0]), batch[1]) if is_pair(batch) else loss_fn(model, batch)
+    return checked_loss(loss)
+
+
+def checked_loss(loss: Any) -> torch.Tensor:
+    """A loss must be one number, as a tensor."""
+    if not isinstance(loss, torch.Tensor):
+        raise TypeError(problem("the loss must be a tensor", loss, "return the tensor, not its .item()"))
+    if loss.numel() != 1:
+        raise ValueError(problem("the loss must be one number", tuple(loss.shape), "reduce it, as with .mean()"))
+    return loss
+
+
+def size_of(batch: Any) -> int:
+    """Examples in a batch: the length of the first tensor in it, targets first; 1 where there is none."""
+    if isinstance(batch, torch.Tensor):
+        return len(batch) if batch.ndim else 1
+    parts = list(batch.values()) if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else []
+    return max((size_of(part) for part in parts[-1:]), default=1)
+
+
+def device_of(model: torch.nn.Module) -> torch.device | None:
+    """The device of the first parameter or buffer; None for a model without any."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return None
+
+
+def moved(batch: Any, device: torch.device | None) -> Any:
+    """`batch` with every tensor in it on `device`; containers keep their kind."""
+    if device is None:
+        return batch
+    if isinstance(batch, torch.Tensor):
+        return batch if batch.device == device else batch.to(device, non_blocking=True)
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a named tuple takes its parts one by one
+        return type(batch)(*(moved(part, device) for part in batch))
+    if isinstance(batch, tuple | list):
+        return type(batch)(moved(part, device) for part in batch)
+    if isinstance(batch, dict):
+        return {key: moved(part, device) for key, part in batch.items()}
+    if callable(getattr(batch, "to", None)):  # such as the batches of Hugging Face tokenizers
+        return batch.to(device)
+    return batch
+
+
+def passes(loader: Iterable[Any], first: int = 0) -> Iterator[tuple[int, Iterator[Any]]]:
+    """Pass after pass over `loader`, for ever: (number of the pass, its batches). Tells samplers that ask for it."""
+    number = first
+    while True:
+        for owner in (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)):
+            if callable(getattr(owner, "set_epoch", None)):
+                owner.set_epoch(number)  # a DistributedSampler gives the same order again unless it is told
+        yield number, iter(loader)
+        number += 1
+
+
+def endless(loader: Iterable[Any], name: str = "loader") -> Iterator[Any]:
+    """Batches for ever: a loader that ends is started again. One that gives nothing is an error."""
+    for _, batches in passes(loader):
+        empty = True
+        for batch in batches:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError(problem(f"{name} must give at least one batch", "none", "is the dataset empty?"))

@@ -1,0 +1,82 @@
+"""A task: what is trained, on what, and how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from cyclr._check import problem
+
+from .batches import check_callable, check_loader, check_metrics, length
+
+
+@dataclass
+class Task:
+    """All that a training needs but the schedule. A task file holds a function `task(seed) -> Task`.
+
+    A batch that is a pair (inputs, targets) is judged by `loss_fn(model(inputs), targets)`; any other batch, such as a
+    dict, by `loss_fn(model, batch)`. Metrics follow the same rule.
+
+    Args:
+        model: The network, on its device; batches are moved there.
+        optimizer: Drives the model's parameters; its rate is replaced by the schedule.
+        loss_fn: Gives the training loss, a scalar tensor.
+        train_loader: Training batches; can be started again (a `DataLoader`, a list), so not an iterator.
+        val_loader: Held-out batches, for choosing.
+        metrics: Names to functions giving the mean over a batch. Higher is better unless the name holds "loss" or
+            "error".
+        test_loader: Held-out batches, for the final report only.
+
+    Raises:
+        TypeError: If a part is of the wrong kind.
+        ValueError: If a loader is empty.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(3, 2)
+    >>> batches = [(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]))] * 5
+    >>> task = Task(model, torch.optim.SGD(model.parameters()), torch.nn.functional.cross_entropy, batches)
+    >>> task.steps_per_epoch
+    5
+    """
+
+    model: torch.nn.Module
+    optimizer: Optimizer
+    loss_fn: Callable[..., torch.Tensor]
+    train_loader: Iterable[Any]
+    val_loader: Iterable[Any] | None = None
+    metrics: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    test_loader: Iterable[Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_model("model", self.model)
+        check_optimizer("optimizer", self.optimizer)
+        check_callable("loss_fn", self.loss_fn, "pass a function of (outputs, targets) or of (model, batch)")
+        check_loader("train_loader", self.train_loader)
+        for name in ("val_loader", "test_loader"):
+            if getattr(self, name) is not None:
+                check_loader(name, getattr(self, name))
+        check_metrics("metrics", self.metrics)
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Batches in one pass over the training data; None where the loader has no length."""
+        return length(self.train_loader)
+
+
+def check_model(name: str, model: Any) -> None:
+    """A network, not its class."""
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(problem(f"{name} must be a torch.nn.Module", model, "pass the network itself"))
+
+
+def check_optimizer(name: str, optimizer: Any) -> None:
+    """A torch optimizer whose groups have a rate."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(problem(f"{name} must be a torch.optim.Optimizer", optimizer, "pass the optimizer itself"))
+    for index, group in enumerate(optimizer.param_groups):
+        if "lr" not in group:
+            raise ValueError(problem(f"group {index} of {name} must have a learning rate 'lr'", sorted(group)))
