@@ -1,0 +1,456 @@
+"""A schedule is a value that you call with a step; and the five ways to make one out of others."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+from cyclr import _check
+from cyclr._schedules.xp import mix, scalars, step_and_namespace
+
+
+class Schedule(ABC):
+    """A value for each optimizer step: immutable, comparable, picklable, and its `repr` is its source.
+
+    Call it with a step (counted from 0) or an array of steps. Put schedules together with
+
+    - `a >> b`: a, then b (`Sequential`),
+    - `0.1 * a`: scaled (`Scaled`),
+    - `a.take(n)`: the first n steps (`Take`),
+    - `a.repeat(n)`: n times over (`Repeat`).
+
+    Past the end of a finite schedule its last value is held.
+
+    >>> from cyclr import Linear, Triangular
+    >>> schedule = Linear(0, 0.1, steps=10) >> Triangular(0.1, 0.5, step_size=4)
+    >>> schedule(5), schedule(14)
+    (0.05, 0.5)
+    >>> schedule
+    Linear(0.0, 0.1, steps=10) >> Triangular(0.1, 0.5, step_size=4)
+    """
+
+    __slots__ = ("__weakref__",)  # jax.jit(schedule) keeps a weak reference
+    # np.float64(0.1) * schedule asks __rmul__, and does not make an object array
+    __array_ufunc__: None = None
+
+    @property
+    @abstractmethod
+    def duration(self) -> float:
+        """Whole length in steps: an int, or `math.inf` for an endless schedule."""
+
+    @property
+    @abstractmethod
+    def lowest(self) -> float:
+        """The lower bound of all its values."""
+
+    @property
+    @abstractmethod
+    def highest(self) -> float:
+        """The upper bound of all its values."""
+
+    def __call__(self, step: Any) -> Any:
+        """The value at `step`.
+
+        Args:
+            step: Optimizer steps done so far: an int, a float, or an array of either (NumPy, torch, JAX, also
+                while traced). The result has the same shape, and the array library's float type.
+
+        Raises:
+            ValueError: If a plain number is negative or not finite. In arrays negative steps count as 0.
+            TypeError: If the step is neither a number nor an array of numbers.
+        """
+        return self._at(*step_and_namespace(step))
+
+    def cycle_ends(self, until: int | None = None) -> tuple[int, ...]:
+        """The steps at which a cycle closes at its lowest value: where to stop, evaluate, take a snapshot.
+
+        Args:
+            until: The last step to look at. By default the duration; an endless schedule needs it.
+
+        Raises:
+            ValueError: If the schedule is endless and `until` is not given.
+
+        >>> from cyclr import Triangular
+        >>> Triangular(0.1, 0.5, step_size=4).cycle_ends(until=20)
+        (8, 16)
+        """
+        if until is None:
+            if self.duration == math.inf:
+                raise ValueError(
+                    _check.problem("until must be given for an endless schedule", None, "pass until=steps")
+                )
+            until = int(self.duration)
+        return tuple(self._ends(_check.count("until", until, least=0)))
+
+    def take(self, steps: int) -> Take:
+        """The first `steps` steps; the value reached there is held after them. Shorthand for `Take`."""
+        return Take(self, steps)
+
+    def repeat(self, times: int | None = None) -> Repeat:
+        """This schedule over and over, `times` times or without end. Shorthand for `Repeat`."""
+        return Repeat(self, times)
+
+    def __rshift__(self, other: Schedule) -> Sequential:
+        return Sequential(self, other) if isinstance(other, Schedule) else NotImplemented
+
+    def __mul__(self, factor: float) -> Scaled:
+        return NotImplemented if isinstance(factor, Schedule) else Scaled(factor, self)
+
+    __rmul__ = __mul__
+
+    def __repr__(self) -> str:
+        """Python source that makes an equal schedule; what has its default value is left out."""
+        words = []
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if value != field.default:
+                words.append(f"{field.name}={value!r}" if field.kw_only else repr(value))
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    @abstractmethod
+    def _at(self, step: Any, xp: Any) -> Any:
+        """The value at a step that is not negative, computed with the functions of `xp`."""
+
+    def _before(self, step: int) -> float:
+        """The value that is approached when time runs up to `step`: what is held if the schedule is cut there.
+
+        It differs from the value at `step` only where the schedule jumps.
+        """
+        return self._at(step, scalars)
+
+    @abstractmethod
+    def _ends(self, until: int) -> Iterator[int]:
+        """The cycle ends, none after `until`."""
+
+
+def store(schedule: Schedule, **values: Any) -> None:
+    """Set fields of a frozen dataclass while it is made: floats for ints, plain numbers for NumPy's."""
+    for name, value in values.items():
+        object.__setattr__(schedule, name, value)
+
+
+def expect_schedule(name: str, value: Any) -> Schedule:
+    """`value`, if it is a schedule."""
+    if not isinstance(value, Schedule):
+        raise TypeError(_check.problem(f"{name} must be a schedule", value, "for a constant rate write Constant(rate)"))
+    return value
+
+
+def _in_brackets(schedule: Schedule) -> str:
+    """The source of a schedule as an operand that binds tightly."""
+    return f"({schedule!r})" if isinstance(schedule, Sequential | Scaled) else repr(schedule)
+
+
+@final
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class Sequential(Schedule):
+    """One schedule after the other, each with its own clock: `a >> b`.
+
+    Args:
+        *parts: Two or more schedules; only the last may be endless. Sequences among them are flattened.
+
+    Raises:
+        TypeError: If a part is not a schedule.
+        ValueError: If there are fewer than two parts, or one before the last is endless.
+
+    >>> from cyclr import Constant, Linear
+    >>> schedule = Linear(0, 1, steps=2) >> Constant(1).take(3) >> Linear(1, 0, steps=2)
+    >>> [schedule(step) for step in range(9)]
+    [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0]
+    """
+
+    parts: tuple[Schedule, ...]
+
+    def __init__(self, *schedules: Schedule, parts: tuple[Schedule, ...] = ()) -> None:
+        flat: list[Schedule] = []
+        for schedule in (*schedules, *parts):  # dataclasses.replace passes the field by its name
+            expect_schedule("a part of a sequence", schedule)
+            flat.extend(schedule.parts if isinstance(schedule, Sequential) else [schedule])
+        if len(flat) < 2:
+            raise ValueError(_check.problem("a sequence must have at least two parts", flat, "write a >> b"))
+        for part in flat[:-1]:
+            if part.duration == math.inf:
+                raise ValueError(
+                    _check.problem(
+                        "only the last part of a sequence may be endless", part, "bound it with .take(steps)"
+                    )
+                )
+        store(self, parts=tuple(flat))
+
+    @property
+    def duration(self) -> float:
+        return sum(part.duration for part in self.parts)
+
+    @property
+    def lowest(self) -> float:
+        return min(part.lowest for part in self.parts)
+
+    @property
+    def highest(self) -> float:
+        return max(part.highest for part in self.parts)
+
+    def __repr__(self) -> str:
+        return " >> ".join(map(repr, self.parts))
+
+    def _starts(self) -> Iterator[tuple[int, Schedule]]:
+        start = 0
+        for part in self.parts:
+            yield start, part
+            start += int(part.duration) if part.duration < math.inf else 0
+
+    def _at(self, step: Any, xp: Any) -> Any:
+        value = self.parts[0]._at(step, xp)
+        for start, part in list(self._starts())[1:]:
+            # `where` computes both sides: no part may see a negative step
+            own_step = xp.where(step < start, 0, step - start)
+            value = xp.where(step < start, value, part._at(own_step, xp))
+        return value
+
+    def _before(self, step: int) -> float:
+        # a jump belongs to the part that begins with it, so the part that ends here is asked
+        start, part = [(start, part) for start, part in self._starts() if start < step or start == 0][-1]
+        return part._before(step - start)
+
+    def _ends(self, until: int) -> Iterator[int]:
+        for start, part in self._starts():
+            if start < until:
+                yield from (start + end for end in part._ends(int(min(until - start, part.duration))))
+
+
+@final
+@dataclass(frozen=True, slots=True, repr=False)
+class Take(Schedule):
+    """The first `steps` steps of a schedule; the value that it reached there is held afterwards.
+
+    Args:
+        schedule: What to cut (or, where it is shorter, to hold).
+        steps: The new duration.
+
+    Raises:
+        TypeError: If `schedule` is not a schedule or `steps` is not an integer.
+        ValueError: If `steps` is not positive.
+
+    >>> from cyclr import WarmRestarts
+    >>> WarmRestarts(0, 1, period=4).take(8)(8)  # cut just before the rate would jump up again
+    0.0
+    """
+
+    schedule: Schedule
+    steps: int
+
+    def __post_init__(self) -> None:
+        expect_schedule("schedule", self.schedule)
+        store(self, steps=_check.count("steps", self.steps))
+
+    @property
+    def duration(self) -> float:
+        return self.steps
+
+    @property
+    def lowest(self) -> float:
+        return self.schedule.lowest
+
+    @property
+    def highest(self) -> float:
+        return self.schedule.highest
+
+    def __repr__(self) -> str:
+        return f"{_in_brackets(self.schedule)}.take({self.steps})"
+
+    def _at(self, step: Any, xp: Any) -> Any:
+        return xp.where(step < self.steps, self.schedule._at(step, xp), self.schedule._before(self.steps))
+
+    def _before(self, step: int) -> float:
+        return self.schedule._before(min(step, self.steps))
+
+    def _ends(self, until: int) -> Iterator[int]:
+        return self.schedule._ends(min(until, self.steps))
+
+
+@final
+@dataclass(frozen=True, slots=True, repr=False)
+class Repeat(Schedule):
+    """A finite schedule over and over.
+
+    Args:
+        schedule: What to repeat.
+        times: How often, or None for without end.
+
+    Raises:
+        TypeError: If `schedule` is not a schedule or `times` is not an integer.
+        ValueError: If the schedule is endless, or `times` is not positive.
+
+    >>> from cyclr import Linear
+    >>> saw = Linear(1, 0, steps=2).repeat(2)
+    >>> [saw(step) for step in range(6)]
+    [1.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    """
+
+    schedule: Schedule
+    times: int | None = None
+
+    def __post_init__(self) -> None:
+        expect_schedule("schedule", self.schedule)
+        if self.schedule.duration == math.inf:
+            raise ValueError(
+                _check.problem(
+                    "a schedule that is repeated must have an end", self.schedule, "bound it with .take(steps)"
+                )
+            )
+        if self.times is not None:
+            store(self, times=_check.count("times", self.times))
+
+    @property
+    def duration(self) -> float:
+        return math.inf if self.times is None else self.times * self.schedule.duration
+
+    @property
+    def lowest(self) -> float:
+        return self.schedule.lowest
+
+    @property
+    def highest(self) -> float:
+        return self.schedule.highest
+
+    def __repr__(self) -> str:
+        return f"{_in_brackets(self.schedule)}.repeat({'' if self.times is None else self.times})"
+
+    def _at(self, step: Any, xp: Any) -> Any:
+        period = int(self.schedule.duration)
+        value = self.schedule._at(step % period, xp)
+        if self.times is None:
+            return value
+        return xp.where(step < self.times * period, value, self.schedule._before(period))
+
+    def _before(self, step: int) -> float:
+        period = int(self.schedule.duration)
+        if step % period == 0 or step >= self.duration:
+            return self.schedule._before(period)
+        return self.schedule._before(step % period)
+
+    def _ends(self, until: int) -> Iterator[int]:
+        period = int(self.schedule.duration)
+        ends = tuple(self.schedule._ends(period))
+        for start in range(0, int(min(until, self.duration)), period):
+            yield from (start + end for end in ends if start + end <= until)
+
+
+@final
+@dataclass(frozen=True, slots=True, repr=False)
+class Scaled(Schedule):
+    """A schedule times a number: `0.1 * a`.
+
+    Args:
+        factor: Positive.
+        schedule: What to scale.
+
+    Raises:
+        TypeError: If `factor` is not a number or `schedule` not a schedule.
+        ValueError: If `factor` is not positive and finite.
+
+    >>> from cyclr import Triangular
+    >>> (0.5 * Triangular(0.2, 0.4, step_size=3))(3)
+    0.2
+    """
+
+    factor: float
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        store(self, factor=_check.positive("factor", self.factor))
+        expect_schedule("schedule", self.schedule)
+
+    @property
+    def duration(self) -> float:
+        return self.schedule.duration
+
+    @property
+    def lowest(self) -> float:
+        return self.factor * self.schedule.lowest
+
+    @property
+    def highest(self) -> float:
+        return self.factor * self.schedule.highest
+
+    def __repr__(self) -> str:
+        return f"{self.factor!r} * {_in_brackets(self.schedule)}"
+
+    def _at(self, step: Any, xp: Any) -> Any:
+        return self.factor * self.schedule._at(step, xp)
+
+    def _before(self, step: int) -> float:
+        return self.factor * self.schedule._before(step)
+
+    def _ends(self, until: int) -> Iterator[int]:
+        return self.schedule._ends(until)
+
+
+@final
+@dataclass(frozen=True, slots=True, repr=False)
+class Opposed(Schedule):
+    """Falls while another schedule rises: momentum that goes against the learning rate.
+
+    value(t) = high - (high - low) * (schedule(t) - lowest) / (highest - lowest)
+
+    Args:
+        schedule: What to oppose, usually the learning rate.
+        low: The value where the schedule is at its highest.
+        high: The value where the schedule is at its lowest.
+
+    Raises:
+        TypeError: If `schedule` is not a schedule, or a bound not a number.
+        ValueError: If a bound is negative or not finite, low exceeds high, or the schedule does not move.
+
+    >>> from cyclr import Triangular
+    >>> momentum = Opposed(Triangular(0.1, 0.5, step_size=4), 0.85, 0.95)
+    >>> momentum(0), momentum(4)
+    (0.95, 0.85)
+
+    Reference:
+        Smith (2018), A disciplined approach to neural network hyper-parameters, section 4.
+        https://arxiv.org/abs/1803.09820
+    """
+
+    schedule: Schedule
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        expect_schedule("schedule", self.schedule)
+        store(self, low=_check.non_negative("low", self.low), high=_check.non_negative("high", self.high))
+        _check.ordered("low", self.low, "high", self.high)
+        if self.schedule.lowest == self.schedule.highest:
+            raise ValueError(
+                _check.problem("the schedule to oppose must move", self.schedule, "write Constant(value) instead")
+            )
+
+    @property
+    def duration(self) -> float:
+        return self.schedule.duration
+
+    @property
+    def lowest(self) -> float:
+        return self.low
+
+    @property
+    def highest(self) -> float:
+        return self.high
+
+    def _oppose(self, value: Any, xp: Any) -> Any:
+        lowest, highest = self.schedule.lowest, self.schedule.highest
+        return mix(
+            xp, self.high, self.low, (highest - value) / (highest - lowest), (value - lowest) / (highest - lowest)
+        )
+
+    def _at(self, step: Any, xp: Any) -> Any:
+        return self._oppose(self.schedule._at(step, xp), xp)
+
+    def _before(self, step: int) -> float:
+        return self._oppose(self.schedule._before(step), scalars)
+
+    def _ends(self, until: int) -> Iterator[int]:
+        return self.schedule._ends(until)

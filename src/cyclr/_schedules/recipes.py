@@ -1,0 +1,176 @@
+"""Well-known schedules as functions that only put the pieces together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from cyclr import _check
+from cyclr._schedules.base import Schedule, Sequential, expect_schedule
+from cyclr._schedules.pieces import Constant, Cosine, Linear, Piece, Sqrt
+
+_SHAPES: dict[str, type[Piece]] = {"linear": Linear, "cosine": Cosine, "sqrt": Sqrt}
+
+
+def warm_up(schedule: Schedule, *, steps: int, start: float = 0.0) -> Sequential:
+    """A straight rise to where `schedule` begins, and then the schedule.
+
+    Args:
+        schedule: What follows; its own clock starts after the warm-up.
+        steps: Length of the warm-up.
+        start: The value at step 0.
+
+    Raises:
+        TypeError: If `schedule` is not a schedule.
+        ValueError: If `start` or `steps` are not what `Linear` takes.
+
+    >>> from cyclr import Cosine
+    >>> warm_up(Cosine(0.1, 0, steps=90), steps=10)
+    Linear(0.0, 0.1, steps=10) >> Cosine(0.1, 0.0, steps=90)
+    """
+    return Linear(start, expect_schedule("schedule", schedule)(0), steps=steps) >> schedule
+
+
+def one_cycle(
+    max_lr: float,
+    *,
+    steps: int,
+    base_lr: float | None = None,
+    end_lr: float = 0.0,
+    rise: float = 0.3,
+    tail: float = 0.0,
+    shape: str = "cosine",
+) -> Sequential:
+    """One rise and one fall over the whole training, down to about zero.
+
+    Args:
+        max_lr: The peak.
+        steps: Length of the training.
+        base_lr: Where the rise starts, by default max_lr / 25.
+        end_lr: Where the fall ends.
+        rise: The share of the steps that the rise takes.
+        tail: The share of the steps for a last straight fall from base_lr to end_lr; the fall from the peak then
+            ends at base_lr. The cycle of the original author is shape="linear", rise=0.45, tail=0.1.
+        shape: "cosine" or "linear".
+
+    Raises:
+        TypeError: If a rate is not a number or `steps` not an integer.
+        ValueError: If a rate is out of order, a share leaves no step for a part, or the shape is unknown.
+
+    >>> one_cycle(0.1, steps=100, shape="linear")
+    Linear(0.004, 0.1, steps=30) >> Linear(0.1, 0.0, steps=70)
+
+    Reference:
+        Smith & Topin (2018), Super-convergence. https://arxiv.org/abs/1708.07120
+    """
+    max_lr = _check.positive("max_lr", max_lr)
+    base_lr = max_lr / 25 if base_lr is None else _check.non_negative("base_lr", base_lr)
+    _check.ordered("base_lr", base_lr, "max_lr", max_lr)
+    end_lr = _check.non_negative("end_lr", end_lr)
+    _check.ordered("end_lr", end_lr, "max_lr", max_lr)
+    piece = _SHAPES[_check.choice("shape", shape, ("cosine", "linear"))]
+    up, last = _share("rise", rise, steps), _share("tail", tail, steps)
+    down = steps - up - last
+    if min(up, down) < 1:
+        raise ValueError(
+            _check.problem("rise and tail must leave a step for each part", (rise, tail), f"of {steps} steps")
+        )
+    if not last:
+        return piece(base_lr, max_lr, steps=up) >> piece(max_lr, end_lr, steps=down)
+    return piece(base_lr, max_lr, steps=up) >> piece(max_lr, base_lr, steps=down) >> Linear(base_lr, end_lr, steps=last)
+
+
+def slanted_triangular(max_lr: float, *, steps: int, rise: float = 0.1, ratio: float = 32.0) -> Sequential:
+    """One short straight rise and a long straight fall, for fine-tuning.
+
+    Args:
+        max_lr: The peak.
+        steps: Length of the training.
+        rise: The share of the steps that the rise takes.
+        ratio: How much lower than the peak it starts and ends.
+
+    Raises:
+        TypeError: If a value is not a number or `steps` not an integer.
+        ValueError: If a value is not positive, or the rise leaves no step for a part.
+
+    >>> slanted_triangular(0.32, steps=100)
+    Linear(0.01, 0.32, steps=10) >> Linear(0.32, 0.01, steps=90)
+
+    Reference:
+        Howard & Ruder (2018), ULMFiT, section 3.2. https://arxiv.org/abs/1801.06146
+    """
+    low = _check.positive("max_lr", max_lr) / _check.positive("ratio", ratio)
+    return one_cycle(max_lr, steps=steps, base_lr=low, end_lr=low, rise=rise, shape="linear")
+
+
+def step_decay(start: float, *, milestones: Sequence[int], factor: float = 0.1) -> Sequential:
+    """Constant stages, each `factor` times the one before.
+
+    Args:
+        start: The value of the first stage.
+        milestones: The steps at which a new stage begins, increasing. The last stage is endless.
+        factor: Above zero.
+
+    Raises:
+        TypeError: If a value is not a number or a milestone not an integer.
+        ValueError: If there is no milestone, they do not increase, or a value is not positive.
+
+    >>> step_decay(0.1, milestones=(60, 80))
+    Constant(0.1).take(60) >> Constant(0.01).take(20) >> Constant(0.001)
+    """
+    start, factor = _check.positive("start", start), _check.positive("factor", factor)
+    if isinstance(milestones, str) or not isinstance(milestones, Sequence) or not milestones:
+        raise ValueError(
+            _check.problem("milestones must be a sequence of steps", milestones, "for example milestones=(60, 80)")
+        )
+    edges = [0, *(_check.count("a milestone", milestone) for milestone in milestones)]
+    if any(later <= earlier for earlier, later in pairwise(edges)):
+        raise ValueError(_check.problem("milestones must increase", milestones, "sort them"))
+    values = [float(f"{start * factor**stage:.12g}") for stage in range(len(edges))]
+    stages = [Constant(value).take(end - begin) for value, (begin, end) in zip(values, pairwise(edges), strict=False)]
+    return Sequential(*stages, Constant(values[-1]))
+
+
+def wsd(
+    max_lr: float,
+    *,
+    steps: int,
+    warm_up: float = 0.05,
+    cool_down: float = 0.2,
+    end_lr: float = 0.0,
+    shape: str = "sqrt",
+) -> Sequential:
+    """Warm-up, stable, decay: a straight rise, a plateau, and a fall at the end (also: trapezoid).
+
+    Args:
+        max_lr: The plateau.
+        steps: Length of the training.
+        warm_up: The share of the steps for the rise from 0.
+        cool_down: The share of the steps for the fall.
+        end_lr: Where the fall ends.
+        shape: Of the fall: "sqrt", "linear" or "cosine".
+
+    Raises:
+        TypeError: If a rate is not a number or `steps` not an integer.
+        ValueError: If a rate is out of order, a share leaves no step for a part, or the shape is unknown.
+
+    >>> wsd(0.1, steps=100, shape="linear")
+    Linear(0.0, 0.1, steps=5) >> Constant(0.1).take(75) >> Linear(0.1, 0.0, steps=20)
+
+    Reference:
+        Hägele et al. (2024), Scaling laws beyond fixed training durations. https://arxiv.org/abs/2405.18392
+    """
+    max_lr, end_lr = _check.positive("max_lr", max_lr), _check.non_negative("end_lr", end_lr)
+    _check.ordered("end_lr", end_lr, "max_lr", max_lr)
+    fall = _SHAPES[_check.choice("shape", shape, _SHAPES)]
+    up, down = _share("warm_up", warm_up, steps), _share("cool_down", cool_down, steps)
+    if min(up, down, steps - up - down) < 1:
+        raise ValueError(
+            _check.problem("warm_up and cool_down must leave a step for each part", (warm_up, cool_down), f"of {steps}")
+        )
+    plateau = Constant(max_lr).take(steps - up - down)
+    return Linear(0.0, max_lr, steps=up) >> plateau >> fall(max_lr, end_lr, steps=down)
+
+
+def _share(name: str, share: float, steps: int) -> int:
+    return round(_check.fraction(name, share) * _check.count("steps", steps))

@@ -1,0 +1,180 @@
+"""Text to schedule. What `repr` prints, `parse` reads: Python's syntax, but never Python's `eval`."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from cyclr import _check
+from cyclr._schedules import base, pieces, recipes, waves
+from cyclr._schedules.base import Schedule
+
+_LONGEST = 10_000  # characters; a spec is a line that people read
+
+_MAKERS: dict[str, Callable[..., Any]] = {
+    maker.__name__: maker
+    for maker in (
+        waves.Triangular,
+        waves.Triangular2,
+        waves.ExpRange,
+        waves.Welch,
+        waves.Hann,
+        waves.WarmRestarts,
+        pieces.Constant,
+        pieces.Linear,
+        pieces.Cosine,
+        pieces.Exponential,
+        pieces.Power,
+        pieces.Rex,
+        pieces.Sqrt,
+        pieces.InverseSqrt,
+        base.Sequential,
+        base.Take,
+        base.Repeat,
+        base.Scaled,
+        base.Opposed,
+        recipes.warm_up,
+        recipes.one_cycle,
+        recipes.slanted_triangular,
+        recipes.step_decay,
+        recipes.wsd,
+    )
+}
+_METHODS = ("take", "repeat")
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+}
+
+
+def parse(text: str, **names: float) -> Schedule:
+    """The schedule that a line of text describes.
+
+    The text is the Python expression that `repr` prints: schedules and recipes by name, `>>`, `*`, `.take(n)`,
+    `.repeat(n)`, and arithmetic on numbers. Nothing else is understood, and nothing is evaluated as code.
+
+    Args:
+        text: For example "Linear(0, 1e-2, steps=epoch) >> Triangular2(1e-3, 1e-2, step_size=2*epoch)".
+        **names: Numbers that the text may use, for example epoch=390.
+
+    Raises:
+        TypeError: If `text` is not a string or a name is bound to something other than a number.
+        ValueError: If the text is not such an expression; the message says which part.
+
+    >>> parse("Linear(0, 1e-2, steps=epoch) >> Constant(1e-2)", epoch=390)
+    Linear(0.0, 0.01, steps=390) >> Constant(0.01)
+    """
+    if not isinstance(text, str):
+        raise TypeError(_check.problem("a spec must be a string", text, "pass repr(schedule)"))
+    if len(text) > _LONGEST:
+        raise ValueError(f"a spec must have at most {_LONGEST} characters, got {len(text)}; shorten it")
+    for name, value in names.items():
+        _check.number(name, value)
+    try:
+        value = _Reader(names).read(ast.parse(text.strip(), mode="eval").body)
+    except SyntaxError as error:
+        raise ValueError(f"a spec must be a Python expression, got {text!r}; {error.msg}") from None
+    except (RecursionError, MemoryError):
+        raise ValueError("a spec must not be nested so deeply; put its parts in a row with >>") from None
+    if not isinstance(value, Schedule):
+        raise ValueError(
+            _check.problem("a spec must describe a schedule", text, "for a fixed rate write Constant(rate)")
+        )
+    return value
+
+
+class _Reader:
+    """Walks the syntax tree; every kind of node that is not named here is refused."""
+
+    def __init__(self, names: dict[str, float]) -> None:
+        self.names = names
+
+    def read(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(value=bool() | int() | float() | str() | None):
+                return node.value
+            case ast.Name():
+                return self.name(node)
+            case ast.Tuple() | ast.List():
+                return tuple(self.read(item) for item in node.elts)
+            case ast.UnaryOp(op=ast.USub()):
+                return -self.number(node.operand)
+            case ast.BinOp(op=ast.RShift()):
+                return self.apply(node, operator.rshift, self.schedule(node.left), self.schedule(node.right))
+            case ast.BinOp():
+                return self.arithmetic(node)
+            case ast.Call():
+                return self.call(node)
+        raise ValueError(
+            f"a spec may hold schedules, numbers, >>, *, .take() and .repeat(), got {ast.unparse(node)!r}; remove it"
+        )
+
+    def name(self, node: ast.Name) -> float:
+        if node.id in self.names:
+            return self.names[node.id]
+        if node.id in _MAKERS:
+            raise ValueError(f"{node.id} must be called, got the bare name; write {node.id}(...)")
+        known = ", ".join(self.names) or "none"
+        advice = _check.did_you_mean(node.id, self.names) or f"pass {node.id}=..."
+        raise ValueError(f"a name in a spec must be bound to a number (bound: {known}), got {node.id!r}; {advice}")
+
+    def number(self, node: ast.expr) -> float:
+        value = self.read(node)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(
+                f"arithmetic in a spec is for numbers, got {ast.unparse(node)!r}; use >> between schedules"
+            )
+        return value
+
+    def schedule(self, node: ast.expr) -> Schedule:
+        value = self.read(node)
+        if not isinstance(value, Schedule):
+            raise ValueError(
+                f"both sides of >> must be schedules, got {ast.unparse(node)!r}; for a fixed rate write Constant(rate)"
+            )
+        return value
+
+    def arithmetic(self, node: ast.BinOp) -> Any:
+        combine = _ARITHMETIC.get(type(node.op))
+        if combine is None:
+            raise ValueError(f"a spec knows + - * / // and >>, got {ast.unparse(node)!r}; write the number out")
+        left, right = self.read(node.left), self.read(node.right)
+        if not (combine is operator.mul and Schedule in (type(left).__mro__ + type(right).__mro__)):
+            left, right = self.number(node.left), self.number(node.right)
+        return self.apply(node, combine, left, right)
+
+    def call(self, node: ast.Call) -> Any:
+        words = {}
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise ValueError(f"a spec takes no **, got {ast.unparse(node)!r}; write the arguments out")
+            words[keyword.arg] = self.read(keyword.value)
+        values = [self.read(argument) for argument in node.args]
+        match node.func:
+            case ast.Attribute(attr=method) if method in _METHODS:
+                return self.apply(node, getattr(self.schedule_of(node.func), method), *values, **words)
+            case ast.Name(id=name) if name in _MAKERS:
+                return self.apply(node, _MAKERS[name], *values, **words)
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+        advice = _check.did_you_mean(called, [*_MAKERS, *_METHODS]) or f"known: {', '.join(_MAKERS)}"
+        raise ValueError(f"a spec must call a known schedule, got {called!r}; {advice}")
+
+    def schedule_of(self, node: ast.Attribute) -> Schedule:
+        value = self.read(node.value)
+        if not isinstance(value, Schedule):
+            raise ValueError(f".{node.attr}() is for schedules, got {ast.unparse(node.value)!r}; put brackets round it")
+        return value
+
+    def apply(self, node: ast.expr, make: Callable[..., Any], *values: Any, **words: Any) -> Any:
+        """Call `make`; what it finds wrong is said together with the part of the text that asked for it."""
+        try:
+            return make(*values, **words)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            # Python's own wording for a wrong call speaks of __init__
+            message = str(error).replace(".__init__()", "()")
+            raise ValueError(f"cannot make {ast.unparse(node)}: {message}") from None
