@@ -1,0 +1,174 @@
+"""Bounds and a budget in, a plan out: which schedule, where to take snapshots, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from cyclr import _check
+from cyclr._range.bounds import Bounds
+from cyclr._schedules import Linear, Schedule, Triangular, one_cycle
+
+RISE = 0.3  # the share of a cycle that annealing plans spend on the rise
+ONE_CYCLE_BASE = 10.0  # for one cycle the rise starts this many times below the peak
+FEWEST_EPOCHS = 12  # three cycles of two epochs up and two down
+STEP_SIZE_EPOCHS = (2, 10)  # the paper's range for half a cycle
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A schedule for a budget, and why it is this one. Made by `plan`.
+
+    Args:
+        schedule: What to train with; as long as the budget.
+        steps: The budget in optimizer steps.
+        snapshots: The steps after which a cycle has closed: the model is at its best there. Numbers of steps done.
+        reasons: One sentence for each choice.
+        bounds: What the plan was made from.
+        steps_per_epoch: Optimizer steps in an epoch, None if not told.
+    """
+
+    schedule: Schedule
+    steps: int
+    snapshots: tuple[int, ...]
+    reasons: tuple[str, ...]
+    bounds: Bounds
+    steps_per_epoch: int | None = None
+
+
+def plan(
+    bounds: Bounds,
+    *,
+    epochs: int | None = None,
+    steps_per_epoch: int | None = None,
+    steps: int | None = None,
+    cycles: int | None = None,
+    anneal: bool = True,
+) -> Plan:
+    """Plan whole cycles for a budget: how many, how long, how they end.
+
+    Give either `epochs` and `steps_per_epoch`, or `steps`.
+
+    Args:
+        bounds: From `Curve.bounds`, or `Bounds(base_lr, max_lr)`.
+        epochs: The budget in epochs.
+        steps_per_epoch: Optimizer steps in an epoch: batches divided by accumulation.
+        steps: The budget in optimizer steps.
+        cycles: How many cycles; by default chosen by the budget.
+        anneal: Whether the last fall goes to zero. If not, all cycles are triangles that end at base_lr.
+
+    Returns:
+        The plan. Its schedule is exactly as long as the budget, and each cycle ends at its lowest rate.
+
+    Raises:
+        TypeError: If `bounds` is no `Bounds`, or a count is no integer.
+        ValueError: If the budget is missing, given twice, or too small for the cycles.
+
+    >>> plan(Bounds(0.001, 0.01), epochs=5, steps_per_epoch=100).schedule
+    Linear(0.001, 0.01, steps=150) >> Linear(0.01, 0.0, steps=350)
+
+    Reference:
+        Smith (2017), Cyclical Learning Rates, section 3.2. https://arxiv.org/abs/1506.01186
+        Smith & Topin (2018), Super-convergence. https://arxiv.org/abs/1708.07120
+    """
+    if not isinstance(bounds, Bounds):
+        raise TypeError(_check.problem("bounds must be a Bounds", bounds, "write Bounds(base_lr, max_lr)"))
+    if not isinstance(anneal, bool):
+        raise TypeError(_check.problem("anneal must be True or False", anneal))
+    total = _budget(epochs, steps_per_epoch, steps)
+    count, why = _cycles(total, steps_per_epoch, cycles)
+    schedule, how = _annealed(bounds, total, count) if anneal else _triangles(bounds, total, count)
+    return Plan(schedule, total, schedule.cycle_ends(), (*why, *how), bounds, steps_per_epoch)
+
+
+def cycles_for(epochs: float) -> int:
+    """How many equal cycles fit the paper's advice: half a cycle of 2 to 10 epochs, three cycles or more.
+
+    Below 12 epochs the two cannot both hold, and the length of a cycle wins.
+
+    >>> [cycles_for(epochs) for epochs in (1, 8, 12, 50, 100)]
+    [1, 2, 3, 3, 5]
+    """
+    shortest, longest = STEP_SIZE_EPOCHS
+    if epochs < FEWEST_EPOCHS:
+        return max(1, int(epochs / (2 * shortest)))
+    return max(3, ceil(epochs / (2 * longest)))
+
+
+def _budget(epochs: int | None, steps_per_epoch: int | None, steps: int | None) -> int:
+    if steps_per_epoch is not None:
+        steps_per_epoch = _check.count("steps_per_epoch", steps_per_epoch)
+    if (epochs is None) == (steps is None):
+        given = "neither" if epochs is None else "both"
+        raise ValueError(f"the budget must be given as epochs or as steps, got {given}; pass one of the two")
+    if steps is not None:
+        return _check.count("steps", steps, "a cycle needs one step up and one down", least=2)
+    if steps_per_epoch is None:
+        raise ValueError(
+            _check.problem("epochs need steps_per_epoch", None, "pass steps_per_epoch=len(loader), or steps instead")
+        )
+    total = _check.count("epochs", epochs) * steps_per_epoch
+    return _check.count("epochs * steps_per_epoch", total, "a cycle needs one step up and one down", least=2)
+
+
+def _cycles(total: int, steps_per_epoch: int | None, cycles: int | None) -> tuple[int, tuple[str, ...]]:
+    """How many cycles, and why."""
+    if cycles is not None:
+        count = _check.count("cycles", cycles)
+        if total < 2 * count:
+            raise ValueError(
+                _check.problem(f"{count} cycles need at least {2 * count} steps", total, "ask for fewer cycles")
+            )
+        return count, (f"{_plural(count, 'cycle')}, as asked for.",)
+    if steps_per_epoch is None:
+        return 1, (f"One cycle over all {total} steps: how long an epoch is was not told.",)
+    epochs = total / steps_per_epoch
+    if epochs < FEWEST_EPOCHS:
+        return 1, (
+            f"One cycle over the whole budget: {epochs:.3g} epochs are too few for three cycles with a rise of "
+            f"{STEP_SIZE_EPOCHS[0]} epochs each, which takes {FEWEST_EPOCHS}.",
+        )
+    count = cycles_for(epochs)
+    return count, (
+        f"{count} cycles in {epochs:.3g} epochs: half a cycle takes {epochs / count / 2:.2g} epochs; "
+        f"{STEP_SIZE_EPOCHS[0]} to {STEP_SIZE_EPOCHS[1]} are advised, and three cycles or more.",
+    )
+
+
+def _annealed(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[str, ...]]:
+    """Cycles with a short rise and a long fall, the last of which goes to zero."""
+    peak = bounds.max_lr
+    base = min(bounds.base_lr, peak / ONE_CYCLE_BASE) if count == 1 else bounds.base_lr
+    length = total // count
+    last = total - (count - 1) * length
+    schedule: Schedule = one_cycle(peak, steps=last, base_lr=base, rise=RISE if last > 2 else 0.5, shape="linear")
+    if count > 1:
+        up = max(1, round(RISE * length))
+        front = Triangular(base, peak, step_size=up, step_size_down=length - up).take((count - 1) * length)
+        schedule = front >> schedule
+    which = "The fall" if count == 1 else "The last fall"
+    return schedule, (
+        f"The rate rises from {base:.3g} to {peak:.3g} in the first {RISE:.0%} of a cycle and falls in the rest: "
+        "most of the progress is made in the fall.",
+        f"{which} goes to zero: ending low is worth more than any other choice of shape.",
+    )
+
+
+def _triangles(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[str, ...]]:
+    """The paper's triangles, the last of which takes the steps that are left over."""
+    length = total // count
+    last = total - (count - 1) * length
+    why = (
+        f"Triangles between {bounds.base_lr:.3g} and {bounds.max_lr:.3g} that end at the lower bound, as asked for.",
+    )
+    up = length // 2
+    wave = Triangular(bounds.base_lr, bounds.max_lr, step_size=up, step_size_down=length - up)
+    if last == length:
+        return wave.take(total), why
+    up = last // 2
+    end = Linear(bounds.base_lr, bounds.max_lr, steps=up) >> Linear(bounds.max_lr, bounds.base_lr, steps=last - up)
+    return (wave.take(total - last) >> end if count > 1 else end), why
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"One {noun}" if count == 1 else f"{count} {noun}s"
