@@ -1,0 +1,1 @@
+"""Studies: runs written down, done in parallel and compared."""

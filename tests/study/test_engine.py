@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.study.jobs import job
+
+from cyclr._study.engine import RunError, run_jobs
+from cyclr._study.record import Run, read_json
+
+ROOT = Path(__file__).parents[2]
+
+
+def alive(pid: int) -> bool:
+    """Whether the process still runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def until(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_job_becomes_a_run_in_the_order_of_the_jobs(tmp_path: Path, workers: int) -> None:
+    jobs = {f"p-{seed}": job(seed, log=str(tmp_path / "log")) for seed in (2, 0, 1)}
+    seen = []
+    runs = run_jobs("tests.study.jobs:do", jobs, tmp_path, workers=workers, on_run=lambda name, _: seen.append(name))
+    assert list(runs) == list(jobs)
+    assert sorted(seen) == sorted(jobs)
+    assert {name: run.job for name, run in runs.items()} == jobs
+    assert runs == {name: read_json(tmp_path / name / "run.json", Run) for name in jobs}
+    here = {line.split()[1] == str(os.getpid()) for line in (tmp_path / "log").read_text().splitlines()}
+    assert here == {workers == 1}
+
+
+def test_workers_are_told_to_use_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    run_jobs("tests.study.jobs:do", {f"p-{s}": job(s, log=str(tmp_path / "log")) for s in (0, 1)}, tmp_path, workers=2)
+    assert {line.split()[2] for line in (tmp_path / "log").read_text().splitlines()} == {"1"}
+
+
+def test_finished_runs_are_not_done_again(tmp_path: Path) -> None:
+    jobs = {f"p-{seed}": job(seed, log=str(tmp_path / "log")) for seed in range(3)}
+    run_jobs("tests.study.jobs:do", {"p-1": jobs["p-1"]}, tmp_path)
+    seen = []
+    runs = run_jobs("tests.study.jobs:do", jobs, tmp_path, on_run=lambda name, _: seen.append(name))
+    assert seen == ["p-0", "p-2"]
+    assert len(runs) == 3
+    assert [line.split()[0] for line in (tmp_path / "log").read_text().splitlines()] == ["1", "0", "2"]
+
+
+def test_a_broken_record_is_kept_and_its_job_done_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    jobs = {"p-0": job(0), "p-1": job(1)}
+    run_jobs("tests.study.jobs:do", jobs, tmp_path)
+    (tmp_path / "p-0" / "run.json").write_text('{"task": 1}')
+    with caplog.at_level(logging.WARNING, "cyclr"):
+        runs = run_jobs("tests.study.jobs:do", jobs, tmp_path)
+    assert "p-0/run.json" in caplog.text
+    assert "$.task" in caplog.text
+    assert (tmp_path / "p-0" / "run.json.broken").read_text() == '{"task": 1}'
+    assert runs["p-0"] == read_json(tmp_path / "p-0" / "run.json", Run)
+
+
+def test_a_record_of_other_settings_stops_all_before_any_work(tmp_path: Path) -> None:
+    run_jobs("tests.study.jobs:do", {"p-1": job(1)}, tmp_path)
+    with pytest.raises(ValueError, match=r"p-1/run.json is of other settings \(seed 1, now 2\); choose another folder"):
+        run_jobs("tests.study.jobs:do", {"p-0": job(0), "p-1": job(2)}, tmp_path)
+    assert not (tmp_path / "p-0").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failed_run_is_named_and_the_finished_ones_stay(tmp_path: Path, workers: int) -> None:
+    jobs = {"good": job(0), "bad": job(1, fail=True, seconds=0.3)}
+    with pytest.raises(RunError, match="run bad failed: ValueError: boom"):
+        run_jobs("tests.study.jobs:do", jobs, tmp_path, workers=workers)
+    assert [path.parent.name for path in tmp_path.glob("*/run.json")] == ["good"]
+
+
+def test_a_dead_worker_is_one_line_and_the_finished_runs_stay(tmp_path: Path) -> None:
+    jobs = {"good": job(0), "bad": job(1, die=True, seconds=0.5)}
+    with pytest.raises(RunError, match="a worker process died"):
+        run_jobs("tests.study.jobs:do", jobs, tmp_path, workers=2)
+    assert [path.parent.name for path in tmp_path.glob("*/run.json")] == ["good"]
+    assert list(run_jobs("tests.study.jobs:do", {"good": job(0)}, tmp_path)) == ["good"]
+
+
+def test_the_number_of_workers_must_be_a_positive_integer(tmp_path: Path) -> None:
+    for bad in (0, -1, 1.0, True):
+        with pytest.raises((ValueError, TypeError), match="workers must be a positive integer"):
+            run_jobs("tests.study.jobs:do", {"p": job(0)}, tmp_path, workers=bad)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_at_any_moment_it_goes_on_and_leaves_no_process_behind(tmp_path: Path, how: signal.Signals) -> None:
+    folder = tmp_path / "out"
+    command = [sys.executable, "-m", "tests.study.jobs", str(folder)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as driver:
+        until(lambda: len(list(folder.glob("*/run.json"))) >= 2)
+        os.killpg(driver.pid, how) if how == signal.SIGINT else driver.kill()  # Ctrl-C reaches the whole group
+    until(lambda: not any(alive(pid) for pid in workers_of(folder)))
+    before = {path: path.read_bytes() for path in folder.glob("*/run.json")}
+    assert 2 <= len(before) < 6
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    left = {f"p-{seed}" for seed in range(6)} - {path.parent.name for path in before}
+    assert sorted(again.stdout.split()) == sorted(left)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def workers_of(folder: Path) -> set[int]:
+    return {int(line.split()[1]) for line in (folder / "log").read_text().splitlines()}

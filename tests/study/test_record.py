@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import math
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cyclr._study.record import Job, RecordError, Run, Study, check_paired, read_json, write_bytes, write_json
+
+RUN = Run(
+    task="fashion",
+    policy="auto",
+    schedule="Constant(0.1)",
+    seed=3,
+    steps=20,
+    eval_every=10,
+    steps_per_epoch=10,
+    points=[{"step": 10, "loss": 0.5}, {"step": 20, "loss": 0.25, "accuracy": 0.75}],
+    seconds=1.5,
+    versions={"torch": "2.13.0"},
+)
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    st.builds(
+        Job,
+        task=st.text(),
+        policy=st.text(),
+        schedule=st.text(),
+        seed=st.integers(-(2**63), 2**63 - 1),
+        steps=st.integers(1, 2**53),
+        eval_every=st.integers(1, 2**53),
+        options=st.dictionaries(st.text(), st.booleans() | finite | st.text()),
+    )
+)
+def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, job: Job) -> None:
+    path = tmp_path_factory.mktemp("record") / "job.json"
+    write_json(path, job)
+    assert read_json(path, Job) == job
+
+
+def test_a_number_that_json_lacks_comes_back_as_nan(tmp_path: Path) -> None:
+    run = msgspec.structs.replace(RUN, points=[{"step": 1, "loss": math.inf}, {"step": 2, "loss": 1.0}])
+    write_json(tmp_path / "run.json", run)
+    steps, values = read_json(tmp_path / "run.json", Run).series("loss")
+    assert steps == [1, 2]
+    assert math.isnan(values[0])
+    assert values[1] == 1.0
+
+
+def test_a_run_knows_its_job_and_its_series() -> None:
+    assert RUN.job == Job(task="fashion", policy="auto", schedule="Constant(0.1)", seed=3, steps=20, eval_every=10)
+    assert RUN.series("accuracy") == ([20], [0.75])
+    with pytest.raises(ValueError, match="has no 'f1', only accuracy, loss"):
+        RUN.series("f1")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", "truncated"),
+        ("{", "truncated"),
+        ("\xff\xfe", "malformed"),
+        ("[]", "Expected `object`, got `array`"),
+        ("{}", "missing required field `task`"),
+        ('{"task": "t", "policy": "p", "schedule": "s", "seed": "one"}', "$.seed"),
+        ('{"task": "t", "policy": "p", "schedule": "s", "seed": 1, "steps": 1.5}', "$.steps"),
+    ],
+)
+def test_a_bad_record_is_one_line_that_names_file_and_field(tmp_path: Path, text: str, names: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecordError) as caught:
+        read_json(path, Run)
+    message = str(caught.value)
+    assert str(path) in message
+    assert names in message
+    assert "\n" not in message
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "run.json"
+    write_bytes(path, b"old")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    code = (
+        "import resource, signal, sys; from cyclr._study.record import write_bytes;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        "write_bytes(sys.argv[1], b'x' * 5000)"
+    )
+    full_disk = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert "OSError" in full_disk.stderr
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == limit
+
+
+def test_a_reader_never_sees_half_a_file_while_the_writer_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    code = (
+        "import sys; from cyclr._study.record import write_bytes\n"
+        "print('go', flush=True)\n"
+        "while True:\n"
+        "    for byte in b'ab': write_bytes(sys.argv[1], bytes([byte]) * 1_000_000)"
+    )
+    for delay in (0.01, 0.03, 0.05):
+        with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"go\n"
+            while not path.exists():
+                time.sleep(0.001)
+            time.sleep(delay)
+            writer.kill()
+        assert path.read_bytes() in (b"a" * 1_000_000, b"b" * 1_000_000)
+
+
+def test_written_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    write_bytes(tmp_path / "ours", b"")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_study_keeps_order_and_checks_its_pairs() -> None:
+    runs = [msgspec.structs.replace(RUN, policy=p, seed=s) for p in ("one", "two") for s in (1, 0)]
+    study = Study(task="t", runs=runs)
+    assert study.policies == ("one", "two")
+    assert list(study.of("two")) == [0, 1]
+    assert check_paired(study, study.policies) == (0, 1)
+    with pytest.raises(ValueError, match=r"'one' on \(0, 1\) and 'two' on \(0,\)"):
+        check_paired(Study(task="t", runs=[r for r in runs if (r.policy, r.seed) != ("two", 1)]), study.policies)
+    with pytest.raises(ValueError, match="no run of policy 'three', only of 'one', 'two'"):
+        check_paired(study, ["three"])
