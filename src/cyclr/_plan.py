@@ -124,15 +124,17 @@ def _cycles(total: int, steps_per_epoch: int | None, cycles: int | None) -> tupl
         return 1, (f"One cycle over all {total} steps: how long an epoch is was not told.",)
     epochs = total / steps_per_epoch
     if epochs < FEWEST_EPOCHS:
-        return 1, (
+        why = (
             f"One cycle over the whole budget: {epochs:.3g} epochs are too few for three cycles with a rise of "
-            f"{STEP_SIZE_EPOCHS[0]} epochs each, which takes {FEWEST_EPOCHS}.",
+            f"{STEP_SIZE_EPOCHS[0]} epochs each, which takes {FEWEST_EPOCHS}."
         )
+        return 1, (why,)
     count = cycles_for(epochs)
-    return count, (
+    why = (
         f"{count} cycles in {epochs:.3g} epochs: half a cycle takes {epochs / count / 2:.2g} epochs; "
-        f"{STEP_SIZE_EPOCHS[0]} to {STEP_SIZE_EPOCHS[1]} are advised, and three cycles or more.",
+        f"{STEP_SIZE_EPOCHS[0]} to {STEP_SIZE_EPOCHS[1]} are advised, and three cycles or more."
     )
+    return count, (why,)
 
 
 def _annealed(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[str, ...]]:
@@ -147,27 +149,25 @@ def _annealed(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[s
         front = Triangular(base, peak, step_size=up, step_size_down=length - up).take((count - 1) * length)
         schedule = front >> schedule
     which = "The fall" if count == 1 else "The last fall"
-    return schedule, (
+    rise = (
         f"The rate rises from {base:.3g} to {peak:.3g} in the first {RISE:.0%} of a cycle and falls in the rest: "
-        "most of the progress is made in the fall.",
-        f"{which} goes to zero: ending low is worth more than any other choice of shape.",
+        "most of the progress is made in the fall."
     )
+    return schedule, (rise, f"{which} goes to zero: ending low is worth more than any other choice of shape.")
 
 
 def _triangles(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[str, ...]]:
     """The paper's triangles, the last of which takes the steps that are left over."""
+    base, peak = bounds.base_lr, bounds.max_lr
+    why = (f"Triangles between {base:.3g} and {peak:.3g} that end at the lower bound, as asked for.",)
     length = total // count
     last = total - (count - 1) * length
-    why = (
-        f"Triangles between {bounds.base_lr:.3g} and {bounds.max_lr:.3g} that end at the lower bound, as asked for.",
-    )
     up = length // 2
-    wave = Triangular(bounds.base_lr, bounds.max_lr, step_size=up, step_size_down=length - up)
+    wave = Triangular(base, peak, step_size=up, step_size_down=length - up)
     if last == length:
         return wave.take(total), why
-    up = last // 2
-    end = Linear(bounds.base_lr, bounds.max_lr, steps=up) >> Linear(bounds.max_lr, bounds.base_lr, steps=last - up)
-    return (wave.take(total - last) >> end if count > 1 else end), why
+    end = Linear(base, peak, steps=last // 2) >> Linear(peak, base, steps=last - last // 2)
+    return wave.take(total - last) >> end, why
 
 
 def _plural(count: int, noun: str) -> str:

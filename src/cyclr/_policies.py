@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from types import MappingProxyType
 
 from cyclr import _check
@@ -16,7 +17,6 @@ from cyclr._schedules import (
     Linear,
     Rex,
     Schedule,
-    Triangular,
     Triangular2,
     WarmRestarts,
     one_cycle,
@@ -63,16 +63,19 @@ def _step(bounds: Bounds, steps: int, _: int | None) -> Schedule:
     return step_decay(bounds.max_lr, milestones=(steps // 2, 3 * steps // 4)).take(steps)
 
 
+def _count(steps: int, steps_per_epoch: int | None) -> int:
+    return min(cycles_for(steps / steps_per_epoch) if steps_per_epoch else 3, steps // 2)
+
+
 def _step_size(steps: int, steps_per_epoch: int | None) -> tuple[int, int]:
-    """Rise and fall of equal cycles of which the budget holds a whole number."""
-    count = cycles_for(steps / steps_per_epoch) if steps_per_epoch else 3
-    period = -(-steps // min(count, steps // 2))
+    """Rise and fall of equal cycles; the last one is cut by fewer steps than there are cycles."""
+    period = ceil(steps / _count(steps, steps_per_epoch))
     return period // 2, period - period // 2
 
 
 def _triangular(bounds: Bounds, steps: int, steps_per_epoch: int | None) -> Schedule:
-    up, down = _step_size(steps, steps_per_epoch)
-    return Triangular(bounds.base_lr, bounds.max_lr, step_size=up, step_size_down=down).take(steps)
+    count = _count(steps, steps_per_epoch)
+    return plan(bounds, steps=steps, cycles=count, anneal=False).schedule
 
 
 def _triangular2(bounds: Bounds, steps: int, steps_per_epoch: int | None) -> Schedule:
@@ -89,7 +92,7 @@ def _exp_range(bounds: Bounds, steps: int, steps_per_epoch: int | None) -> Sched
 
 def _warm_restarts(bounds: Bounds, steps: int, _: int | None) -> Schedule:
     # three cycles, each twice as long as the one before
-    return WarmRestarts(0, bounds.max_lr, period=-(-steps // 7), growth=2).take(steps)
+    return WarmRestarts(0, bounds.max_lr, period=ceil(steps / 7), growth=2).take(steps)
 
 
 #: What can be asked for by name.

@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
 
-class Inconclusive(ValueError):
+class Inconclusive(ValueError):  # noqa: N818 (it is an answer, too)
     """The curve does not say. The message says what was seen and what to try."""
 
 
@@ -93,7 +93,7 @@ def find(rates: Array, values: Array, *, cost: int, level: float, signal: str, l
         y = np.minimum(y, y[: max(3, len(y) // 10)].mean() + np.ptp(y[: len(y) // 2]))
         line = smooth(x, y)
         noise = np.median(np.abs(y - line)) / np.sqrt(len(y) / 10)
-        if line[0] - line.min() > 6 * noise and 0 < np.argmin(line):
+        if line[0] - line.min() > 6 * noise and np.argmin(line) > 0:
             tops.append(float(rates[known][np.argmin(line)]))
     if 2 * len(tops) <= len(values):
         raise Inconclusive(

@@ -172,7 +172,7 @@ class Curve:
         for name, kind in {"metrics": dict, "stops": list, "maximize": list}.items():
             if not isinstance(plain[name], kind):
                 what = problem(f"{name} must be a {kind.__name__}", plain[name])
-                raise ValueError(f"{path}: {what}")  # noqa: TRY004 (the file is wrong, not the argument)
+                raise ValueError(f"{path}: {what}")
         try:
             return cls(**{name: plain[name] for name in fields})
         except (TypeError, ValueError) as error:
@@ -216,11 +216,11 @@ def _plain(rows: Array) -> list[list[float | None]]:
 def _write(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -40,7 +40,7 @@ def _until(losses: Array, times: float, *, skip: int = 0) -> int:
 
 
 def _fastai(rates: Array, losses: Array) -> tuple[Array, Array]:
-    """fastai's average, its stop, and its trim: the first tenth and the last five are cut off."""
+    """Fastai's average, its stop, and its trim: the first tenth and the last five are cut off."""
     planned = len(rates)
     known = np.isfinite(losses)
     losses = _average(losses[: len(losses) if known.all() else int(np.argmin(known))], 0.98, 1)
@@ -50,7 +50,7 @@ def _fastai(rates: Array, losses: Array) -> tuple[Array, Array]:
 
 
 def valley(rates: Array, losses: Array) -> float | None:
-    """fastai's default: half-way through the longest falling subsequence."""
+    """Fastai's default: half-way through the longest falling subsequence."""
     rates, losses = _fastai(rates, losses)
     if len(losses) < 1:
         return None

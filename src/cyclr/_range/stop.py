@@ -21,8 +21,8 @@ class StopRule:
         stop when  m > first + patience * max(first - lowest, noise)
 
     where `first` is the first running median, `lowest` the lowest, and `noise` is four times the typical jump
-    (median absolute difference) between neighbouring losses. Adding a constant to every loss or scaling them all changes nothing,
-    so losses near and below zero are treated like any others, and a single spike does not stop a ramp.
+    (median absolute difference) between neighbouring losses. Adding a constant to every loss or scaling them all
+    changes nothing, so losses near and below zero are treated like any others, and a single spike does not stop a ramp.
 
     The losses may come in blocks of any size, with gaps between their indices.
 
