@@ -1,3 +1,4 @@
-"""The rim for PyTorch: tasks."""
+"""The rim for PyTorch: tasks and schedulers."""
 
-from .task import Task as Task
+from cyclr.torch.scheduler import Scheduler as Scheduler
+from cyclr.torch.task import Task as Task

@@ -53,7 +53,7 @@ def check_metrics(name: str, metrics: Any) -> None:
 
 def is_pair(batch: Any) -> bool:
     """Whether `batch` is (inputs, targets)."""
-    return isinstance(batch, tuple | list) and len(batch) == 2
+    return isinstance(batch, (tuple, list)) and len(batch) == 2
 
 
 def loss_of(model: Callable[..., Any], loss_fn: Callable[..., Any], batch: Any) -> torch.Tensor:
@@ -75,7 +75,7 @@ def size_of(batch: Any) -> int:
     """Examples in a batch: the length of the first tensor in it, targets first; 1 where there is none."""
     if isinstance(batch, torch.Tensor):
         return len(batch) if batch.ndim else 1
-    parts = list(batch.values()) if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else []
+    parts = list(batch.values()) if isinstance(batch, Mapping) else batch if isinstance(batch, (tuple, list)) else []
     return max((size_of(part) for part in parts[-1:]), default=1)
 
 
@@ -94,7 +94,7 @@ def moved(batch: Any, device: torch.device | None) -> Any:
         return batch if batch.device == device else batch.to(device, non_blocking=True)
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a named tuple takes its parts one by one
         return type(batch)(*(moved(part, device) for part in batch))
-    if isinstance(batch, tuple | list):
+    if isinstance(batch, (tuple, list)):
         return type(batch)(moved(part, device) for part in batch)
     if isinstance(batch, dict):
         return {key: moved(part, device) for key, part in batch.items()}
@@ -108,8 +108,9 @@ def passes(loader: Iterable[Any], first: int = 0) -> Iterator[tuple[int, Iterato
     number = first
     while True:
         for owner in (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)):
-            if callable(getattr(owner, "set_epoch", None)):
-                owner.set_epoch(number)  # a DistributedSampler gives the same order again unless it is told
+            tell = getattr(owner, "set_epoch", None)
+            if callable(tell):
+                tell(number)  # a DistributedSampler gives the same order again unless it is told
         yield number, iter(loader)
         number += 1
 
