@@ -1,11 +1,11 @@
 """Floor 1, the mathematics: schedules, what combines them, and their text."""
 
-from cyclr._schedules.base import Opposed as Opposed
 from cyclr._schedules.base import Repeat as Repeat
 from cyclr._schedules.base import Scaled as Scaled
 from cyclr._schedules.base import Schedule as Schedule
 from cyclr._schedules.base import Sequential as Sequential
 from cyclr._schedules.base import Take as Take
+from cyclr._schedules.opposed import Opposed as Opposed
 from cyclr._schedules.pieces import Constant as Constant
 from cyclr._schedules.pieces import Cosine as Cosine
 from cyclr._schedules.pieces import Exponential as Exponential

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cyclr import _check
-from cyclr._schedules import base, pieces, recipes, waves
+from cyclr._schedules import base, opposed, pieces, recipes, waves
 from cyclr._schedules.base import Schedule
 
 _LONGEST = 10_000  # characters; a spec is a line that people read
@@ -34,7 +34,7 @@ _MAKERS: dict[str, Callable[..., Any]] = {
         base.Take,
         base.Repeat,
         base.Scaled,
-        base.Opposed,
+        opposed.Opposed,
         recipes.warm_up,
         recipes.one_cycle,
         recipes.slanted_triangular,
