@@ -79,7 +79,7 @@ def test_pieces_refuse_bad_values(piece):
 
 
 def test_the_other_formulas_refuse_bad_values():
-    with pytest.raises(ValueError, match="end must be positive, got 0.0; an exponential never reaches 0"):
+    with pytest.raises(ValueError, match=r"end must be positive, got 0\.0; an exponential never reaches 0"):
         cyclr.Exponential(1, 0, steps=5)
     with pytest.raises(ValueError, match="power must be positive"):
         cyclr.Power(1, 0, steps=5, power=0)

@@ -70,5 +70,5 @@ def test_recipes_refuse_what_makes_no_schedule(make, message):
 
 
 def test_a_warm_up_needs_a_schedule():
-    with pytest.raises(TypeError, match="schedule must be a schedule, got 0.1"):
+    with pytest.raises(TypeError, match=r"schedule must be a schedule, got 0\.1"):
         cyclr.warm_up(0.1, steps=10)
