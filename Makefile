@@ -1,0 +1,70 @@
+# Two commands for a bare machine (python3 >= 3.11 and make): `make demo` and `make test`. The rest: `make help`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# -qq: pip says nothing but errors. The constraints hold every package, so that no other torch comes in.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format style types layers docs bench wheel clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
+
+demo: .venv/.demo ## find the rates, train nine policies, show which one helped (cyclr-demo/)
+	@$(BIN)/cyclr demo
+
+test: .venv/.dev ## run the tests and every example of README, docs and docstrings
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: style types layers docs ## format, lint, types, layers, docs
+
+style: .venv/.dev ## format and lint, without changing anything
+	@echo "== format and lint"
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+types: .venv/.dev ## types, strict
+	@echo "== types"
+	@$(BIN)/pyrefly check --no-progress-bar
+
+layers: .venv/.dev ## imports go down only
+	@echo "== layers"
+	@$(BIN)/lint-imports --no-cache --no-logo > .venv/layers.txt || { cat .venv/layers.txt; exit 1; }
+
+docs: .venv/.dev ## build docs/_build/index.html, warnings are errors
+	@echo "== docs"
+	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
+
+format: .venv/.dev ## put the code into format, mend what can be mended
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+bench: .venv/.dev ## time the import
+	@$(BIN)/python bench/import_time.py
+
+wheel: .venv/.dev ## build dist/cyclr-*.whl
+	@$(BIN)/python -m pip --disable-pip-version-check wheel -qq --no-deps --wheel-dir dist .
+
+clean: ## remove the environment and everything built
+	rm -rf .venv dist docs/_build .pytest_cache .ruff_cache
+
+# The environment: made once, brought up to date when what it is made from changes. Each stamp is touched last.
+
+.venv/.made:
+	@command -v $(PYTHON) > /dev/null || { echo "make: cyclr needs Python 3.11 or newer, found no $(PYTHON); make PYTHON=/path/to/python3 names another"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make: cyclr needs Python 3.11 or newer, $(PYTHON) is %d.%d; make PYTHON=/path/to/python3 names another" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "make: $(PYTHON) has no venv; install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@echo "== making .venv"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) --upgrade pip
+	@touch $@
+
+.venv/.demo: .venv/.made pyproject.toml constraints.txt
+	@[ -e .venv/.dev ] && exec $(MAKE) --no-print-directory .venv/.dev || { echo "== installing what the demo needs (torch is large: minutes, once)"; $(PIP) --group demo -e .; }
+	@touch $@
+
+.venv/.dev: .venv/.made pyproject.toml constraints.txt
+	@echo "== installing what the tests need (torch is large: minutes, once)"
+	@$(PIP) --group dev -e .
+	@touch .venv/.demo $@

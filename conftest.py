@@ -1,0 +1,91 @@
+"""What holds for every test and every example: README, docs and docstrings are run by Sybil."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from sybil import Sybil
+from sybil.parsers.myst import PythonCodeBlockParser as MystCodeBlockParser
+from sybil.parsers.myst import SkipParser as MystSkipParser
+from sybil.parsers.rest import DocTestParser, SkipParser
+
+os.environ["MPLBACKEND"] = "Agg"  # no test opens a window
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each only get in each other's way
+
+settings.register_profile("here", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("here"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+FRAMEWORKS = {
+    "torch": ("torch",),
+    "jax": ("jax", "optax"),
+    "keras": ("keras",),
+    "plot": ("matplotlib",),
+    "report": ("jinja2", "plotly"),
+    "lightning": ("torch", "lightning"),
+    "transformers": ("torch", "transformers"),
+    "tasks": ("torch",),
+}
+"""What a room needs. Where it is not installed, the room's tests and examples are left out and the header says so."""
+
+
+def missing(room: str) -> list[str]:
+    """The packages that `room` needs and that are not installed."""
+    return [name for name in FRAMEWORKS.get(room, ()) if importlib.util.find_spec(name) is None]
+
+
+LEFT_OUT = {room: gone for room in FRAMEWORKS if (gone := missing(room))}
+
+
+def pytest_report_header() -> list[str]:
+    """Which rooms are left out, and why."""
+    return [f"cyclr.{room} is left out: {', '.join(gone)} not installed" for room, gone in LEFT_OUT.items()]
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the files of rooms that cannot be imported: src/cyclr/ROOM, tests/ROOM, tests/test_ROOM.py."""
+    root = Path(__file__).parent
+    for folder in (root / "src/cyclr", root / "tests"):
+        if collection_path.is_relative_to(folder) and collection_path != folder:
+            room = collection_path.relative_to(folder).parts[0].removesuffix(".py").removeprefix("test_")
+            return True if room in LEFT_OUT else None
+    return None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Torch on one thread: what small networks are fastest on, and no fight between the workers."""
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def in_scratch_folder(namespace: dict[str, object]) -> None:
+    """Examples that write files write them into a folder of their own."""
+    scratch = tempfile.TemporaryDirectory()
+    namespace["_scratch"], namespace["_home"] = scratch, Path.cwd()
+    os.chdir(scratch.name)
+
+
+def back_home(namespace: dict[str, object]) -> None:
+    """Undo `in_scratch_folder`."""
+    os.chdir(namespace["_home"])
+    namespace["_scratch"].cleanup()
+
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+docstrings = Sybil(parsers=[DocTestParser(FLAGS), SkipParser()], path="src", patterns=["*.py"])
+pages = Sybil(
+    parsers=[DocTestParser(FLAGS), MystCodeBlockParser(), MystSkipParser()],
+    patterns=["*.md"],
+    setup=in_scratch_folder,
+    teardown=back_home,
+)
+pytest_collect_file = (docstrings + pages).pytest()

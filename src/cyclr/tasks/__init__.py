@@ -1,0 +1,16 @@
+"""Tasks to try learning rates on: real data, small networks, one file each.
+
+A task is a callable `task(seed) -> cyclr.torch.Task`. Its seed decides the weights and the order of the
+data, so that two policies under one seed start from the same weights and see the same batches. Where the
+callable takes `tuning`, `task(seed, tuning=True)` holds out part of the training data as `val_loader` and has
+no test data: whatever is chosen by trying (a rate, a policy) is chosen on that.
+"""
+
+from __future__ import annotations
+
+BUILT_IN: dict[str, str] = {
+    "fashion": "cyclr.tasks.fashion:small",
+    "fashion-full": "cyclr.tasks.fashion:full",
+    "digits": "cyclr.tasks.digits:digits",
+}
+"""What a name on the command line stands for, as `module:function`. Nothing is imported before it is asked for."""

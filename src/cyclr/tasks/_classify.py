@@ -1,0 +1,85 @@
+"""What the tasks share: examples with labels that fit into memory, and a classifier trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
+
+from cyclr import _check
+from cyclr.torch import Task
+
+_JUDGED_AT_ONCE = 1_000  # examples a batch where nothing is learnt: larger ones are no faster and need more memory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Inputs and labels, the first axis counts them."""
+
+    inputs: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.labels)
+
+    def cut(self, at: int) -> tuple[Examples, Examples]:
+        """The first `at`, and the rest."""
+        return Examples(self.inputs[:at], self.labels[:at]), Examples(self.inputs[at:], self.labels[at:])
+
+
+def classification(
+    train: Examples,
+    test: Examples,
+    network: Callable[[], nn.Module],
+    optimizer: Callable[[nn.Module], Optimizer],
+    *,
+    seed: int,
+    batch: int,
+    held_out: int,
+) -> Task:
+    """A task from its examples. With `held_out`, so many of the last training examples stand in for the test data.
+
+    The weights and the order of the batches come from `seed` alone, and the global random state stays as it was.
+    """
+    seed = _check.count("seed", seed, "pass an int such as 0", least=0)
+    with _seeded(seed):
+        model = network()
+    fitted, held = train.cut(len(train) - held_out)
+    return Task(
+        model=model,
+        optimizer=optimizer(model),
+        loss_fn=nn.functional.cross_entropy,
+        train_loader=_loader(fitted, batch, torch.Generator().manual_seed(seed), shuffled=True),
+        val_loader=_loader(held, _JUDGED_AT_ONCE, torch.Generator()) if held_out else None,
+        test_loader=None if held_out else _loader(test, _JUDGED_AT_ONCE, torch.Generator()),
+        metrics={"accuracy": accuracy},
+    )
+
+
+def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """The share of examples whose largest output is that of their label."""
+    return (outputs.argmax(dim=1) == labels).float().mean()
+
+
+def _loader(examples: Examples, batch: int, generator: torch.Generator, *, shuffled: bool = False) -> DataLoader[Any]:
+    """A loader that picks a whole batch by one indexing; example by example, loading would take longer than a step."""
+    dataset = TensorDataset(examples.inputs, examples.labels)
+    order = RandomSampler(dataset, generator=generator) if shuffled else SequentialSampler(dataset)
+    sampler = BatchSampler(order, batch, drop_last=False)
+    # The loader draws from its generator at the start of each pass, and from the global one where it has none.
+    return DataLoader(dataset, sampler=sampler, batch_size=None, generator=generator)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Weights are drawn from `seed`. Not `torch.manual_seed`: that one seeds the accelerators too."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

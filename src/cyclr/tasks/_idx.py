@@ -1,0 +1,58 @@
+"""The idx files of MNIST and its descendants: a header that names type and shape, then the bytes."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from cyclr import _check
+
+PARTS = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+
+
+def read_folder(folder: str | Path, *, advice: str = "") -> dict[str, np.ndarray]:
+    """The four arrays of a data set, by name as in `PARTS`; the files may be gzipped.
+
+    Raises:
+        FileNotFoundError: If one of the four files is missing.
+        ValueError: If a file is not a whole idx file of bytes, or pictures and labels differ in number.
+    """
+    files = {part: _find(Path(folder), name, advice) for part, name in PARTS.items()}
+    arrays = {part: read(path) for part, path in files.items()}
+    for half in ("train", "test"):
+        pictures, labels = len(arrays[f"{half}_images"]), len(arrays[f"{half}_labels"])
+        if pictures != labels:
+            raise ValueError(f"{folder} must hold a label for each {half} picture, got {pictures} and {labels} labels")
+    return arrays
+
+
+def read(path: Path) -> np.ndarray:
+    """One idx file of unsigned bytes, as a read-only array."""
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(_check.problem(f"{path} must be a whole gzip file", str(error), "fetch it again")) from None
+    if raw[:3] != b"\0\0\x08":  # two zeros, then 8 for unsigned bytes
+        raise ValueError(_check.problem(f"{path} must be an idx file of bytes, begin with 000008", raw[:3].hex()))
+    axes = raw[3]
+    shape = struct.unpack_from(f">{axes}I", raw, 4)
+    body = np.frombuffer(raw, np.uint8, offset=4 + 4 * axes)
+    if body.size != (size := math.prod(shape)):
+        raise ValueError(_check.problem(f"{path} must hold {size} bytes of data", body.size, "fetch it again"))
+    return body.reshape(shape)
+
+
+def _find(folder: Path, name: str, advice: str) -> Path:
+    for path in (folder / f"{name}.gz", folder / name):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(_check.problem(f"the data folder must hold {name}.gz", str(folder), advice))
