@@ -1,7 +1,12 @@
 """Cyclical learning rates: schedules as values, range tests, bounds and plans.
 
-`import cyclr` loads no framework. The adapters are modules of their own: `cyclr.torch`, ….
+`import cyclr` loads no framework, and NumPy only once bounds or plans are asked for. The adapters are modules of
+their own: `cyclr.torch`, ….
 """
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from cyclr._schedules import Constant as Constant
 from cyclr._schedules import Cosine as Cosine
@@ -30,4 +35,32 @@ from cyclr._schedules import step_decay as step_decay
 from cyclr._schedules import warm_up as warm_up
 from cyclr._schedules import wsd as wsd
 
+if _TYPE_CHECKING:
+    from cyclr._plan import Plan as Plan
+    from cyclr._plan import plan as plan
+    from cyclr._policies import policy as policy
+    from cyclr._range import Bounds as Bounds
+    from cyclr._range import Curve as Curve
+    from cyclr._range import Inconclusive as Inconclusive
+
 __version__ = "0.1.0"
+
+_LATER = {
+    "Bounds": "cyclr._range",
+    "Curve": "cyclr._range",
+    "Inconclusive": "cyclr._range",
+    "Plan": "cyclr._plan",
+    "plan": "cyclr._plan",
+    "policy": "cyclr._policies",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(_import_module(_LATER[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
