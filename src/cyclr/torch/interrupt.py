@@ -1,0 +1,50 @@
+"""Ctrl-C that waits while things are put back."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import CodeType, FrameType
+from typing import Any
+
+
+class Deferral:
+    """While it is in place, an interrupt that arrives inside certain methods of `owner` waits until `release`.
+
+    An interrupt that arrives elsewhere goes to the handler that was there before. To look where it arrived leaves no
+    gap: a flag would have to be set, and a signal may come between the last line of a block and the setting.
+    Only the main thread receives signals; anywhere else this does nothing.
+    """
+
+    def __init__(self, owner: Any, *codes: CodeType) -> None:
+        self.owner, self.codes = owner, codes
+        self.previous: Any = None
+        self.waiting = False
+
+    def install(self) -> None:
+        """Stand in front of the present handler."""
+        self.waiting = False
+        if threading.current_thread() is threading.main_thread():
+            previous = signal.getsignal(signal.SIGINT)
+            if callable(previous):  # an ignored signal stays ignored, a handler of C's is left alone
+                self.previous = previous
+                signal.signal(signal.SIGINT, self)
+
+    def release(self) -> None:
+        """Put the old handler back, and let it have what has waited."""
+        if self.previous is not None and signal.getsignal(signal.SIGINT) is self:
+            signal.signal(signal.SIGINT, self.previous)
+        self.previous = None
+        if self.waiting:
+            self.waiting = False
+            signal.raise_signal(signal.SIGINT)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The handler."""
+        at = frame
+        while at is not None:
+            if at.f_code in self.codes and at.f_locals.get("self") is self.owner:
+                self.waiting = True
+                return
+            at = at.f_back
+        self.previous(number, frame)

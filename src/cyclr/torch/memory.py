@@ -1,0 +1,125 @@
+"""The contents of tensors, remembered and put back in place: every byte once, however many tensors share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+_BYTEWISE = ("cpu", "cuda", "xpu")  #: devices whose storages can be read as bytes
+_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+
+
+class Memory:
+    """Remembers tensors: their contents, the memory that they stand in, gradients, `requires_grad` and hooks."""
+
+    def __init__(self) -> None:
+        self._places: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._storages: dict[tuple[torch.device, int], torch.UntypedStorage] = {}
+        self._spans: dict[tuple[torch.device, int], list[tuple[int, int]]] = {}
+        self._others: list[torch.Tensor] = []
+        self._restore_bytes: list[Callable[[], None]] = []
+        self._restore_rest: list[Callable[[], None]] = []
+
+    def keep(self, tensor: torch.Tensor) -> list[Any]:
+        """Note a tensor; `copy` then copies. What hangs on it is returned: gradient, hooks, attributes."""
+        if tensor.layout != torch.strided or type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+            self._others.append(tensor)  # sparse, or a wrapper such as a DTensor: it must copy itself
+        elif tensor.device.type in _BYTEWISE:
+            self._places.append((tensor, tensor.detach()))
+            self._note_span(tensor)
+        elif tensor.device.type != "meta":
+            self._others.append(tensor)
+        if not tensor.is_leaf:
+            return []
+        hooks = {name: getattr(tensor, name, None) for name in _HOOKS}
+        self._restore_rest.append(_leaf(tensor, tensor.requires_grad, tensor.grad, hooks))
+        return [tensor.grad, *hooks.values(), vars(tensor)]
+
+    def copy(self) -> None:
+        """Copy the contents of what was noted. The only thing here that takes memory worth speaking of."""
+        with torch.no_grad():
+            for key, storage in self._storages.items():
+                size = storage.nbytes()
+                for start, end in _union(self._spans[key]):
+                    saved = _bytes(storage)[start:end].clone()
+                    self._restore_bytes.append(_span(storage, size, start, end, saved))
+            for tensor in self._others:
+                self._restore_bytes.append(_other(tensor, tensor.detach().clone()))
+
+    def restore(self) -> None:
+        """Put all back."""
+        with torch.no_grad():
+            for tensor, place in self._places:
+                if not _same_place(tensor, place):
+                    tensor.data = place
+            for undo in (*self._restore_bytes, *self._restore_rest):
+                undo()
+
+    def _note_span(self, tensor: torch.Tensor) -> None:
+        """The bytes from a tensor's first element to its last: also right for repeated (expanded) elements."""
+        if tensor.numel():
+            storage, width = tensor.untyped_storage(), tensor.element_size()
+            key = (tensor.device, storage.data_ptr())
+            self._storages.setdefault(key, storage)
+            start = int(tensor.storage_offset()) * width
+            steps = int(sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)))
+            self._spans.setdefault(key, []).append((start, start + (steps + 1) * width))
+
+
+def _union(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans, with those that overlap as one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _bytes(storage: torch.UntypedStorage) -> torch.Tensor:
+    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)  # type: ignore[arg-type]
+
+
+def _same_place(tensor: torch.Tensor, place: torch.Tensor) -> bool:
+    return (
+        tensor.device == place.device
+        and tensor.dtype == place.dtype
+        and tensor.data_ptr() == place.data_ptr()
+        and tensor.shape == place.shape
+        and tensor.stride() == place.stride()
+    )
+
+
+def _span(storage: torch.UntypedStorage, size: int, start: int, end: int, saved: torch.Tensor) -> Callable[[], None]:
+    def undo() -> None:
+        if storage.nbytes() != size:  # sharded training frees and refills storages
+            storage.resize_(size)
+        present = _bytes(storage)[start:end]
+        # On a CPU a look costs no more than the copy, and memory that is mapped read-only must not be written to.
+        if present.device.type != "cpu" or not torch.equal(present, saved):
+            present.copy_(saved)
+
+    return undo
+
+
+def _other(tensor: torch.Tensor, saved: torch.Tensor) -> Callable[[], None]:
+    def undo() -> None:
+        tensor.copy_(saved)
+
+    return undo
+
+
+def _leaf(tensor: torch.Tensor, flag: bool, grad: torch.Tensor | None, hooks: dict[str, Any]) -> Callable[[], None]:
+    def undo() -> None:
+        if tensor.requires_grad != flag:
+            tensor.requires_grad_(flag)
+        if tensor.grad is not grad:
+            tensor.grad = grad
+        for name, before in hooks.items():
+            if before is None and getattr(tensor, name, None):
+                setattr(tensor, name, None)
+
+    return undo

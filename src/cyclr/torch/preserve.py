@@ -1,0 +1,149 @@
+"""A transaction: whatever happens to a training inside it, afterwards everything is as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from cyclr._check import problem
+from cyclr.torch import rng
+from cyclr.torch.interrupt import Deferral
+from cyclr.torch.snapshot import Snapshot
+
+#: A dataset may be wrapped: loader, batch sampler, sampler, dataset, the dataset within, a transform.
+_LOADER_REACH = 6
+
+
+def preserved(
+    model: Any, optimizer: Any = None, *, scheduler: Any = None, scaler: Any = None, loader: Any = None
+) -> Transaction:
+    """A block after which everything is as it was before: on success, on an exception, on Ctrl-C.
+
+    Put back, in place and by identity: parameters and buffers (also replaced, tied or moved ones), training flags,
+    `requires_grad`, gradients, the modules' and the optimizer's attributes, groups, hooks and state, the scheduler, the
+    GradScaler, the random states of Python, NumPy, torch and the devices in use, and the position of loaders with
+    their samplers, generators and datasets' counters. Takes memory for one further copy of parameters, buffers,
+    gradients and optimizer state.
+
+    Args:
+        model: A network, or a list, tuple or dict of several.
+        optimizer: An optimizer, or several.
+        scheduler: A learning-rate scheduler, or several.
+        scaler: A `torch.amp.GradScaler`, or several.
+        loader: A loader, or several.
+
+    Returns:
+        A context manager. What it gives in `with ... as transaction` can also `rewind()` in the middle.
+
+    Raises:
+        TypeError: If something is of the wrong kind, such as an iterator (it cannot be rewound) for a loader.
+        ValueError: If the model has parameters that are not initialised yet.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(2, 1)
+    >>> before = model.weight.clone()
+    >>> with preserved(model):
+    ...     _ = torch.nn.init.zeros_(model.weight)
+    >>> torch.equal(model.weight, before)
+    True
+    """
+    for one in _several("model", model, torch.nn.Module, "pass the network itself"):
+        for name, tensor in (*one.named_parameters(), *one.named_buffers()):
+            if is_lazy(tensor):
+                raise ValueError(
+                    problem("the model's parameters must be initialised", name, "run one batch through it first")
+                )
+    for one in _several("optimizer", optimizer):
+        _has("optimizer", one, "param_groups", "step")
+    for one in _several("scheduler", scheduler):
+        _has("scheduler", one, "step", "state_dict")
+    for one in _several("scaler", scaler):
+        _has("scaler", one, "update", "state_dict")
+    for one in (loader, *_several("loader", loader)):
+        if isinstance(one, Iterator):
+            raise TypeError(problem("loader must be a loader, which can be rewound, not an iterator", one, "pass both"))
+    return Transaction([model, optimizer, scheduler, scaler], loader)
+
+
+class Transaction:
+    """What `preserved` gives: a context manager that puts everything back."""
+
+    def __init__(self, training: list[Any], loader: Any) -> None:
+        self._training, self._loader = training, loader
+        self._start: tuple[Snapshot, Snapshot] | None = None
+        self._deferral = Deferral(self, Transaction.__enter__.__code__, Transaction.__exit__.__code__)
+
+    def __enter__(self) -> Transaction:
+        self._deferral.install()
+        try:
+            self._start = self._capture()
+        except BaseException:
+            self._deferral.release()
+            raise
+        if self._deferral.waiting:
+            self.__exit__(None, None, None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # An interrupt in here, or in what is called from here, waits until `release`.
+        start, self._start = self._start, None
+        try:
+            if start is not None:
+                _raise(start[0].restore() + start[1].restore())
+        finally:
+            self._deferral.release()
+
+    def _capture(self) -> tuple[Snapshot, Snapshot]:
+        """The training, and the rest: loaders and randomness, which a `rewind` leaves alone."""
+        model, *drivers = self._training
+        weights, rest = Snapshot(), Snapshot()
+        weights.keep(model)
+        weights.keep(*drivers, reach=1)  # other people's optimizers keep state in objects of their own
+        rest.keep(self._loader, reach=_LOADER_REACH, contents=False)
+        rest.keep(*weights.sources, *rng.everywhere())
+        weights.sources.clear()
+        weights.finish()
+        rest.finish()
+        return weights, rest
+
+    def rewind(self) -> None:
+        """Put model, optimizer, scheduler and scaler back now; randomness and loaders go on from where they are.
+
+        Raises:
+            RuntimeError: If the block has not begun or is over.
+        """
+        if self._start is None:
+            raise RuntimeError("a transaction can be rewound only inside its block")
+        _raise(self._start[0].restore())
+
+
+def _raise(errors: list[Exception]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup("not everything could be put back", errors)
+
+
+def _several(name: str, given: Any, kind: type | None = None, advice: str = "") -> list[Any]:
+    """`given` as a list: it may be one, several, or None where nothing has to be given."""
+    if given is None and kind is None:
+        return []
+    values = list(given.values()) if isinstance(given, Mapping) else given
+    values = list(values) if isinstance(values, (list, tuple)) else [given]
+    for value in values:
+        if kind is not None and not isinstance(value, kind):
+            raise TypeError(problem(f"{name} must be a {kind.__module__}.{kind.__name__}", value, advice))
+    return values
+
+
+def _has(name: str, value: Any, *attributes: str) -> None:
+    """`value` must have `attributes`."""
+    for attribute in attributes:
+        if isinstance(value, type) or not hasattr(value, attribute):
+            raise TypeError(problem(f"{name} must be one that has {attribute!r}", value, f"pass the {name} itself"))
