@@ -78,7 +78,8 @@ def plan(
     total = _budget(epochs, steps_per_epoch, steps)
     count, why = _cycles(total, steps_per_epoch, cycles)
     schedule, how = _annealed(bounds, total, count) if anneal else _triangles(bounds, total, count)
-    return Plan(schedule, total, schedule.cycle_ends(), (*why, *how), bounds, steps_per_epoch)
+    snapshots = (*(cycle * (total // count) for cycle in range(1, count)), total)
+    return Plan(schedule, total, snapshots, (*why, *how), bounds, steps_per_epoch)
 
 
 def cycles_for(epochs: float) -> int:

@@ -110,7 +110,7 @@ def ignite(rates: Array, losses: Array) -> float | None:
     """Ignite: the steepest fall before the lowest loss."""
     losses = _average_from_first(losses)
     losses = losses[: _until(losses, 5)]
-    losses = losses[: int(np.argmin(losses)) + 1]
+    losses = losses[: int(np.argmin(losses)) + 1] if len(losses) else losses
     return float(rates[1 + int(np.argmin((losses[2:] - losses[:-2]) / 2))]) if len(losses) > 2 else None
 
 

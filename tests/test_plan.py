@@ -1,0 +1,120 @@
+"""Plans: whole cycles, exact budgets, low ends, honest reasons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cyclr import Bounds, parse, plan
+from cyclr._plan import cycles_for
+
+bounds = st.tuples(st.floats(1e-7, 10), st.floats(1e-7, 10)).map(lambda pair: Bounds(*sorted(pair)))
+SOME = Bounds(0.001, 0.01)
+
+
+@st.composite
+def budgets(draw):
+    """Arguments of `plan` that fit together."""
+    cycles = draw(st.none() | st.integers(1, 6))
+    least = 2 * (cycles or 1)
+    if draw(st.booleans()):
+        given = {"steps": draw(st.integers(least, 5000)), "steps_per_epoch": draw(st.none() | st.integers(1, 200))}
+        too_many = (
+            cycles is None
+            and given["steps_per_epoch"]
+            and given["steps"] < 2 * cycles_for(given["steps"] / given["steps_per_epoch"])
+        )
+        if too_many:
+            given["steps_per_epoch"] = None
+    else:
+        given = {"epochs": draw(st.integers(least, 200)), "steps_per_epoch": draw(st.integers(1, 300))}
+    return {**given, "cycles": cycles, "anneal": draw(st.booleans())}
+
+
+@given(bounds, budgets())
+def test_a_plan_is_exactly_as_long_as_its_budget(bounds, budget):
+    made = plan(bounds, **budget)
+    total = budget.get("steps") or budget["epochs"] * budget["steps_per_epoch"]
+    assert made.steps == made.schedule.duration == total
+
+
+@given(bounds, budgets())
+def test_a_plan_ends_at_the_end_of_a_cycle(bounds, budget):
+    made = plan(bounds, **budget)
+    assert made.snapshots[-1] == made.steps
+    if budget["cycles"]:
+        assert len(made.snapshots) == budget["cycles"]
+
+
+@given(bounds, budgets())
+def test_a_plan_never_leaves_its_bounds_except_to_anneal(bounds, budget):
+    made = plan(bounds, **budget)
+    rates = made.schedule(np.arange(made.steps + 1))
+    assert rates.max() <= bounds.max_lr * (1 + 1e-12)
+    if not budget["anneal"]:
+        assert rates.min() >= bounds.base_lr * (1 - 1e-12)
+        assert rates[-1] == pytest.approx(bounds.base_lr)
+    else:
+        assert rates[-1] == 0
+        assert (rates[:-1] > 0).all()
+
+
+@given(bounds, budgets())
+def test_each_snapshot_is_taken_where_the_rate_is_lower_than_around_it(bounds, budget):
+    made = plan(bounds, **budget)
+    for step in made.snapshots:
+        assert made.schedule(step) <= made.schedule(step - 1)
+        assert step == made.steps or made.schedule(step) <= made.schedule(step + 1)
+
+
+@given(bounds, budgets())
+def test_a_plan_says_why_and_its_schedule_is_text(bounds, budget):
+    made = plan(bounds, **budget)
+    assert made.reasons
+    assert all(reason.endswith(".") for reason in made.reasons)
+    assert parse(repr(made.schedule)) == made.schedule
+
+
+def test_a_short_budget_is_one_cycle_and_a_long_one_is_three():
+    assert len(plan(SOME, epochs=10, steps_per_epoch=100).snapshots) == 1
+    assert len(plan(SOME, epochs=30, steps_per_epoch=100).snapshots) == 3
+
+
+def test_one_cycle_starts_lower_than_many():
+    assert plan(Bounds(0.004, 0.01), steps=100, cycles=1).schedule(0) < 0.004
+    assert plan(Bounds(0.004, 0.01), steps=100, cycles=2).schedule(0) == 0.004
+
+
+def test_steps_and_epochs_say_the_same():
+    by_epochs = plan(SOME, epochs=20, steps_per_epoch=30)
+    assert plan(SOME, steps=600, steps_per_epoch=30) == by_epochs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "says"),
+    [
+        ({}, ValueError, "neither"),
+        ({"epochs": 3, "steps": 30, "steps_per_epoch": 10}, ValueError, "both"),
+        ({"epochs": 3}, ValueError, "steps_per_epoch"),
+        ({"steps": 1}, ValueError, "one step up"),
+        ({"steps": 0}, ValueError, "steps"),
+        ({"steps": True}, TypeError, "steps"),
+        ({"steps": 10.0}, TypeError, "steps"),
+        ({"epochs": 1, "steps_per_epoch": 1}, ValueError, "one step up"),
+        ({"epochs": -1, "steps_per_epoch": 5}, ValueError, "epochs"),
+        ({"steps": 100, "steps_per_epoch": 0}, ValueError, "steps_per_epoch"),
+        ({"steps": 5, "cycles": 3}, ValueError, "fewer cycles"),
+        ({"steps": 100, "cycles": 0}, ValueError, "cycles"),
+        ({"steps": 100, "anneal": "yes"}, TypeError, "anneal"),
+    ],
+)
+def test_a_wrong_budget_is_refused(arguments, kind, says):
+    with pytest.raises(kind, match=says):
+        plan(SOME, **arguments)
+
+
+def test_bounds_must_be_bounds():
+    with pytest.raises(TypeError, match="write Bounds"):
+        plan((0.001, 0.01), steps=100)
