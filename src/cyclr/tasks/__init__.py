@@ -13,4 +13,4 @@ BUILT_IN: dict[str, str] = {
     "fashion-full": "cyclr.tasks.fashion:full",
     "digits": "cyclr.tasks.digits:digits",
 }
-"""What a name on the command line stands for, as `module:function`. Nothing is imported before it is asked for."""
+"""What a name on the command line stands for; nothing is imported before it is asked for."""

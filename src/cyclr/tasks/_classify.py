@@ -49,6 +49,8 @@ def classification(
     The weights and the order of the batches come from `seed` alone, and the global random state stays as it was.
     """
     seed = _check.count("seed", seed, "pass an int such as 0", least=0)
+    if held_out >= len(train):
+        raise ValueError(_check.problem(f"tuning needs more than {held_out} training examples", len(train)))
     with _seeded(seed):
         model = network()
     fitted, held = train.cut(len(train) - held_out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +40,15 @@ def read(path: Path) -> np.ndarray:
     """One idx file of unsigned bytes, as a read-only array."""
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(_check.problem(f"{path} must be a whole gzip file", str(error), "fetch it again")) from None
-    if raw[:3] != b"\0\0\x08":  # two zeros, then 8 for unsigned bytes
+    if len(raw) < 4 or raw[:3] != b"\0\0\x08":  # two zeros, then 8 for unsigned bytes
         raise ValueError(_check.problem(f"{path} must be an idx file of bytes, begin with 000008", raw[:3].hex()))
-    axes = raw[3]
-    shape = struct.unpack_from(f">{axes}I", raw, 4)
-    body = np.frombuffer(raw, np.uint8, offset=4 + 4 * axes)
+    header = 4 + 4 * raw[3]  # the fourth byte counts the axes
+    if len(raw) < header:
+        raise ValueError(_check.problem(f"{path} must hold a header of {header} bytes", len(raw), "fetch it again"))
+    shape = struct.unpack(f">{raw[3]}I", raw[4:header])
+    body = np.frombuffer(raw, np.uint8, offset=header)
     if body.size != (size := math.prod(shape)):
         raise ValueError(_check.problem(f"{path} must hold {size} bytes of data", body.size, "fetch it again"))
     return body.reshape(shape)

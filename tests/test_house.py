@@ -1,0 +1,165 @@
+"""The rules of the house: what `import cyclr` loads, which way imports go, what is documented, what is packed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src/cyclr"
+LONGEST_FILE = 400
+HEAVY = {"torch", "jax", "keras", "tensorflow", "lightning", "transformers", "scipy", "matplotlib", "plotly"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The heavy packages that a fresh interpreter holds after `code`."""
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return HEAVY & set(done.stdout.split())
+
+
+def test_import_cyclr_loads_no_framework_no_scipy_and_no_plotting() -> None:
+    assert loaded_by("import cyclr") == set()
+
+
+@pytest.mark.parametrize("heavy", ["scipy", "matplotlib", "torch"])
+def test_the_import_test_can_fail(heavy: str) -> None:
+    pytest.importorskip(heavy)
+    assert heavy in loaded_by(f"import cyclr, {heavy}")
+
+
+# ---------------------------------------------------------------- floors
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """What import-linter says about the package in `folder`/src, by the contracts of `folder`/pyproject.toml."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
+    environment = os.environ | {"PYTHONPATH": str(folder / "src")}  # before the installed package
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_imports_go_down_only() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "complaint"),
+    [
+        ("_schedules/base.py", "import cyclr._range", "cyclr._schedules is not allowed to import cyclr._range"),
+        ("_range/curve.py", "import torch", "cyclr._range is not allowed to import torch"),
+        ("torch/task.py", "import cyclr.plot", "cyclr.torch is not allowed to import cyclr.plot"),
+        ("_check.py", "import cyclr._schedules", "cyclr._check is not allowed to import cyclr._schedules"),
+        ("novelty.py", "", "novelty"),
+    ],
+)
+def test_an_import_that_goes_up_or_aside_is_found(tmp_path: Path, file: str, line: str, complaint: str) -> None:
+    shutil.copytree(SRC, tmp_path / "src/cyclr", ignore=shutil.ignore_patterns("__pycache__", "data"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "src/cyclr/plot.py").touch()
+    with (tmp_path / "src/cyclr" / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    done = lint_imports(tmp_path)
+    assert done.returncode != 0
+    assert complaint in " ".join(done.stdout.split())
+
+
+# ---------------------------------------------------------------- names, docstrings, files
+
+
+def public_modules() -> list[str]:
+    """Every module without an underscore anywhere in its path."""
+    paths = (path.relative_to(SRC.parent).with_suffix("") for path in SRC.rglob("*.py"))
+    parts = (path.parts[:-1] if path.name == "__init__" else path.parts for path in paths)
+    return sorted(".".join(names) for names in parts if not any(name.startswith("_") for name in names))
+
+
+def undocumented(module: ModuleType) -> list[str]:
+    """The public names of `module`, and the public methods of its classes, that have no docstring of their own."""
+    found = [] if module.__doc__ else [module.__name__]
+    for name, value in vars(module).items():
+        if name.startswith("_") or not (inspect.isclass(value) or inspect.isfunction(value)):
+            continue
+        if value.__module__.partition(".")[0] != "cyclr":
+            continue
+        if not value.__doc__ or value.__doc__.startswith(f"{name}("):  # what dataclass writes where nobody did
+            found.append(f"{module.__name__}.{name}")
+        if inspect.isclass(value):
+            members = {key: getattr(member, "fget", member) for key, member in vars(value).items() if key[0] != "_"}
+            found += [
+                f"{module.__name__}.{name}.{key}"
+                for key, member in members.items()
+                if inspect.isfunction(member) and not inspect.getdoc(getattr(value, key))
+            ]
+    return found
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_every_public_name_is_documented(name: str) -> None:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name in HEAVY:
+            pytest.skip(str(error))
+        raise
+    assert undocumented(module) == []
+
+
+def test_a_name_without_docstring_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("cyclr.sketch", "A sketch.")
+    monkeypatch.setitem(sys.modules, "cyclr.sketch", module)  # dataclasses look their module up
+    exec(
+        "import dataclasses\n"
+        "def said():\n    'What it does.'\n"
+        "def silent(): pass\n"
+        "def _inside(): pass\n"
+        "@dataclasses.dataclass\nclass Bare:\n    size: int\n    def grow(self): pass\n",
+        vars(module),
+    )
+    assert undocumented(module) == ["cyclr.sketch.silent", "cyclr.sketch.Bare", "cyclr.sketch.Bare.grow"]
+
+
+def test_no_file_is_longer_than_a_reader_can_hold() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SRC.rglob("*.py")}
+    assert lengths
+    assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+# ---------------------------------------------------------------- what users get
+
+
+def test_the_wheel_holds_the_data_its_licence_and_the_mark_of_a_typed_package(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    data = {"cyclr/py.typed", "cyclr/tasks/data/fashion14.npz", "cyclr/tasks/data/fashion14.LICENSE"}
+    code = {str(path.relative_to(SRC.parent)) for path in SRC.rglob("*.py")}
+    assert data | code <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not {name for name in names if name.startswith("tests") or "__pycache__" in name}
+
+
+@pytest.mark.parametrize("verb", ["demo", "test"])
+def test_make_without_a_fitting_python_says_so_in_one_line(tmp_path: Path, verb: str) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    make = ["make", "--no-print-directory", verb, "PYTHON=no-such-python"]
+    done = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == (
+        "make: cyclr needs Python 3.11 or newer, found no no-such-python; make PYTHON=/path/to/python3 names another\n"
+    )
+    assert not (tmp_path / ".venv").exists()
