@@ -60,7 +60,8 @@ class Wave(Schedule):
     def _height(self, step: Any, xp: Any) -> Any:
         """From 0 up to 1 in `step_size` steps and down again in `step_size_down`."""
         phase = step % self.period  # still an integer: no precision is lost on long runs
-        return xp.minimum(phase / self.step_size, (self.period - phase) / (self.period - self.step_size))
+        height = xp.minimum(phase / self.step_size, (self.period - phase) / (self.period - self.step_size))
+        return xp.where(phase == self.step_size, 1.0, height)  # see `mix`: a quotient may miss 1
 
     def _between(self, height: Any, xp: Any) -> Any:
         """base_lr + (max_lr - base_lr) * height, or the same in the logarithm."""

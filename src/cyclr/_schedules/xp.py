@@ -79,6 +79,8 @@ def mix(xp: Any, start: float, end: float, remaining: Any, gone: Any, scale: str
         value = start**remaining * end**gone
     else:
         value = start * remaining + end * gone
-    # rounding must not carry a value over a bound
+    # rounding must not carry a value over a bound, nor let it miss one: under jit XLA divides by multiplying with an
+    # inverse, and 41 * (1 / 41) is not 1 in float32
     low, high = min(start, end), max(start, end)
-    return xp.where(value < low, low, xp.where(value > high, high, value))
+    value = xp.where(value < low, low, xp.where(value > high, high, value))
+    return xp.where(remaining == 0, end, xp.where(gone == 0, start, value))
