@@ -53,7 +53,7 @@ class Run(Job, frozen=True, kw_only=True):
     """One training under one policy and one seed: its job and what came of it.
 
     Args:
-        steps_per_epoch: Batches in one pass over the training data.
+        steps_per_epoch: Batches in one pass over the training data; 0 if that has no length.
         points: The evaluations, in order of their steps.
         seconds: Wall time of the training.
         versions: Of the libraries that made it.
@@ -140,6 +140,30 @@ def read_json(path: str | Path, kind: type[T]) -> T:
         return msgspec.json.decode(Path(path).read_bytes(), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
         raise RecordError(f"{path}: {error}") from None
+
+
+def claim(path: str | Path, settings: msgspec.Struct) -> None:
+    """Writes `settings` to `path`, or checks that the same ones are there already.
+
+    So the same command goes on in its folder, and another one does not mix its results with what is there.
+
+    Raises:
+        ValueError: If other settings are there; the message names the first that differs.
+        RecordError: If the file cannot be understood.
+    """
+    path = Path(path)
+    if not path.exists():
+        if path.parent.is_dir() and any(path.parent.iterdir()):
+            raise ValueError(f"{path.parent} holds other files and no {path.name}; choose a new folder")
+        return write_json(path, settings)
+    there = read_json(path, type(settings))
+    for field in settings.__struct_fields__:
+        old, new = getattr(there, field), getattr(settings, field)
+        if old != new:
+            raise ValueError(
+                f"{path.parent} was made with other settings ({field} {old!r}, now {new!r}); choose another folder"
+            )
+    return None
 
 
 def check_paired(study: Study, policies: Iterable[str]) -> Sequence[int]:

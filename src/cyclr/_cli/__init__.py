@@ -1,0 +1,96 @@
+"""The shell: one file a verb, imported when asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from cyclr import __version__
+from cyclr._cli import output
+from cyclr._cli.demo import demo
+from cyclr._cli.failure import explain
+from cyclr._cli.find import find
+from cyclr._cli.plan import plan
+from cyclr._cli.show import show
+from cyclr._cli.train import train
+
+# The verbs, in the order of the job, with what their help ends with: examples teach more than a list of options.
+_VERBS = {
+    show: (
+        'cyclr show "Triangular(1e-3, 6e-3, step_size=2000)"',
+        'cyclr show "Linear(0, 0.01, steps=epoch) >> Cosine(0.01, 0, steps=9*epoch)" --epoch 390',
+        'cyclr show "one_cycle(0.1, steps=1200)" --png one_cycle.png',
+    ),
+    find: (
+        "cyclr find fashion",
+        "cyclr find my_task.py:task --low 1e-5 --high 1 --out curve.json --png curve.png",
+        "cyclr find my_package.tasks:task --linear --high 0.1 --steps 500",
+    ),
+    plan: (
+        "cyclr plan --bounds 1e-3 1e-2 --epochs 30 --steps-per-epoch 390",
+        "cyclr plan --curve curve.json --steps 12000 --cycles 3",
+    ),
+    train: (
+        "cyclr train fashion --epochs 10",
+        "cyclr train my_task.py:task --epochs 30 --seed 1 --out run-1",
+        'cyclr train my_task.py --schedule "Constant(0.01)" --epochs 30',
+    ),
+    demo: ("cyclr demo", "cyclr demo --seeds 2 --epochs 2 --out quick-demo"),
+}
+
+
+def make_app() -> App:
+    """The parser."""
+    app = App(
+        name="cyclr",
+        help="Cyclical learning rates: find the bounds, plan the cycle, train with it, see whether it helped.\n\n"
+        "TASK is a built-in name (fashion, digits, …), `file.py:function` or `module:function`; the function takes a "
+        "seed and returns a `cyclr.torch.Task`.",
+        version=__version__,
+        help_format="markdown",
+        help_epilogue="New here? Run `cyclr demo`: the whole job on real data, in about a minute.",
+        default_parameter=Parameter(negative=()),
+    )
+    for place, (verb, examples) in enumerate(_VERBS.items()):
+        epilogue = "Examples:\n\n```\n" + "\n".join(examples) + "\n```"
+        app.command(verb, sort_key=place, help_epilogue=epilogue)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line.
+
+    Args:
+        arguments: Those of this process by default.
+
+    Returns:
+        0 if all went well, 2 if the input was bad, 130 after Ctrl-C.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        make_app()(tokens, print_error=False, exit_on_error=False, result_action="return_value",
+                   console=output.help_console())  # fmt: skip
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        output.error("interrupted; what is finished is kept")
+        return 130
+    except BrokenPipeError:  # `cyclr … | head`: nobody reads on
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except CycloptsError as wrong:
+        verb = next((f"{verb.__name__} " for verb in _VERBS if verb.__name__ in tokens[:1]), "")
+        output.error(f"{str(wrong).rstrip('.')}; see cyclr {verb}--help")
+        return 2
+    except Exception as wrong:
+        if os.environ.get("CYCLR_TRACEBACK"):
+            raise
+        output.error(explain(wrong))
+        return 2
+    return 0

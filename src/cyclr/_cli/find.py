@@ -1,0 +1,75 @@
+"""`cyclr find`: a range test on a task, and the bounds that follow from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cyclr import plot
+from cyclr._cli import curves, output
+from cyclr._range import Inconclusive
+
+
+def find(
+    task: str,
+    /,
+    *,
+    seed: int = 0,
+    low: float | None = None,
+    high: float | None = None,
+    steps: int | None = None,
+    repeats: int | None = None,
+    linear: bool = False,
+    signal: str = "loss",
+    out: Path | None = None,
+    png: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Find the bounds of the learning rate by a range test.
+
+    Trains with a rate that rises from --low to --high, several times over, and reads off where learning starts and
+    where it goes wrong. Also shows what the published rules say of the same curve: they differ by 5 to 20 times.
+
+    Args:
+        task: A built-in name, file.py:function or module:function.
+        seed: Of the task.
+        low: First rate.
+        high: Last rate.
+        steps: Steps of one ramp.
+        repeats: How many ramps.
+        linear: Raise the rate by equal differences, as the paper does, not by equal factors.
+        signal: What to read: loss, or a metric of the task that is then measured on its held-out data.
+        out: Write the curve there, as JSON, for `cyclr plan --curve`.
+        png: Write a picture there, too.
+        json: Print one JSON document instead.
+    """
+    output.check_target(out)
+    output.check_target(png, picture=True)
+    from cyclr._cli import work
+
+    options = {"low": low, "high": high, "steps": steps, "repeats": repeats, "ramp": "linear" if linear else None}
+    curve = work.find_curve(task, seed, options, signal=signal)
+    if out is not None:
+        curve.save(out)
+    bounds = unclear = None
+    try:
+        bounds = curve.bounds(signal)
+    except Inconclusive as error:
+        unclear = error
+    if png is not None:
+        figure, (ax,) = plot.figure()
+        plot.plot_curve(curve, bounds, ax, signal=signal)
+        figure.savefig(png)
+    if json:
+        output.document({
+            "task": task, "seed": seed, "signal": signal, "bounds": bounds, "inconclusive": unclear and str(unclear),
+            "rules": curves.rules(curve, signal), "steps": curve.cost, "curve": curves.as_data(curve),
+        })  # fmt: skip
+    else:
+        curves.print_curve(curve, bounds, signal)
+        if bounds is not None:
+            output.say()
+            curves.print_bounds(bounds)
+        output.say()
+        curves.print_rules(curve, signal)
+    if unclear is not None:
+        raise unclear

@@ -1,0 +1,72 @@
+"""How far a long piece of work has come: a bar in a terminal, now and then a line elsewhere. Always on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cyclr._cli import output
+
+
+class Update(Protocol):
+    """What a piece of work calls as it goes on: how much is done, what to say beside it, and how much there is."""
+
+    def __call__(self, done: int, beside: str = "", total: int | None = None) -> None: ...
+
+
+_EVERY = 2.0  # seconds between two lines where there is no terminal
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str = "steps", *, done: int = 0) -> Iterator[Update]:
+    """A context whose value is called with how much is done and what to say beside it.
+
+    Args:
+        title: Of the work.
+        total: When it is done.
+        unit: Of what is counted.
+        done: What was done before; it does not count for the time left.
+    """
+    if output.stderr().is_terminal:
+        with _bar(title, total, unit, done) as update:
+            yield update
+    else:
+        yield _lines(title, total, unit, done)
+
+
+@contextmanager
+def _bar(title: str, total: int, unit: str, done: int) -> Iterator[Update]:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[beside]}", markup=False, style="cyan"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=output.stderr(), transient=False) as bar:
+        task = bar.add_task(title, total=total, completed=done, beside="")
+        yield lambda done, beside="", total=None: bar.update(task, completed=done, beside=beside, total=total)
+
+
+def _lines(title: str, total: int, unit: str, start: int) -> Update:
+    started = last = time.monotonic()
+    whole = total
+
+    def update(done: int, beside: str = "", total: int | None = None) -> None:
+        nonlocal last, whole
+        whole = whole if total is None else total
+        now = time.monotonic()
+        if now - last < _EVERY or done <= start:
+            return
+        last = now
+        left = (now - started) / (done - start) * (whole - done)
+        output.note("  ".join(filter(None, (f"{title}: {done}/{whole} {unit}", beside, f"{left:.0f} s left"))))
+
+    return update

@@ -1,0 +1,123 @@
+"""From what the user typed as TASK to a task: a built-in name, `file.py:function` or `module:function`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from cyclr import _check
+from cyclr._cli.failure import TaskError, one_line, shown, where
+
+if TYPE_CHECKING:
+    from cyclr.torch import Task
+
+DEFAULT = "task"  # the function's name where none is given
+
+
+def build(text: str, seed: int, **options: Any) -> Task:
+    """The task of that name for a seed.
+
+    Raises:
+        TaskError: If it cannot be found or made; one line that says where.
+        ImportError: If torch is not installed.
+    """
+    from cyclr.torch import Task
+
+    make = load(text)
+    with _Blame(text):
+        made = make(seed, **options)
+    if not isinstance(made, Task):
+        raise TaskError(f"task {text}: the function must return a cyclr.torch.Task, got {type(made).__name__}")
+    return made
+
+
+def load(text: str) -> Callable[..., Any]:
+    """The function that `text` names.
+
+    Raises:
+        TaskError: If there is no such name, file, module or function, or if importing it fails.
+    """
+    from cyclr.tasks import BUILT_IN
+
+    module_name, _, function_name = BUILT_IN.get(text, text).rpartition(":")
+    if not module_name:
+        module_name, function_name = function_name, DEFAULT
+    if module_name.endswith(".py"):
+        module = _from_file(Path(module_name))
+    elif ":" in text or "." in text or text in BUILT_IN:
+        module = _from_name(module_name, text)
+    else:
+        near = _check.did_you_mean(text, BUILT_IN)
+        raise TaskError(f"unknown task {text!r}; {near + ' ' if near else ''}built in are {', '.join(BUILT_IN)}, "
+                        "and your own are file.py:function or module:function")  # fmt: skip
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        own = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        advice = _check.did_you_mean(function_name, own) or f"write {module_name}:FUNCTION"
+        raise TaskError(f"{module_name} has no function {function_name!r}; {advice}")
+    return function
+
+
+class _Blame:
+    """Turns whatever the user's own code raises into one line that says where."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SystemExit):
+            raise TaskError(f"task {self.text}: the code exits while it is read; put its main part under "
+                            '`if __name__ == "__main__":`') from error  # fmt: skip
+        if isinstance(error, Exception):
+            place = where(error) or self.text
+            said = error.msg if isinstance(error, SyntaxError) else str(error)
+            raise TaskError(f"{place}: {type(error).__name__}: {one_line(said)}") from error
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise TaskError(f"no file {path}; TASK is file.py:function, module:function or a built-in name")
+    path = path.resolve()
+    for module in list(sys.modules.values()):
+        if getattr(module, "__file__", None) == str(path) and module.__name__ != "__main__":
+            return module
+    name = path.stem if path.stem not in sys.modules else f"_cyclr_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise TaskError(f"{path} cannot be imported")
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))  # as `python file.py` does: it may import its neighbours
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        with _Blame(shown(str(path))):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _from_name(name: str, text: str) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise TaskError(f"no module {name!r} for task {text!r}; is it on the path?") from None
+        if error.name in ("torch", "sklearn") and name.startswith("cyclr."):
+            raise
+        with _Blame(text):
+            raise
+    except Exception:
+        with _Blame(text):
+            raise
+    raise AssertionError

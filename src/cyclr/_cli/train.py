@@ -1,0 +1,147 @@
+"""`cyclr train`: one training of a task under a policy or a schedule, resumable."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+
+from cyclr import _check
+from cyclr._cli import curves, draw, output
+from cyclr._cli.plan import bounds_of, print_plan
+from cyclr._plan import plan
+from cyclr._policies import POLICIES
+from cyclr._policies import policy as make_schedule
+from cyclr._range import Bounds, Curve
+from cyclr._schedules import Schedule, parse
+from cyclr._study.engine import RECORD
+from cyclr._study.record import Job, Run, claim, read_json, write_json
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What decides how `cyclr train` ends; kept in its folder."""
+
+    task: str
+    policy: str
+    schedule: str | None
+    epochs: int
+    seed: int
+    bounds: tuple[float, float] | None
+    curve: str | None
+
+
+def train(
+    task: str,
+    /,
+    *,
+    epochs: int = 10,
+    policy: str = "auto",
+    schedule: str | None = None,
+    bounds: tuple[float, float] | None = None,
+    curve: Path | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Train a task under a policy, from the range test to the last epoch.
+
+    The rates come from --bounds, from --curve or from a range test made first; --schedule needs none of them. With
+    --out all is written down, and the same command goes on where it was stopped.
+
+    Args:
+        task: A built-in name, file.py:function or module:function.
+        epochs: The budget.
+        policy: The rule that makes the schedule: auto, fixed, step, linear, cosine, one_cycle, triangular2, …
+        schedule: A schedule as text in place of a policy; it may use the word epoch for the steps in an epoch.
+        bounds: Lowest and highest rate of the cycle.
+        curve: A range test that `cyclr find --out` wrote.
+        seed: Of the weights and of the order of the data.
+        out: A folder for run.json, curve.json and the checkpoint.
+        json: Print one JSON document instead, the record of the run.
+    """
+    epochs, seed = _check.count("--epochs", epochs), _check.count("--seed", seed, least=0)
+    _check.choice("--policy", policy, POLICIES)
+    settings = Settings(task, policy, schedule, epochs, seed, bounds, None if curve is None else str(curve))
+    given = bounds_of(bounds, curve)
+    if schedule is not None and (given is not None or policy != "auto"):
+        raise ValueError("--schedule says all about the rates; leave out --policy, --bounds and --curve")
+    from cyclr._cli import tasks
+
+    per_epoch = tasks.build(task, seed).steps_per_epoch
+    if per_epoch is None:
+        raise ValueError(f"task {task}: train_loader must have a length, so that an epoch has an end")
+    steps = epochs * per_epoch
+    chosen = None if schedule is None else parse(schedule, epoch=per_epoch)
+    if out is not None:
+        claim(out / "settings.json", settings)
+    if chosen is None:
+        chosen = _schedule(settings, given, steps, per_epoch, out, quiet=json)
+    name = policy if schedule is None else "schedule"
+    job = Job(task=task, policy=name, schedule=repr(chosen), seed=seed, steps=steps, eval_every=per_epoch)
+    run = _run(job, out)
+    if json:
+        output.document(run)
+    else:
+        print_run(run)
+
+
+def _schedule(
+    settings: Settings, given: Bounds | None, steps: int, per_epoch: int, out: Path | None, *, quiet: bool
+) -> Schedule:
+    """From the policy and the bounds, which a range test finds where none were given."""
+    from cyclr._cli import work
+
+    bounds = given
+    if bounds is None:
+        path = None if out is None else out / "curve.json"
+        if path is not None and path.exists():
+            curve = Curve.load(path)
+        else:
+            curve = work.find_curve(settings.task, settings.seed, {})
+            if path is not None:
+                curve.save(path)
+        bounds = curve.bounds()
+        if not quiet:
+            output.heading("Range test")
+            curves.print_curve(curve, bounds)
+            curves.print_bounds(bounds)
+    if settings.policy != "auto":
+        return make_schedule(settings.policy, bounds, steps=steps, steps_per_epoch=per_epoch)
+    made = plan(bounds, epochs=settings.epochs, steps_per_epoch=per_epoch)
+    if not quiet:
+        output.heading("Plan")
+        print_plan(made)
+    return made.schedule
+
+
+def _run(job: Job, out: Path | None) -> Run:
+    from cyclr._cli import work
+
+    if out is None:
+        return work.make_run(job, watch=True)
+    record = out / RECORD
+    if record.exists():
+        run = read_json(record, Run)
+        if run.job != job:
+            raise ValueError(f"{record} is of another schedule, {run.schedule}; choose another folder")
+        output.note(f"{record} is finished; nothing is left to do")
+        return run
+    run = work.make_run(job, checkpoint=out / "checkpoint.pt", watch=True)
+    write_json(record, run)
+    return run
+
+
+def print_run(run: Run) -> None:
+    """A line for each evaluation, and the loss."""
+    output.heading(f"{run.policy} on {run.task}, seed {run.seed}: {run.schedule}")
+    names = [name for name in run.points[-1] if name not in ("step", "lr")]
+    rows = []
+    for point in run.points:
+        cells = ("-" if point.get(name) is None else f"{point[name]:.4g}" for name in ("lr", *names))
+        rows.append((str(point["step"]), *cells))
+    output.table(("step", "rate", *(name.replace("_", " ") for name in names)), rows, left=0)
+    steps, losses = run.series("loss")
+    if sum(map(math.isfinite, losses)) > 1:
+        draw.chart(steps, losses, x_label="step")
+    output.say(f"{run.steps} steps in {run.seconds:.1f} s, {run.status}")

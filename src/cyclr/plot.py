@@ -1,0 +1,244 @@
+"""Pictures with matplotlib: Axes in, Axes out.
+
+Each function draws on `ax`, or on a new figure of its own when none is given, and returns the Axes. No pyplot, no
+global state: `plot_schedule(schedule).figure.savefig("schedule.png")` works everywhere, and a notebook shows the
+figure when it is the last value of a cell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cyclr import _check
+from cyclr._range.bounds import Bounds
+from cyclr._range.curve import Curve
+from cyclr._range.smooth import LEAST, smooth
+from cyclr._schedules import Schedule
+from cyclr._study.record import Study
+from cyclr._study.stats import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that is lost on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+_LINES = ("-", "--", "-.", ":")
+_POINTS = 20001  # many times what a screen has pixels in a row: peaks keep their height
+
+
+def plot_schedule(
+    schedule: Schedule, ax: Axes | None = None, *, steps: int | None = None, epoch: int | None = None, label: str = ""
+) -> Axes:
+    """The rate over the steps.
+
+    Args:
+        schedule: What to draw.
+        ax: Where; a new figure by default.
+        steps: Up to which step; the whole schedule by default, so an endless one needs it.
+        epoch: Steps in an epoch; then the axis counts epochs.
+        label: For a legend.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: If the schedule is endless and `steps` is not given.
+        ImportError: If matplotlib is not installed.
+
+    >>> from cyclr import Triangular
+    >>> ax = plot_schedule(Triangular(0.001, 0.006, step_size=2000).take(12000), epoch=500)
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('epoch', 'learning rate')
+    """
+    at = sample(schedule, steps)
+    scale = 1 if epoch is None else _check.count("epoch", epoch)
+    ax = _axes(ax)
+    colour, line = _style(len(ax.lines))
+    ax.plot(at / scale, schedule(at), label=label or None, color=colour, ls=line, lw=1.8)
+    ax.set_xlabel("step" if epoch is None else "epoch")
+    ax.set_ylabel("learning rate")
+    ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+    ax.set_xlim(0, max(at[-1] / scale, ax.get_xlim()[1] if len(ax.lines) > 1 else 0))
+    return ax
+
+
+def plot_curve(curve: Curve, bounds: Bounds | None = None, ax: Axes | None = None, *, signal: str = "loss") -> Axes:
+    """A range test: the signal over the rate, each repeat, their smoothed median, and the bounds with their intervals.
+
+    Args:
+        curve: What was seen.
+        bounds: What was found in it, if anything.
+        ax: Where; a new figure by default.
+        signal: "loss" or the name of a metric.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: If there is no such signal.
+        ImportError: If matplotlib is not installed.
+    """
+    _check.choice("signal", signal, curve.signals)
+    values = curve.losses if signal == "loss" else curve.metrics[signal]
+    ax = _axes(ax)
+    if curve.scale == "log":
+        ax.set_xscale("log")
+    for index, row in enumerate(values):
+        known = np.isfinite(row)
+        ax.plot(curve.rates[known], row[known], color="0.7", lw=0.8, label="one repeat" if index == 0 else None)
+    rates, middle = smoothed(curve, signal)
+    ax.plot(rates, middle, color=COLOURS[0], lw=2.2, label="median, smoothed" if len(values) > 1 else "smoothed")
+    if bounds is not None:
+        _draw_bounds(ax, bounds)
+    ax.set_xlim(curve.rates[0], curve.rates[-1])
+    ax.set_ylim(*window(values, middle))
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("training loss" if signal == "loss" else signal.replace("_", " "))
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def plot_runs(study: Study, ax: Axes | None = None, *, metric: str = "test_accuracy", epoch: int | None = None) -> Axes:
+    """A metric over the steps: for each policy the mean of its runs, and faintly from the least to the greatest.
+
+    Args:
+        study: The runs.
+        ax: Where; a new figure by default.
+        metric: A name in the runs' points.
+        epoch: Steps in an epoch; then the axis counts epochs.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: If a run lacks the metric.
+        ImportError: If matplotlib is not installed.
+    """
+    scale = 1 if epoch is None else _check.count("epoch", epoch)
+    ax = _axes(ax)
+    for index, policy in enumerate(study.policies):
+        series = [run.series(metric) for run in study.of(policy).values()]
+        steps, values = np.array(series[0][0]) / scale, np.array([row for _, row in series])
+        colour, line = _style(index)
+        ax.plot(steps, values.mean(axis=0), label=policy, color=colour, ls=line, lw=1.8)
+        ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.08, lw=0)
+    ax.set_xlabel("step" if epoch is None else "epoch")
+    ax.set_ylabel(f"{metric.replace('_', ' ')}, mean of {len(series)} seeds")
+    ax.set_xlim(left=0)
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def plot_differences(rows: Sequence[Summary], baseline: str, ax: Axes | None = None, *, unit: str = "") -> Axes:
+    """How far each policy's end is from the baseline's, with intervals: what crosses zero is no difference found.
+
+    Args:
+        rows: From `summarize`.
+        baseline: What the others are compared with.
+        ax: Where; a new figure by default.
+        unit: "%" if the metric is a fraction to be shown in points; else the metric as it is.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    ax = _axes(ax)
+    scale = 100 if unit == "%" else 1
+    found = {row.policy: row.difference for row in rows if row.difference is not None}
+    for place, change in enumerate(found.values()):
+        colour = "0.55" if change.contains(0) else COLOURS[0]
+        low, high = scale * change.low, scale * change.high
+        if math.isfinite(low) and math.isfinite(high):
+            ax.plot([low, high], [place, place], color=colour, lw=2.5, solid_capstyle="round")
+        ax.plot(scale * change.mean, place, "o", color=colour, ms=8)
+    ax.axvline(0, color="0.2", lw=1)
+    ax.set_yticks(range(len(found)), list(found))
+    ax.set_ylim(len(found) - 0.5, -0.5)
+    ax.set_xlabel(f"difference from {baseline}{' in points' if unit == '%' else ''}, 95 % interval")
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def sample(schedule: Schedule, steps: int | None = None) -> np.ndarray:
+    """Steps at which to look at a schedule, so that no turning point of a short one is missed."""
+    if steps is None and schedule.duration == math.inf:
+        raise ValueError(_check.problem("steps must be given for an endless schedule", None, "say how many to draw"))
+    last = int(schedule.duration) if steps is None else _check.count("steps", steps)
+    return np.unique(np.linspace(0, last, min(last + 1, _POINTS)).astype(np.int64))
+
+
+def smoothed(curve: Curve, signal: str = "loss") -> tuple[np.ndarray, np.ndarray]:
+    """Rates and the smoothed median over the repeats, as far as most repeats went."""
+    values = curve.losses if signal == "loss" else curve.metrics[signal]
+    most = np.isfinite(values).sum(axis=0) * 2 > len(values)
+    rates, middle = curve.rates[most], np.nanmedian(values[:, most], axis=0)
+    if signal not in curve.maximize and middle.size:
+        middle = np.minimum(middle, 2 * window(values, middle)[1])
+    positions = np.log(rates) if curve.scale == "log" else rates
+    return rates, smooth(positions, middle) if len(middle) >= LEAST else middle
+
+
+def window(values: np.ndarray, middle: np.ndarray) -> tuple[float, float]:
+    """The part of a signal worth looking at: a loss that blows up must not flatten the rest."""
+    known = values[np.isfinite(values)]
+    low, high = float(known.min(initial=math.inf)), float(known.max(initial=-math.inf))
+    if not low < high:
+        return (0.0, 1.0) if not known.size else (low - 0.5, high + 0.5)
+    start = float(np.mean(middle[: max(1, len(middle) // 10)])) if middle.size else high
+    fall = (start - low) or (high - low)
+    top, margin = min(high, start + 0.6 * fall), 0.05 * fall
+    return low - margin, top + margin
+
+
+def _draw_bounds(ax: Axes, bounds: Bounds) -> None:
+    for name, value, interval, colour in (
+        ("base_lr", bounds.base_lr, bounds.base_interval, COLOURS[2]),
+        ("max_lr", bounds.max_lr, bounds.max_interval, COLOURS[1]),
+    ):
+        ax.axvline(value, color=colour, lw=1.8, ls="--", label=f"{name} = {value:.2g}")
+        if interval is not None:
+            ax.axvspan(*interval, color=colour, alpha=0.15, lw=0)
+
+
+def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (8, 4.5)) -> tuple[Figure, list[Axes]]:
+    """A new figure that pyplot knows nothing of, and its Axes in reading order.
+
+    Args:
+        rows: Of Axes.
+        columns: Of Axes.
+        size: In inches.
+
+    Returns:
+        The figure and its Axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("matplotlib is not installed; pip install cyclr[plot]") from error
+    made = Figure(figsize=size, dpi=120, layout="constrained")
+    axes = list(made.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(visible=True, color="0.9", lw=0.8)
+        ax.set_axisbelow(True)
+    return made, axes
+
+
+def _axes(ax: Axes | None) -> Axes:
+    """`ax`, as its owner styled it, or that of a new figure."""
+    return figure()[1][0] if ax is None else ax
+
+
+def _style(index: int) -> tuple[str, str]:
+    """Colour and dashes; both differ between neighbours."""
+    return COLOURS[index % len(COLOURS)], _LINES[index % len(_LINES)]
