@@ -21,8 +21,8 @@ def test_all_policies_have_the_same_length_and_the_same_peak(name, steps, steps_
     assert schedule.duration == steps
     assert schedule.highest == 0.01
     assert rates.max() <= 0.01 * (1 + 1e-12)
-    # An odd cycle or a decaying wave may step over its very top.
-    assert rates.max() > 0.0045
+    # ExpRange has decayed before its first peak.
+    assert rates.max() > (0.002 if name == "exp_range" else 0.0099)
 
 
 @given(st.sampled_from(["auto", "linear", "cosine", "rex", "one_cycle", "wsd"]), st.integers(100, 3000))

@@ -20,7 +20,7 @@ class StopRule:
 
         stop when  m > first + patience * max(first - lowest, noise)
 
-    where `first` is the first running median, `lowest` the lowest, and `noise` is four times the typical jump
+    where `first` is the first running median, `lowest` the lowest, and `noise` is eight times the typical jump
     (median absolute difference) between neighbouring losses. Adding a constant to every loss or scaling them all
     changes nothing, so losses near and below zero are treated like any others, and a single spike does not stop a ramp.
 
@@ -83,6 +83,6 @@ class StopRule:
         if self._first == math.inf:
             self._first = middle
         self._lowest = min(self._lowest, middle)
-        noise = 4 * statistics.median(self._jumps) if self._jumps else 0.0
+        noise = 8 * statistics.median(self._jumps) if self._jumps else 0.0
         allowed = self._first + self.patience * max(self._first - self._lowest, noise)
         return DIVERGED if middle > allowed else GO
