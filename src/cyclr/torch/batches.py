@@ -68,7 +68,7 @@ def checked_loss(loss: Any) -> torch.Tensor:
         raise TypeError(problem("the loss must be a tensor", loss, "return the tensor, not its .item()"))
     if loss.numel() != 1:
         raise ValueError(problem("the loss must be one number", tuple(loss.shape), "reduce it, as with .mean()"))
-    return loss
+    return loss.reshape(())
 
 
 def size_of(batch: Any) -> int:
@@ -103,24 +103,23 @@ def moved(batch: Any, device: torch.device | None) -> Any:
     return batch
 
 
-def passes(loader: Iterable[Any], first: int = 0) -> Iterator[tuple[int, Iterator[Any]]]:
-    """Pass after pass over `loader`, for ever: (number of the pass, its batches). Tells samplers that ask for it."""
-    number = first
-    while True:
-        for owner in (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)):
-            tell = getattr(owner, "set_epoch", None)
-            if callable(tell):
-                tell(number)  # a DistributedSampler gives the same order again unless it is told
-        yield number, iter(loader)
-        number += 1
+def start_pass(loader: Iterable[Any], number: int) -> Iterator[Any]:
+    """One pass over `loader`. Its number is told to samplers that ask for it."""
+    for owner in (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)):
+        tell = getattr(owner, "set_epoch", None)
+        if callable(tell):
+            tell(number)  # a DistributedSampler gives the same order again unless it is told
+    return iter(loader)
 
 
 def endless(loader: Iterable[Any], name: str = "loader") -> Iterator[Any]:
     """Batches for ever: a loader that ends is started again. One that gives nothing is an error."""
-    for _, batches in passes(loader):
+    number = getattr(getattr(loader, "sampler", None), "epoch", 0)
+    while True:
         empty = True
-        for batch in batches:
+        for batch in start_pass(loader, number):
             empty = False
             yield batch
         if empty:
             raise ValueError(problem(f"{name} must give at least one batch", "none", "is the dataset empty?"))
+        number += 1

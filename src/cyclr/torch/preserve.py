@@ -12,10 +12,7 @@ from torch.nn.parameter import is_lazy
 from cyclr._check import problem
 from cyclr.torch import rng
 from cyclr.torch.interrupt import Deferral
-from cyclr.torch.snapshot import Snapshot
-
-#: A dataset may be wrapped: loader, batch sampler, sampler, dataset, the dataset within, a transform.
-_LOADER_REACH = 6
+from cyclr.torch.snapshot import LOADER_REACH, Snapshot
 
 
 def preserved(
@@ -105,7 +102,7 @@ class Transaction:
         weights, rest = Snapshot(), Snapshot()
         weights.keep(model)
         weights.keep(*drivers, reach=1)  # other people's optimizers keep state in objects of their own
-        rest.keep(self._loader, reach=_LOADER_REACH, contents=False)
+        rest.keep(self._loader, reach=LOADER_REACH, contents=False)
         rest.keep(*weights.sources, *rng.everywhere())
         weights.sources.clear()
         weights.finish()

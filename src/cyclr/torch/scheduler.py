@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakSet, ref
 
-import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from cyclr._check import count, problem
+from cyclr._plan import Plan
+from cyclr._range import Bounds, Curve
 from cyclr._schedules import Schedule
+from cyclr.torch.groups import Group, copied, key_of, plain, put, unshare
 from cyclr.torch.task import check_optimizer
 
-Group = dict[str, Any]
 Given = Schedule | Sequence[Schedule] | Callable[[Group], Schedule]
 #: What a schedule may drive: the learning rate first.
 DRIVEN = ("schedule", "momentum", "weight_decay")
@@ -54,6 +55,11 @@ class Scheduler(LRScheduler):
     ([0.5], 0.85)
     """
 
+    #: What `auto` found and chose; None elsewhere.
+    curve: Curve | None = None
+    bounds: Bounds | None = None
+    plan: Plan | None = None
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -72,9 +78,9 @@ class Scheduler(LRScheduler):
             if value is not None or name == "schedule"
         }
         self.schedules = {name: _resolve(name, value, optimizer.param_groups) for name, value in self.given.items()}
-        _unshare(optimizer, self.schedules)
+        unshare(optimizer, self.schedules)
         for group in optimizer.param_groups:
-            group.setdefault("initial_lr", _copy(group["lr"]))  # torch wants it where last_epoch is given
+            group.setdefault("initial_lr", copied(group["lr"]))  # torch wants it where last_epoch is given
         super().__init__(optimizer, last_epoch)
         _watch(optimizer, self)
 
@@ -89,7 +95,7 @@ class Scheduler(LRScheduler):
         for name in self.given:
             if name != "schedule":
                 for group, schedule in zip(groups, self.schedules[name], strict=True):
-                    _set(group, _key(name, group), schedule(step))
+                    put(group, key_of(name, group), schedule(step))
         return [schedule(step) for schedule in self.schedules["schedule"]]
 
     def state_dict(self) -> dict[str, Any]:
@@ -147,8 +153,8 @@ class Scheduler(LRScheduler):
     def _drive(self) -> None:
         """Set what is driven to its value at the present step."""
         for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            _set(group, "lr", rate)
-        self._last_lr = [_copy(group["lr"]) for group in self.optimizer.param_groups]
+            put(group, "lr", rate)
+        self._last_lr = [copied(group["lr"]) for group in self.optimizer.param_groups]
 
     def _take_in(self) -> None:
         """Give groups that were added a schedule, all of them or none."""
@@ -159,8 +165,8 @@ class Scheduler(LRScheduler):
         for name, schedules in found.items():
             self.schedules[name].extend(schedules)
         for group in new:
-            self.base_lrs.append(_copy(group.setdefault("initial_lr", _copy(group["lr"]))))
-        _unshare(self.optimizer, self.schedules)
+            self.base_lrs.append(copied(group.setdefault("initial_lr", copied(group["lr"]))))
+        unshare(self.optimizer, self.schedules)
 
     def _for_later(self, name: str, groups: list[Group]) -> list[Schedule]:
         """The schedules of groups that were added."""
@@ -180,8 +186,8 @@ class Scheduler(LRScheduler):
 
     def _in_force(self) -> bool:
         """Whether the groups hold our rates: in a SequentialLR another scheduler may have its turn."""
-        return [_plain(group["lr"]) for group in self.optimizer.param_groups[: len(self._last_lr)]] == [
-            _plain(rate) for rate in self._last_lr
+        return [plain(group["lr"]) for group in self.optimizer.param_groups[: len(self._last_lr)]] == [
+            plain(rate) for rate in self._last_lr
         ]
 
 
@@ -198,7 +204,7 @@ def _resolve(name: str, given: Any, groups: list[Group]) -> list[Schedule]:
             )
         schedules = list(given)
     elif callable(given):
-        schedules = [given({"initial_lr": _plain(group["lr"]), **group}) for group in groups]
+        schedules = [given({"initial_lr": plain(group["lr"]), **group}) for group in groups]
     else:
         schedules = [given] * len(groups)
     for schedule, group in zip(schedules, groups, strict=True):
@@ -212,54 +218,8 @@ def _resolve(name: str, given: Any, groups: list[Group]) -> list[Schedule]:
         if name == "momentum" and schedule.highest >= 1:
             raise ValueError(problem("momentum must stay below 1", schedule, "for the learning rate use schedule"))
         if name != "schedule":
-            _key(name, group)
+            key_of(name, group)
     return schedules
-
-
-def _key(name: str, group: Group) -> str:
-    """Which entry of the group `name` drives."""
-    for key in {"momentum": ("momentum", "betas")}.get(name, (name,)):
-        if key in group:
-            return key
-    raise ValueError(
-        problem(f"the optimizer must have {name} to drive", sorted(set(group) - {"params"}), f"leave {name} out")
-    )
-
-
-def _set(group: Group, key: str, value: float) -> None:
-    """Set one entry of a group; a tensor is filled in place, of the betas only the first is touched."""
-    old = group[key][0] if key == "betas" else group[key]
-    if isinstance(old, torch.Tensor):
-        old.fill_(value)
-    elif key == "betas":
-        group[key] = type(group[key])((value, *group[key][1:]))
-    else:
-        group[key] = value
-
-
-def _copy(value: Any) -> Any:
-    return value.clone() if isinstance(value, torch.Tensor) else value
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, torch.Tensor) else value
-
-
-def _unshare(optimizer: Optimizer, schedules: dict[str, list[Schedule]]) -> None:
-    """Give groups a tensor of their own where they share one but not its schedule.
-
-    An optimizer hands the default tensor to all its groups: to fill one would fill all.
-    """
-    for name, own in schedules.items():
-        if all(schedule == own[0] for schedule in own):
-            continue
-        seen = set()
-        for group in optimizer.param_groups:
-            key = "lr" if name == "schedule" else _key(name, group)
-            first = group[key][0] if key == "betas" else group[key]
-            if isinstance(first, torch.Tensor) and id(first) in seen:
-                group[key] = type(group[key])((first.clone(), *group[key][1:])) if key == "betas" else first.clone()
-            seen.add(id(first))
 
 
 class _AddGroup:

@@ -24,6 +24,8 @@ _CODE = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType, _BaseD
 #: Objects of these packages are tools, not state.
 _TOOLS = {"logging", "threading", "multiprocessing", "queue", "concurrent", "asyncio", "weakref"}
 _KNOWN = (torch.nn.Module, Optimizer, LRScheduler, torch.amp.GradScaler)
+#: A dataset may be wrapped: loader, batch sampler, sampler, dataset, the dataset within, a transform.
+LOADER_REACH = 6
 _SHORT = 64  #: a longer container, found from a loader, holds samples and not parts
 
 
@@ -115,6 +117,13 @@ class Snapshot:
         self._undo.append(_container(attributes))
         self._seen[id(attributes)] = attributes
         return list(attributes.values())
+
+
+def sources_of(loader: Any) -> list[Any]:
+    """What gives random numbers in a loader, its samplers and its dataset, always in the same order."""
+    found = Snapshot()
+    found.keep(loader, reach=LOADER_REACH, contents=False)
+    return found.sources
 
 
 def _container(value: Any) -> Callable[[], None]:

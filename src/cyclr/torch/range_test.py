@@ -1,0 +1,244 @@
+"""The range test: walk up through the learning rates, record what happens, leave no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.optim import Optimizer
+
+from cyclr._check import choice, count, problem
+from cyclr._range import Curve, StopRule
+from cyclr._range import ramp as make_ramp
+from cyclr.torch.batches import check_callable, check_loader, check_metrics, checked_loss, device_of, endless, moved
+from cyclr.torch.groups import put, shares
+from cyclr.torch.preserve import Transaction, preserved
+from cyclr.torch.task import check_model, check_optimizer
+from cyclr.torch.update import Update, evaluate
+
+BLOCK = 10  #: losses are read from the device in blocks: to wait for each would slow every step
+VALIDATIONS = 20  #: looks at held-out data in one ramp, unless told otherwise
+Progress = Callable[[int, int, float, float], Any]
+
+
+def range_test(
+    model: torch.nn.Module,
+    optimizer: Optimizer,
+    loader: Iterable[Any],
+    loss_fn: Callable[..., torch.Tensor] | None = None,
+    *,
+    low: float = 1e-7,
+    high: float = 10.0,
+    steps: int = 100,
+    repeats: int = 3,
+    ramp: str = "log",
+    metrics: Mapping[str, Callable[..., Any]] | None = None,
+    val_loader: Iterable[Any] | None = None,
+    val_every: int | None = None,
+    step_fn: Callable[[Any], torch.Tensor] | None = None,
+    scaler: Any = None,
+    scheduler: Any = None,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    device: torch.device | str | None = None,
+    autocast: torch.dtype | None = None,
+    progress: Progress | None = None,
+) -> Curve:
+    """Train while the learning rate rises, and record the loss at each rate. Afterwards all is as it was.
+
+    `ramp="log"` with the training loss is fast. `ramp="linear"` with a metric on held-out data is the paper's protocol.
+    The test runs inside `preserved`: weights, optimizer, randomness and loaders come back whatever happens. A loader
+    shorter than the ramp is started again. Each repeat begins from the same weights, with the batches and the
+    randomness that come next, so that the result follows from the random state that the test found.
+
+    A ramp ends at the first loss that is not finite, or when what was gained is lost again; what is beyond is NaN.
+    Losses are read in blocks of 10, so a ramp may run on unseen for up to 9 steps. Groups keep the ratios of their
+    rates; what is recorded is the largest. Modules keep their training flags, but a model that is in evaluation mode
+    as a whole is put into training mode for the test.
+
+    Args:
+        model: The network.
+        optimizer: As it will be used; its rates are replaced during the test.
+        loader: Training batches, by the convention of `Task`: pairs (inputs, targets), or anything else whole.
+        loss_fn: Of (outputs, targets) for pairs, of (model, batch) otherwise. May be left out with `step_fn`.
+        low: First learning rate.
+        high: Last learning rate.
+        steps: Optimizer updates in a ramp.
+        repeats: Number of ramps.
+        ramp: "log" or "linear".
+        metrics: Names to functions, measured on `val_loader`. Higher is better unless the name holds "loss" or
+            "error".
+        val_loader: Held-out batches. Their loss is recorded as "val_loss", after the update at that rate.
+        val_every: Updates between two looks at `val_loader`; by default 20 looks in a ramp.
+        step_fn: Makes one whole update from a batch (zero_grad, forward, backward, optimizer.step) and returns the
+            loss as a tensor; takes the place of the update made here, with clipping, accumulation and autocast.
+        scaler: A `torch.amp.GradScaler`.
+        scheduler: A scheduler that is attached: it is put back too, and not stepped.
+        clip_norm: Largest norm of the gradient.
+        accumulate: Batches for one update.
+        device: Where batches go; by default the model's device.
+        autocast: The type to compute in, such as `torch.bfloat16`.
+        progress: Called after each block with (steps done, steps in all, rate, loss).
+
+    Returns:
+        The curve: rates, losses and metrics, one row a repeat.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range, a loader is empty, or the loss is not finite at the very first step.
+
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> x = torch.randn(64, 3)
+    >>> batches = [(x, x.sum(1, keepdim=True))]
+    >>> model = torch.nn.Linear(3, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> curve = range_test(model, optimizer, batches, torch.nn.functional.mse_loss, low=1e-4, steps=60, repeats=1)
+    >>> curve.stops
+    ('diverged',)
+
+    Reference:
+        Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
+    """
+    check_model("model", model)
+    check_optimizer("optimizer", optimizer)
+    check_loader("loader", loader)
+    choice("ramp", ramp, ("log", "linear"))
+    rates = np.asarray(make_ramp(low, high, steps=steps, scale=ramp)(np.arange(count("steps", steps))), dtype=float)
+    count("repeats", repeats)
+    signals = _signals(val_loader, metrics, loss_fn)
+    if progress is not None:
+        check_callable("progress", progress, "pass a function of (step, total, rate, loss)")
+    where = None if device is None else torch.device(device)
+    if step_fn is not None:
+        taken = {"clip_norm": clip_norm is not None, "accumulate": accumulate != 1, "autocast": autocast is not None}
+        step = _own_step(step_fn, where or device_of(model), taken)
+    else:
+        check_callable("loss_fn", loss_fn, "pass a function of (outputs, targets), or step_fn")
+        assert loss_fn is not None
+        step = Update(model, optimizer, loss_fn, scaler, clip_norm, accumulate, autocast, where)
+    every = _every(val_every, val_loader, steps)
+
+    loaders = [one for one in (loader, val_loader) if one is not None]
+    with preserved(model, optimizer, scheduler=scheduler, scaler=scaler, loader=loaders) as transaction:
+        if not model.training:
+            model.train()
+        walk = _Walk(rates, repeats, optimizer, step, endless(loader), progress)
+        if val_loader is not None:
+            judge = {} if metrics is None else metrics
+            walk.watch(every, lambda: evaluate(model, val_loader, loss_fn, judge, device=where), signals)
+        walk.run(transaction)
+    return Curve(rates, walk.losses, walk.metrics, ramp, tuple(walk.stops), _maximize(signals))
+
+
+class _Walk:
+    """Walks up the ramp, once for each repeat."""
+
+    def __init__(
+        self,
+        rates: NDArray[np.float64],
+        repeats: int,
+        optimizer: Optimizer,
+        step: Callable[[Iterator[Any]], torch.Tensor],
+        batches: Iterator[Any],
+        progress: Progress | None,
+    ) -> None:
+        self.rates, self.repeats, self.optimizer, self.progress = rates, repeats, optimizer, progress
+        self.step, self.batches = step, batches
+        self.losses = np.full((repeats, len(rates)), np.nan)
+        self.metrics: dict[str, NDArray[np.float64]] = {}
+        self.stops: list[str] = []
+        self.first = np.nan
+        self._every = 0
+        self._look: Callable[[], dict[str, float]] = dict
+        self._shares = shares(optimizer)
+
+    def watch(self, every: int, look: Callable[[], dict[str, float]], names: tuple[str, ...]) -> None:
+        """Call `look` after every so many updates."""
+        self._every, self._look = every, look
+        self.metrics = {name: np.full(self.losses.shape, np.nan) for name in names}
+
+    def run(self, transaction: Transaction) -> None:
+        """All repeats, each from the same start."""
+        for repeat in range(self.repeats):
+            if repeat:
+                transaction.rewind()
+            rule = StopRule()
+            self._walk(repeat, rule)
+            if rule.index == 0:
+                what = "the loss must be finite at the first step, before any update"
+                raise ValueError(problem(what, self.first, "check the data, the loss and the weights"))
+            self.stops.append("end" if rule.index is None else rule.reason)
+            if rule.index is not None:  # what came after it, unseen, is no evidence
+                for rows in (self.losses, *self.metrics.values()):
+                    rows[repeat, rule.index + 1 :] = np.nan
+
+    def _walk(self, repeat: int, rule: StopRule) -> None:
+        """One ramp."""
+        unread: list[torch.Tensor] = []
+        for index, rate in enumerate(self.rates.tolist()):
+            for group, share in zip(self.optimizer.param_groups, self._shares, strict=True):
+                put(group, "lr", rate * share)
+            unread.append(self.step(self.batches))
+            if self._every and (index + 1) % self._every == 0:
+                for name, value in self._look().items():
+                    self.metrics["val_loss" if name == "loss" else name][repeat, index] = value
+            if len(unread) == BLOCK or index + 1 == len(self.rates):
+                values = torch.stack(unread).tolist()
+                unread.clear()
+                start = index + 1 - len(values)
+                if start == 0:
+                    self.first = values[0]
+                self.losses[repeat, start : index + 1] = values
+                going = rule.feed(enumerate(values, start)) == "go"
+                if self.progress is not None:
+                    done = repeat * len(self.rates) + index + 1
+                    self.progress(done, self.losses.size, rate, values[-1])
+                if not going:
+                    return
+
+
+def _own_step(
+    step_fn: Callable[[Any], torch.Tensor], device: torch.device | None, taken: dict[str, bool]
+) -> Callable[[Iterator[Any]], torch.Tensor]:
+    """The user's update, which takes the place of `Update` and all that it can do."""
+    check_callable("step_fn", step_fn, "pass a function of a batch that makes one update and returns the loss")
+    for name, given in taken.items():
+        if given:
+            raise ValueError(problem(f"{name} must be left out where step_fn makes the update", True, "do it in there"))
+
+    def step(batches: Iterator[Any]) -> torch.Tensor:
+        return checked_loss(step_fn(moved(next(batches), device))).detach()
+
+    return step
+
+
+def _signals(val_loader: Any, metrics: Any, loss_fn: Any) -> tuple[str, ...]:
+    """Names of what is measured on held-out data."""
+    if metrics is not None:
+        check_metrics("metrics", metrics)
+    if val_loader is None:
+        if metrics:
+            raise ValueError(problem("metrics must come with a val_loader to measure them on", None))
+        return ()
+    check_loader("val_loader", val_loader)
+    for taken in ("loss", "val_loss"):
+        if metrics and taken in metrics:
+            raise ValueError(problem(f"a metric must not be called {taken!r}: that is recorded by itself", taken))
+    return (() if loss_fn is None else ("val_loss",)) + tuple(metrics or ())
+
+
+def _every(val_every: int | None, val_loader: Any, steps: int) -> int:
+    """Updates between two looks."""
+    if val_every is None:
+        return max(1, steps // VALIDATIONS)
+    if val_loader is None:
+        raise ValueError(problem("val_every must come with a val_loader", None))
+    return min(count("val_every", val_every), steps)
+
+
+def _maximize(signals: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name for name in signals if not ("loss" in name.lower() or "error" in name.lower()))

@@ -1,0 +1,236 @@
+"""A plain training loop: so many steps under a schedule, with looks at held-out data and checkpoints."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cyclr._check import count, problem
+from cyclr._schedules import Schedule
+from cyclr.torch import rng
+from cyclr.torch.batches import check_callable, start_pass
+from cyclr.torch.groups import in_proportion, plain
+from cyclr.torch.scheduler import Given, Scheduler
+from cyclr.torch.snapshot import sources_of
+from cyclr.torch.task import Task
+from cyclr.torch.update import Update, evaluate
+
+REPORT = 10  #: steps between two calls of `progress`, each of which waits for the device
+FORMAT = "cyclr.train.1"
+Point = dict[str, float]
+
+
+def train(
+    task: Task,
+    schedule: Given,
+    *,
+    steps: int,
+    eval_every: int | None = None,
+    momentum: Given | None = None,
+    weight_decay: Given | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
+    progress: Callable[[int, int, float, float], Any] | None = None,
+) -> list[Point]:
+    """Train a task for a number of steps under a schedule.
+
+    With `checkpoint`, a file in that folder is replaced, all or nothing, at every point; the same call in a new process
+    goes on from there and ends with the same weights, bit by bit, where the computation itself repeats.
+
+    Args:
+        task: What to train; its model and optimizer are changed.
+        schedule: The learning rate; groups keep the ratios of their initial rates. Or one for each group, as in
+            `Scheduler`.
+        steps: Optimizer updates.
+        eval_every: Updates between two points; by default an epoch, and where that has no length the whole training.
+        momentum: Drives momentum or the first beta, as in `Scheduler`.
+        weight_decay: Drives weight decay.
+        checkpoint: A folder; made if it is not there.
+        checkpoint_every: Updates between two checkpoints; by default one at every point.
+        progress: Called every 10 steps with (steps done, steps in all, rate, loss of the last step).
+
+    Returns:
+        Points: "step" (updates done), "lr" (of the last of them, the largest of the groups), "loss" (mean of the
+        training loss since the point before), then "val_loss", "val_..." for each metric, and the same with "test_".
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range, or the checkpoint is damaged or of another training.
+
+    >>> import torch
+    >>> from cyclr import Triangular
+    >>> model = torch.nn.Linear(1, 1)
+    >>> batches = [(torch.ones(4, 1), torch.ones(4, 1))] * 5
+    >>> task = Task(model, torch.optim.SGD(model.parameters()), torch.nn.functional.mse_loss, batches, batches)
+    >>> points = train(task, Triangular(0.01, 0.1, step_size=5), steps=10)
+    >>> [(point["step"], round(point["lr"], 3)) for point in points], sorted(points[0])
+    ([(5, 0.082), (10, 0.028)], ['loss', 'lr', 'step', 'val_loss'])
+    """
+    if not isinstance(task, Task):
+        raise TypeError(problem("task must be a cyclr.torch.Task", task, "call the task with a seed"))
+    count("steps", steps)
+    every = count("eval_every", task.steps_per_epoch or steps if eval_every is None else eval_every)
+    save_every = None if checkpoint_every is None else count("checkpoint_every", checkpoint_every)
+    if progress is not None:
+        check_callable("progress", progress, "pass a function of (step, total, rate, loss)")
+    given = in_proportion(schedule, task.optimizer) if isinstance(schedule, Schedule) else schedule
+    scheduler = Scheduler(task.optimizer, given, momentum, weight_decay)
+    run = _Run(task, scheduler, steps, every)
+    file = None
+    if checkpoint is not None:
+        Path(checkpoint).mkdir(parents=True, exist_ok=True)
+        file = Path(checkpoint) / "checkpoint.pt"
+        if file.exists():
+            run.load(file)
+    task.model.train()
+    while run.step < steps:
+        run.advance()
+        at_point = run.step % every == 0 or run.step == steps
+        if progress is not None and (run.step % REPORT == 0 or run.step == steps):
+            progress(run.step, steps, run.rate, float(run.loss))
+        if at_point:
+            run.look()
+        if file is not None and (at_point if save_every is None else run.step % save_every == 0 or run.step == steps):
+            run.save(file)
+    return run.points
+
+
+class _Run:
+    """A training under way."""
+
+    def __init__(self, task: Task, scheduler: Scheduler, steps: int, every: int) -> None:
+        self.task, self.scheduler, self.steps, self.every = task, scheduler, steps, every
+        self.step = 0
+        self.points: list[Point] = []
+        self.rate = float("nan")
+        self.loss: torch.Tensor | float = float("nan")
+        self.update = Update(task.model, task.optimizer, task.loss_fn)
+        self.feed = _Feed(task.train_loader)
+        self._sum: torch.Tensor | None = None  # of the losses since the last point, still on the device
+        self._since = 0
+
+    def advance(self) -> None:
+        """One step."""
+        self.rate = max(plain(rate) for rate in self.scheduler.get_last_lr())
+        self.loss = self.update(self.feed)
+        self.scheduler.step()
+        self.step += 1
+        self._sum = self.loss if self._sum is None else self._sum + self.loss
+        self._since += 1
+
+    def look(self) -> None:
+        """Record a point."""
+        task = self.task
+        assert self._sum is not None
+        point: Point = {"step": self.step, "lr": self.rate, "loss": float(self._sum) / self._since}
+        for name, loader in (("val", task.val_loader), ("test", task.test_loader)):
+            if loader is not None:
+                found = evaluate(task.model, loader, task.loss_fn, task.metrics)
+                point.update({f"{name}_{key}": value for key, value in found.items()})
+        self.points.append(point)
+        self._sum, self._since = None, 0
+
+    def save(self, file: Path) -> None:
+        """Write all that is needed to go on, all or nothing."""
+        state = {
+            "format": FORMAT,
+            "steps": self.steps,
+            "eval_every": self.every,
+            "step": self.step,
+            "points": self.points,
+            "sum": self._sum,
+            "since": self._since,
+            "model": self.task.model.state_dict(),
+            "optimizer": self.task.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "feed": self.feed.state(),
+        }
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                torch.save(state, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).replace(file)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def load(self, file: Path) -> None:
+        """Go on from what `save` wrote."""
+        try:
+            state = torch.load(file, weights_only=True)
+        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise ValueError(f"{file}: the checkpoint is damaged ({error}); delete it to start again") from None
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            raise ValueError(f"{file}: must be a checkpoint of train, in format {FORMAT!r}; choose another folder")
+        for name, own in (("steps", self.steps), ("eval_every", self.every)):
+            if state[name] != own:
+                what = problem(f"{name} must be that of the checkpoint, {state[name]}", own, "choose another folder")
+                raise ValueError(f"{file}: {what}")
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.task.model.load_state_dict(state["model"])
+        self.task.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.points = state["step"], state["points"]
+        self._sum, self._since = state["sum"], state["since"]
+        if self.step < self.steps:
+            self.feed.resume(state["feed"])
+
+
+class _Feed:
+    """Batches for ever, and the place in them as plain data.
+
+    To come back to the place a pass is started again, from the random state in which it began, and walked up to there.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+        self._sources = [*sources_of(loader), *rng.everywhere()]
+        self._batches: Iterator[Any] = iter(())
+        self._begin: list[Any] = []
+        self._number = -1
+        self._taken = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        for batch in self._batches:
+            self._taken += 1
+            return batch
+        if self._taken == 0 and self._number >= 0:
+            raise ValueError(problem("train_loader must give at least one batch", "none", "is the dataset empty?"))
+        self._start(self._number + 1)
+        return next(self)
+
+    def state(self) -> dict[str, Any]:
+        """The place, as plain data."""
+        return {"number": self._number, "taken": self._taken, "begin": self._begin, "now": self._random()}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Come back to the place."""
+        if len(state["now"]) != len(self._sources):
+            raise ValueError("the checkpoint was written with other sources of randomness; choose another folder")
+        if state["number"] >= 0:
+            self._set(state["begin"])
+            self._start(state["number"])
+            for _ in range(state["taken"]):
+                next(self)
+        self._set(state["now"])
+
+    def _start(self, number: int) -> None:
+        self._number, self._taken, self._begin = number, 0, self._random()
+        self._batches = start_pass(self._loader, number)
+
+    def _random(self) -> list[Any]:
+        return [rng.state(source) for source in self._sources]
+
+    def _set(self, states: list[Any]) -> None:
+        for source, state in zip(self._sources, states, strict=True):
+            rng.set_state(source, state)

@@ -1,0 +1,157 @@
+"""One optimizer update, and one look at held-out data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from cyclr._check import count, positive, problem
+from cyclr.torch.batches import check_loader, check_metrics, device_of, is_pair, loss_of, moved, size_of
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Takes batches from an iterator, makes one optimizer update of them, returns the loss, still on the device.
+
+    Args:
+        model: The network.
+        optimizer: What to step.
+        loss_fn: Of (outputs, targets), or of (model, batch).
+        scaler: A `torch.amp.GradScaler`.
+        clip_norm: Largest norm of the gradient.
+        accumulate: Batches for one update; the loss is their mean.
+        autocast: The type to compute in, such as `torch.bfloat16`.
+        device: Where batches go; by default the model's.
+    """
+
+    model: torch.nn.Module
+    optimizer: Optimizer
+    loss_fn: Callable[..., torch.Tensor]
+    scaler: Any = None
+    clip_norm: float | None = None
+    accumulate: int = 1
+    autocast: torch.dtype | None = None
+    device: torch.device | None = None
+
+    def __post_init__(self) -> None:
+        count("accumulate", self.accumulate)
+        if self.clip_norm is not None:
+            positive("clip_norm", self.clip_norm)
+        if self.autocast is not None and not isinstance(self.autocast, torch.dtype):
+            raise TypeError(problem("autocast must be a torch.dtype", self.autocast, "pass torch.bfloat16"))
+        if self.device is None:
+            object.__setattr__(self, "device", device_of(self.model))
+
+    def __call__(self, batches: Iterator[Any]) -> torch.Tensor:
+        """Make the update."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(next(batches))
+        for _ in range(self.accumulate - 1):
+            loss = loss + self._backward(next(batches))
+        if self.clip_norm is not None:
+            if self.scaler is not None:
+                self.scaler.unscale_(self.optimizer)
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        return loss
+
+    def _backward(self, batch: Any) -> torch.Tensor:
+        batch = moved(batch, self.device)
+        with self._precision():
+            loss = loss_of(self.model, self.loss_fn, batch)
+        if not loss.requires_grad:
+            raise ValueError("the loss must depend on a parameter that requires a gradient; is every one frozen?")
+        if self.accumulate > 1:
+            loss = loss / self.accumulate
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        return loss.detach()
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast((self.device or torch.device("cpu")).type, dtype=self.autocast)
+
+
+def evaluate(
+    model: torch.nn.Module,
+    loader: Iterable[Any],
+    loss_fn: Callable[..., torch.Tensor] | None,
+    metrics: Mapping[str, Callable[..., Any]] | None = None,
+    *,
+    device: torch.device | None = None,
+) -> dict[str, float]:
+    """Mean loss and metrics over a loader, in evaluation mode and without gradients.
+
+    Batches count by their size. Training flags and torch's random state are left as they were found, so that looking
+    more often does not change a training.
+
+    Args:
+        model: The network.
+        loader: Held-out batches.
+        loss_fn: As in `Task`; None leaves the loss out.
+        metrics: Names to functions, as in `Task`.
+        device: Where batches go; by default the model's.
+
+    Returns:
+        "loss" and each metric by its name.
+
+    Raises:
+        TypeError: If something is of the wrong kind.
+        ValueError: If the loader gives no batch.
+
+    >>> import torch
+    >>> model = torch.nn.Linear(1, 1, bias=False)
+    >>> _ = torch.nn.init.ones_(model.weight)
+    >>> evaluate(model, [(torch.ones(2, 1), torch.zeros(2, 1))], torch.nn.functional.mse_loss)
+    {'loss': 1.0}
+    """
+    check_loader("loader", loader)
+    metrics = {} if metrics is None else metrics
+    check_metrics("metrics", metrics)
+    device = device_of(model) if device is None else device
+    names = ([] if loss_fn is None else ["loss"]) + list(metrics)
+    total: Any = 0.0
+    size = 0
+    with torch.no_grad(), quiet(model):
+        for batch in loader:
+            batch = moved(batch, device)
+            weight = size_of(batch)
+            total = total + weight * _judged(model, batch, loss_fn, metrics)
+            size += weight
+    if not size:
+        raise ValueError(problem("loader must give at least one batch", "none", "is the dataset empty?"))
+    return dict(zip(names, (total / size).tolist(), strict=True))
+
+
+def _judged(
+    model: torch.nn.Module, batch: Any, loss_fn: Callable[..., Any] | None, metrics: Mapping[str, Callable[..., Any]]
+) -> torch.Tensor:
+    """Loss and metrics of one batch, still on the device."""
+    arguments = (model(batch[0]), batch[1]) if is_pair(batch) else (model, batch)
+    values = [function(*arguments) for function in ([] if loss_fn is None else [loss_fn]) + list(metrics.values())]
+    device = next((value.device for value in values if isinstance(value, torch.Tensor)), None)
+    return torch.stack([torch.as_tensor(value, dtype=torch.float32, device=device).reshape(()) for value in values])
+
+
+@contextmanager
+def quiet(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module has the flag that it had, and torch its random state."""
+    flags = [(module, module.training) for module in model.modules()]
+    random = torch.get_rng_state()
+    model.eval()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(random)
+        for module, flag in flags:
+            module.training = flag
