@@ -6,22 +6,25 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format style types layers docs bench wheel clean
+.PHONY: help demo test test-all check format style types layers docs bench wheel clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/.demo ## find the rates, train nine policies, show which one helped (cyclr-demo/)
+demo: .venv/.demo ## find the rates, train with each policy, show which one helped (cyclr-demo/)
 	@$(BIN)/cyclr demo
 
 test: .venv/.dev ## run the tests and every example of README, docs and docstrings
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-all: .venv/.all ## the same with every framework installed: JAX, Keras, Lightning, transformers, Ray
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: style types layers docs ## format, lint, types, layers, docs
 
 style: .venv/.dev ## format and lint, without changing anything
 	@echo "== format and lint"
-	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; echo "run: make format"; exit 1; }
+	@$(BIN)/ruff format --check . || { echo "run: make format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 
 types: .venv/.dev ## types, strict
@@ -52,9 +55,9 @@ clean: ## remove the environment and everything built
 # The environment: made once, brought up to date when what it is made from changes. Each stamp is touched last.
 
 .venv/.made:
-	@command -v $(PYTHON) > /dev/null || { echo "make: cyclr needs Python 3.11 or newer, found no $(PYTHON); make PYTHON=/path/to/python3 names another"; exit 1; }
+	@command -v $(PYTHON) > /dev/null || { echo "make: cyclr needs Python 3.11 or newer, found no $(PYTHON); make PYTHON=/path/to/python3 names another" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make: cyclr needs Python 3.11 or newer, $(PYTHON) is %d.%d; make PYTHON=/path/to/python3 names another" % sys.version_info[:2])'
-	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "make: $(PYTHON) has no venv; install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { echo "make: $(PYTHON) has no venv; install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@echo "== making .venv"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) --upgrade pip
@@ -68,3 +71,8 @@ clean: ## remove the environment and everything built
 	@echo "== installing what the tests need (torch is large: minutes, once)"
 	@$(PIP) --group dev -e .
 	@touch .venv/.demo $@
+
+.venv/.all: .venv/.dev
+	@echo "== installing every framework (minutes, once)"
+	@$(PIP) --group all -e .
+	@touch $@
