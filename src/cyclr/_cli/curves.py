@@ -17,7 +17,7 @@ def print_curve(curve: Curve, bounds: Bounds | None, signal: str = "loss") -> No
     name = "training loss" if signal == "loss" else signal
     output.say(f"{name}, smoothed median of {len(values)} repeats"
                + (", b = base_lr, M = max_lr" if marks else ""), "dim")  # fmt: skip
-    draw.chart(rates, middle, x_label="learning rate", y_range=plot.window(values, middle),
+    draw.chart(rates, middle, x_label="learning rate", y_range=plot.window(middle, middle),
                log=curve.scale == "log", marks=marks)  # fmt: skip
 
 

@@ -44,10 +44,10 @@ def find(
     """
     output.check_target(out)
     output.check_target(png, picture=True)
-    from cyclr._cli import work
+    from cyclr._cli import tasks, work
 
     options = {"low": low, "high": high, "steps": steps, "repeats": repeats, "ramp": "linear" if linear else None}
-    curve = work.find_curve(task, seed, options, signal=signal)
+    curve = work.find_curve(tasks.build(task, seed), task, options, signal=signal)
     if out is not None:
         curve.save(out)
     bounds = unclear = None

@@ -74,7 +74,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 
     out = stdout()
     made = Table(box=box.SIMPLE_HEAD if fancy(out) else box.ASCII2, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        made.add_column(Text(plain(column)), justify="left" if index < left else "right")
+        made.add_column(Text(plain(column)), justify="left" if index < left else "right", no_wrap=True)
     for row in rows:
         made.add_row(*(Text(plain(cell)) for cell in row))
     out.print(made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,6 +18,9 @@ from cyclr._range import Bounds, Curve
 from cyclr._schedules import Schedule, parse
 from cyclr._study.engine import RECORD
 from cyclr._study.record import Job, Run, claim, read_json, write_json
+
+if TYPE_CHECKING:
+    from cyclr.torch import Task
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -68,7 +72,8 @@ def train(
         raise ValueError("--schedule says all about the rates; leave out --policy, --bounds and --curve")
     from cyclr._cli import tasks
 
-    per_epoch = tasks.build(task, seed).steps_per_epoch
+    made = tasks.build(task, seed)
+    per_epoch = made.steps_per_epoch
     if per_epoch is None:
         raise ValueError(f"task {task}: train_loader must have a length, so that an epoch has an end")
     steps = epochs * per_epoch
@@ -76,37 +81,40 @@ def train(
     if out is not None:
         claim(out / "settings.json", settings)
     if chosen is None:
-        chosen = _schedule(settings, given, steps, per_epoch, out, quiet=json)
+        bounds_found = given or _find(settings, made, out, quiet=json)
+        chosen = _schedule(settings, bounds_found, per_epoch, quiet=json)
     name = policy if schedule is None else "schedule"
     job = Job(task=task, policy=name, schedule=repr(chosen), seed=seed, steps=steps, eval_every=per_epoch)
-    run = _run(job, out)
+    run = _run(job, made, out)
     if json:
         output.document(run)
     else:
         print_run(run)
 
 
-def _schedule(
-    settings: Settings, given: Bounds | None, steps: int, per_epoch: int, out: Path | None, *, quiet: bool
-) -> Schedule:
-    """From the policy and the bounds, which a range test finds where none were given."""
+def _find(settings: Settings, task: Task, out: Path | None, *, quiet: bool) -> Bounds:
+    """The bounds, from a range test that is made once."""
     from cyclr._cli import work
 
-    bounds = given
-    if bounds is None:
-        path = None if out is None else out / "curve.json"
-        if path is not None and path.exists():
-            curve = Curve.load(path)
-        else:
-            curve = work.find_curve(settings.task, settings.seed, {})
-            if path is not None:
-                curve.save(path)
-        bounds = curve.bounds()
-        if not quiet:
-            output.heading("Range test")
-            curves.print_curve(curve, bounds)
-            curves.print_bounds(bounds)
+    path = None if out is None else out / "curve.json"
+    if path is not None and path.exists():
+        curve = Curve.load(path)
+    else:
+        curve = work.find_curve(task, settings.task, {})
+        if path is not None:
+            curve.save(path)
+    bounds = curve.bounds()
+    if not quiet:
+        output.heading("Range test")
+        curves.print_curve(curve, bounds)
+        curves.print_bounds(bounds)
+    return bounds
+
+
+def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool) -> Schedule:
+    """From the policy and the bounds."""
     if settings.policy != "auto":
+        steps = settings.epochs * per_epoch
         return make_schedule(settings.policy, bounds, steps=steps, steps_per_epoch=per_epoch)
     made = plan(bounds, epochs=settings.epochs, steps_per_epoch=per_epoch)
     if not quiet:
@@ -115,11 +123,12 @@ def _schedule(
     return made.schedule
 
 
-def _run(job: Job, out: Path | None) -> Run:
+def _run(job: Job, task: Task, out: Path | None) -> Run:
+    """The run: read if it is finished, gone on with if it was stopped."""
     from cyclr._cli import work
 
     if out is None:
-        return work.make_run(job, watch=True)
+        return work.make_run(job, task=task, watch=True)
     record = out / RECORD
     if record.exists():
         run = read_json(record, Run)
@@ -127,7 +136,7 @@ def _run(job: Job, out: Path | None) -> Run:
             raise ValueError(f"{record} is of another schedule, {run.schedule}; choose another folder")
         output.note(f"{record} is finished; nothing is left to do")
         return run
-    run = work.make_run(job, checkpoint=out / "checkpoint.pt", watch=True)
+    run = work.make_run(job, task=task, folder=out, watch=True)
     write_json(record, run)
     return run
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclr._cli import output, tasks
 from cyclr._cli.progress import Update, progress
@@ -16,41 +16,42 @@ from cyclr._range import Curve
 from cyclr._schedules import parse
 from cyclr._study.record import Job, Run
 
+if TYPE_CHECKING:
+    from cyclr.torch import Task
 
-def find_curve(text: str, seed: int, options: dict[str, Any], *, signal: str = "loss") -> Curve:
-    """A range test on the task of that name, with a progress bar.
+
+def find_curve(task: Task, title: str, options: Mapping[str, Any], *, signal: str = "loss") -> Curve:
+    """A range test with a progress bar; the task is afterwards as it was.
 
     Args:
-        text: TASK.
-        seed: Of the task.
+        task: On what.
+        title: What to call it.
         options: Arguments of `cyclr.torch.range_test`; those that are None keep its defaults.
         signal: What the bounds will be read from; other than the loss it must be a metric of the task.
     """
     from cyclr.torch import range_test
 
-    task = tasks.build(text, seed)
     given = {name: value for name, value in options.items() if value is not None}
     if signal != "loss":
         given |= {"metrics": task.metrics, "val_loader": task.val_loader}
-    with progress(f"range test on {text}", 0) as update:
+    with progress(f"range test on {title}", 0) as update:
         given["progress"] = _teller(update)
         return range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, **given)
 
 
-def make_run(job: Job, *, checkpoint: Path | None = None, watch: bool = False) -> Run:
+def make_run(job: Job, *, task: Task | None = None, folder: Path | None = None, watch: bool = False) -> Run:
     """Does one job: the task under its seed, trained with its schedule.
 
     Args:
         job: What to do.
-        checkpoint: A file from which it goes on if it was stopped.
+        task: The job's task, where it has been made already.
+        folder: For a checkpoint, from which it goes on if it was stopped.
         watch: Whether to show a progress bar.
     """
-    import torch
-
     from cyclr.torch import train
 
-    torch.set_num_threads(1)  # small networks are fastest on one, and runs are equal whatever else the machine does
-    task = tasks.build(job.task, job.seed, **job.options)
+    if task is None:
+        task = tasks.build(job.task, job.seed, **job.options)
     started = time.perf_counter()
     with progress(f"training {job.policy}", job.steps) if watch else nullcontext(None) as update:
         points = train(
@@ -58,14 +59,14 @@ def make_run(job: Job, *, checkpoint: Path | None = None, watch: bool = False) -
             parse(job.schedule),
             steps=job.steps,
             eval_every=job.eval_every,
-            checkpoint=checkpoint,
+            checkpoint=folder,
             progress=None if update is None else _teller(update),
         )
     loss = points[-1].get("loss")
     return Run(
         **{field: getattr(job, field) for field in Job.__struct_fields__},
         steps_per_epoch=task.steps_per_epoch or 0,
-        points=points,
+        points=[dict(point) for point in points],
         seconds=time.perf_counter() - started,
         versions={name: version(name) for name in ("cyclr", "torch", "numpy")},
         status="finished" if loss is not None and math.isfinite(loss) else "diverged",
