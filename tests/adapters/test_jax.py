@@ -1,0 +1,419 @@
+"""A schedule inside JAX's transformations and Optax's optimizers, and the range test."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax", reason="JAX is not installed")
+optax = pytest.importorskip("optax", reason="Optax is not installed")
+import jax.numpy as jnp
+
+import cyclr
+from cyclr.jax import range_test
+
+WAVE = cyclr.Triangular(0.001, 0.006, step_size=7)
+SLOW = cyclr.WarmRestarts(0.0, 0.01, period=5, growth=2)
+STEPS = 60
+
+
+def rates_that(optimizer, names=("w",)):
+    """The rates at which parameters move when their gradient is one: what the optimizer really used."""
+
+    def body(carry, _):
+        parameters, state = carry
+        updates, state = optimizer.update(jax.tree.map(jnp.ones_like, parameters), state, parameters)
+        return (optax.apply_updates(parameters, updates), state), updates
+
+    parameters = {name: jnp.zeros(()) for name in names}
+    _, updates = jax.lax.scan(body, (parameters, optimizer.init(parameters)), length=STEPS)
+    return {name: -np.asarray(value) for name, value in updates.items()}
+
+
+def expected(schedule):
+    return pytest.approx([schedule(step) for step in range(STEPS)], rel=1e-5)
+
+
+@pytest.mark.parametrize("schedule", [WAVE, SLOW, cyclr.one_cycle(0.1, steps=50)], ids=repr)
+def test_a_schedule_goes_straight_into_an_optimizer_inside_scan(schedule):
+    assert rates_that(optax.sgd(learning_rate=schedule))["w"] == expected(schedule)
+
+
+def test_a_schedule_drives_an_optimizer_under_jit():
+    optimizer = optax.sgd(learning_rate=WAVE)
+    parameter = jnp.zeros(())
+    state, update = optimizer.init(parameter), jax.jit(optimizer.update)
+    used = []
+    for _ in range(STEPS):
+        change, state = update(jnp.ones(()), state)
+        used.append(-float(change))
+    assert used == expected(WAVE)
+    assert update._cache_size() == 1  # compiled once for all steps
+
+
+def test_schedules_drive_any_hyperparameter_through_inject_hyperparams():
+    momentum = cyclr.Opposed(WAVE, 0.85, 0.95)
+    optimizer = optax.inject_hyperparams(optax.adamw)(learning_rate=WAVE, b1=momentum, weight_decay=SLOW)
+    parameter = jnp.zeros(())
+    state, update = optimizer.init(parameter), jax.jit(optimizer.update)
+    used = []
+    for _ in range(STEPS):
+        _, state = update(jnp.ones(()), state, parameter)
+        used.append([float(state.hyperparams[name]) for name in ("learning_rate", "b1", "weight_decay")])
+    for column, schedule in zip(zip(*used, strict=True), (WAVE, momentum, SLOW), strict=True):
+        assert list(column) == expected(schedule)
+
+
+def test_each_group_of_a_multi_transform_has_its_own_schedule():
+    optimizer = optax.multi_transform(
+        {"body": optax.sgd(0.1 * WAVE), "head": optax.sgd(SLOW)}, {"w": "body", "v": "head"}
+    )
+    used = rates_that(optimizer, ("w", "v"))
+    assert used["w"] == expected(0.1 * WAVE)
+    assert used["v"] == expected(SLOW)
+
+
+def test_a_schedule_can_be_mapped_over_steps():
+    assert np.asarray(jax.jit(jax.vmap(SLOW))(jnp.arange(STEPS))) == expected(SLOW)
+
+
+def test_the_rate_can_be_differentiated_at_real_steps():
+    slope = jax.grad(lambda step: WAVE(step))(2.5)
+    assert float(slope) == pytest.approx(0.005 / 7, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "of_cycles",
+    [
+        lambda n: cyclr.Triangular(0.001, 0.006, step_size=50).take(100 * n),
+        lambda n: cyclr.Triangular2(0.001, 0.006, step_size=50).take(100 * n),
+        lambda n: cyclr.Linear(1.0, 0.1, steps=100).repeat(n),
+        lambda n: (cyclr.Linear(0.0, 1.0, steps=10) >> cyclr.Cosine(1.0, 0.1, steps=90)).repeat(n),
+        lambda n: cyclr.WarmRestarts(0.0, 1.0, period=100).take(100 * n),
+    ],
+    ids=["triangular", "triangular2", "repeat", "repeated sequence", "restarts"],
+)
+def test_the_traced_program_does_not_grow_with_the_number_of_cycles(of_cycles):
+    few, many = of_cycles(3), of_cycles(3_000_000)
+    programs = [jax.jit(schedule).lower(jnp.int32(0)).as_text() for schedule in (few, many)]
+    assert programs[0].count("\n") == programs[1].count("\n") < 200
+    equations = [len(jax.make_jaxpr(schedule)(jnp.int32(0)).eqns) for schedule in (few, many)]
+    assert equations[0] == equations[1]
+    assert float(jax.jit(many)(jnp.int32(250_000_070))) == pytest.approx(many(250_000_070), rel=1e-5)
+
+
+ON_TWO_DEVICES = """
+import json, sys
+import jax, jax.numpy as jnp, numpy as np, optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+import cyclr
+from cyclr.jax import range_test
+
+schedule = cyclr.parse(sys.argv[1])
+devices = jax.devices()
+assert len(devices) == 2, devices
+steps = np.arange(60)
+mesh = Mesh(np.array(devices), ("d",))
+with_pmap = jax.pmap(jax.vmap(schedule))(steps.reshape(2, 30)).reshape(-1)
+with_shard_map = jax.jit(jax.shard_map(schedule, mesh=mesh, in_specs=P("d"), out_specs=P("d")))(jnp.asarray(steps))
+
+def parallel_sgd(x):  # data parallel: each device has its examples, the gradient is their mean
+    optimizer = optax.sgd(schedule)
+    def step(carry, _):
+        w, state = carry
+        gradient = jax.lax.pmean(jnp.mean(x), "d")
+        change, state = optimizer.update(gradient, state)
+        return (w + change, state), -change
+    return jax.lax.scan(step, (jnp.zeros(()), optimizer.init(jnp.zeros(()))), length=60)[1]
+
+used = jax.pmap(parallel_sgd, axis_name="d")(np.array([[0.5, 0.5], [1.5, 1.5]]))
+
+def step(w, batch, lr):
+    loss, slope = jax.value_and_grad(lambda w: jnp.mean((batch @ w - batch.sum(1)) ** 2))(w)
+    return w - lr * slope, loss
+batches = np.random.default_rng(0).normal(size=(20, 8, 3)).astype(np.float32)
+shared = jax.device_put(batches, NamedSharding(mesh, P(None, "d")))  # the examples of each batch on both devices
+curves = [range_test(step, jnp.zeros(3), one, low=1e-4, steps=40).losses for one in (batches, shared)]
+np.testing.assert_allclose(*curves, rtol=1e-4)
+print(json.dumps([with_pmap.tolist(), with_shard_map.tolist(), used[0].tolist(), used[1].tolist()]))
+"""
+
+
+def test_two_devices_use_the_same_rates_under_pmap_and_shard_map():
+    command = [sys.executable, "-W", "error", "-c", ON_TWO_DEVICES, repr(SLOW)]
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    for rates in json.loads(result.stdout):
+        assert rates == expected(SLOW)
+
+
+# ---------------------------------------------------------------- the numbers of Optax's own tests
+
+
+def linear_one_cycle():
+    return cyclr.one_cycle(1000, steps=10, base_lr=100, end_lr=1, rise=0.3, tail=0.3, shape="linear")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "values"),
+    [
+        (linear_one_cycle(), [100, 400, 700, 1000, 775, 550, 325, 100, 67, 34, 1, 1]),
+        (cyclr.one_cycle(1000, steps=5, base_lr=100, end_lr=1, rise=0.4), [100, 550, 1000, 750.25, 250.75, 1, 1]),
+        (
+            cyclr.Linear(200, 300, steps=5) >> cyclr.Linear(300, 75, steps=5),
+            [200, 220, 240, 260, 280, 300, 255, 210, 165, 120, 75, 75, 75],
+        ),
+        (
+            cyclr.Cosine(400, 240, steps=3) >> cyclr.Cosine(240, 288, steps=2) >> cyclr.Constant(288),
+            [400, 360, 280, 240, 264, 288, 288, 288, 288],
+        ),
+    ],
+    ids=["linear one-cycle", "cosine one-cycle", "linear pieces", "cosine pieces"],
+)
+def test_number_sequences_of_optax_schedules(schedule, values):
+    assert [float(jax.jit(schedule)(step)) for step in range(len(values))] == pytest.approx(values, abs=1e-3)
+
+
+@pytest.mark.parametrize("peaks", [(1.6, 0.8, 0.4), (1.6, 1.6, 1.6)], ids=["with step decay", "without"])
+def test_optax_restarts_with_warm_up_have_their_peaks_where_optax_has_them(peaks):
+    cycles = [
+        cyclr.warm_up(cyclr.Cosine(peak, 0, steps=length - 500), steps=500)
+        for peak, length in zip(peaks, (2000, 3000, 5000), strict=True)
+    ]
+    schedule = jax.jit(cycles[0] >> cycles[1] >> cycles[2])
+    assert [float(schedule(step)) for step in (500, 2500, 5500)] == pytest.approx(peaks)
+
+
+def test_optax_functions_give_the_same_curves():
+    steps = jnp.arange(1500)
+    pairs = [
+        (optax.cosine_decay_schedule(0.1, 1000), cyclr.Cosine(0.1, 0, steps=1000)),
+        (optax.polynomial_schedule(0.1, 0.01, 3, 1000), cyclr.Power(0.1, 0.01, steps=1000, power=3)),
+        (optax.linear_schedule(0.1, 0.01, 1000), cyclr.Linear(0.1, 0.01, steps=1000)),
+        (optax.linear_onecycle_schedule(1000, 1000, 0.3, 0.7, 10, 100),
+         cyclr.one_cycle(1000, steps=1000, base_lr=100, end_lr=1, rise=0.3, tail=0.3, shape="linear")),
+    ]  # fmt: skip
+    for theirs, ours in pairs:
+        reference = np.asarray(jax.vmap(theirs)(steps))
+        np.testing.assert_allclose(ours(np.arange(1500)), reference, atol=2e-6 * reference.max())
+
+
+# ---------------------------------------------------------------- the range test
+
+BATCHES = np.random.default_rng(0).normal(size=(30, 8, 3)).astype(np.float32)
+
+
+def squares(w, x):
+    return jnp.mean((x @ w - x.sum(1)) ** 2)
+
+
+def sgd(w, x, lr):
+    loss, slope = jax.value_and_grad(squares)(w, x)
+    return w - lr * slope, loss
+
+
+def by_hand(w, batches, rates):
+    """The same test in NumPy, with the gradient written out."""
+    losses = []
+    for x, lr in zip(batches, rates, strict=False):
+        error = x @ w - x.sum(1)
+        losses.append((error**2).mean())
+        w = w - lr * 2 * x.T @ error / len(x)
+    return losses
+
+
+def test_the_losses_are_those_of_plain_gradient_descent():
+    curve = range_test(sgd, jnp.zeros(3), BATCHES, low=1e-3, high=0.1, steps=25, repeats=1)
+    assert curve.rates == pytest.approx(np.geomspace(1e-3, 0.1, 25))
+    assert curve.losses[0] == pytest.approx(by_hand(np.zeros(3), BATCHES, curve.rates), rel=1e-4)
+    assert curve.stops == ("end",)
+
+
+def test_a_linear_ramp_raises_the_rate_evenly():
+    curve = range_test(sgd, jnp.zeros(3), BATCHES, low=0, high=0.1, steps=25, repeats=1, ramp="linear")
+    assert curve.rates == pytest.approx(np.linspace(0, 0.1, 25))
+    assert curve.losses[0] == pytest.approx(by_hand(np.zeros(3), BATCHES, curve.rates), rel=1e-4)
+
+
+def test_each_repeat_begins_elsewhere_in_the_batches_and_uses_them_over_again():
+    curve = range_test(sgd, jnp.zeros(3), BATCHES, low=1e-3, high=0.1, steps=50, repeats=3)
+    for start, losses in zip((0, 10, 20), curve.losses, strict=True):
+        batches = np.roll(np.concatenate([BATCHES] * 3), -start, axis=0)
+        assert losses == pytest.approx(by_hand(np.zeros(3), batches, curve.rates), rel=1e-3, abs=1e-5)
+
+
+def test_a_list_of_batches_gives_what_one_compiled_ramp_gives():
+    options = {"low": 1e-4, "high": 10.0, "steps": 80, "repeats": 1}
+    at_once = range_test(sgd, jnp.zeros(3), BATCHES, **options)
+    one_by_one = range_test(sgd, jnp.zeros(3), list(BATCHES), **options)
+    np.testing.assert_allclose(one_by_one.losses, at_once.losses, rtol=1e-4)
+    assert one_by_one.stops == at_once.stops == ("diverged",)
+
+
+def test_batches_may_be_a_pytree_and_a_loader_may_have_a_short_last_batch():
+    def step(w, batch, lr):
+        loss, slope = jax.value_and_grad(lambda w: jnp.mean((batch["x"] @ w - batch["y"]) ** 2))(w)
+        return w - lr * slope, loss
+
+    whole = {"x": BATCHES, "y": BATCHES.sum(2)}
+    curve = range_test(step, jnp.zeros(3), whole, low=1e-3, high=0.1, steps=25, repeats=1)
+    np.testing.assert_allclose(curve.losses[0], by_hand(np.zeros(3), BATCHES, curve.rates), rtol=1e-4)
+
+    class Loader:
+        def __iter__(self):
+            yield {"x": BATCHES[0], "y": BATCHES[0].sum(1)}
+            yield {"x": BATCHES[1, :5], "y": BATCHES[1, :5].sum(1)}
+
+    curve = range_test(step, jnp.zeros(3), Loader(), low=1e-3, high=0.1, steps=9, repeats=2)
+    batches = [BATCHES[0], BATCHES[1, :5]] * 10
+    assert curve.losses[0] == pytest.approx(by_hand(np.zeros(3), batches, curve.rates), rel=1e-4)
+    assert curve.losses[1] == pytest.approx(by_hand(np.zeros(3), batches[9:], curve.rates), rel=1e-4)
+
+
+def test_stacked_states_are_several_seeds_at_once():
+    states = jax.vmap(lambda key: jax.random.normal(key, (3,)))(jax.random.split(jax.random.key(1), 3))
+    same = np.stack([BATCHES[0]])  # one batch: what differs is the seed
+    options = {"low": 1e-4, "high": 1.0, "steps": 30}
+    together = range_test(sgd, states, same, **options, repeats=3, stacked=True)
+    in_turn = range_test(sgd, states, list(same), **options, repeats=3, stacked=True)
+    for repeat, state in enumerate(states):
+        alone = range_test(sgd, state, same, **options, repeats=1)
+        np.testing.assert_allclose(together.losses[repeat], alone.losses[0], rtol=1e-4)
+        np.testing.assert_allclose(in_turn.losses[repeat], alone.losses[0], rtol=1e-4)
+    assert len(set(together.losses[:, 0].tolist())) == 3
+
+
+def test_a_ramp_ends_where_it_diverges_and_beyond_is_no_evidence():
+    curve = range_test(sgd, jnp.zeros(3), BATCHES, low=1e-4, high=1e4, steps=100)
+    assert set(curve.stops) <= {"diverged", "non-finite"}
+    for row in curve.losses:
+        end = np.isfinite(row).sum()
+        assert end < 100
+        assert np.isnan(row[end:]).all()
+    bounds = curve.bounds()
+    assert 1e-4 < bounds.base_lr < bounds.max_lr < 1.5  # plain descent on squares diverges a little above 1
+
+
+def test_the_state_is_as_it_was():
+    state = {"w": jnp.zeros(3), "key": jax.random.key(0), "step": np.zeros((), np.int32)}
+
+    def step(state, x, lr):
+        w, loss = sgd(state["w"], x, lr)
+        return {"w": w, "key": jax.random.split(state["key"])[0], "step": state["step"] + 1}, loss
+
+    for batches in (BATCHES, list(BATCHES)):
+        range_test(step, state, batches, low=1e-3, high=0.1, steps=12, repeats=2)
+        assert state["w"].tolist() == [0, 0, 0]
+        assert state["step"] == 0
+        assert jax.random.key_data(state["key"]).tolist() == [0, 0]
+
+
+def test_an_optax_state_takes_the_rate_as_an_injected_hyperparameter():
+    optimizer = optax.inject_hyperparams(optax.adam)(learning_rate=0.0)
+
+    def step(state, x, lr):
+        w, inner = state
+        loss, slope = jax.value_and_grad(squares)(w, x)
+        inner.hyperparams["learning_rate"] = lr
+        change, inner = optimizer.update(slope, inner, w)
+        return (optax.apply_updates(w, change), inner), loss
+
+    w = jnp.zeros(3)
+    curve = range_test(step, (w, optimizer.init(w)), BATCHES, low=1e-5, high=10, steps=100)
+    best = curve.rates[np.nanargmin(curve.losses, axis=1)]
+    assert ((best > 1e-2) & (best < 2)).all()
+
+
+def test_an_equinox_model_is_a_state():
+    eqx = pytest.importorskip("equinox", reason="Equinox is not installed")
+    optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.0, momentum=0.9)
+
+    def step(state, x, lr):
+        model, inner = state
+        loss, slope = eqx.filter_value_and_grad(lambda m: jnp.mean((jax.vmap(m)(x)[:, 0] - x.sum(1)) ** 2))(model)
+        inner.hyperparams["learning_rate"] = lr
+        change, inner = optimizer.update(slope, inner, eqx.filter(model, eqx.is_array))
+        return (eqx.apply_updates(model, change), inner), loss
+
+    def init(key):
+        model = eqx.nn.MLP(3, 1, width_size=8, depth=1, key=key)  # holds its activation function, which is no array
+        return model, optimizer.init(eqx.filter(model, eqx.is_array))
+
+    states = eqx.filter_vmap(init)(jax.random.split(jax.random.key(0), 3))
+    curve = range_test(step, states, BATCHES, low=1e-4, high=10, steps=60, stacked=True)
+    assert curve.losses.shape == (3, 60)
+    assert len(set(curve.losses[:, 0].tolist())) == 3
+    assert (np.nanmin(curve.losses, axis=1) < curve.losses[:, 0]).all()
+    alone = range_test(step, init(jax.random.split(jax.random.key(0), 3)[0]), BATCHES, low=1e-4, steps=60, repeats=1)
+    np.testing.assert_allclose(alone.losses[0, :20], curve.losses[0, :20], rtol=1e-3)
+
+
+def test_a_flax_model_with_dropout_and_batch_norm_is_a_state():
+    nnx = pytest.importorskip("flax.nnx", reason="Flax is not installed")
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.first, self.norm = nnx.Linear(3, 8, rngs=rngs), nnx.BatchNorm(8, rngs=rngs)
+            self.drop, self.last = nnx.Dropout(0.2, rngs=rngs), nnx.Linear(8, 1, rngs=rngs)
+
+        def __call__(self, x):
+            return self.last(self.drop(nnx.relu(self.norm(self.first(x)))))[:, 0]
+
+    model = Net(nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, optax.inject_hyperparams(optax.sgd)(learning_rate=0.0), wrt=nnx.Param)
+    form, state = nnx.split((model, optimizer))
+    before = [str(leaf) for leaf in jax.tree.leaves(state)]  # parameters, statistics, momentum, keys
+
+    def step(state, x, lr):
+        model, optimizer = nnx.merge(form, state)
+        optimizer.opt_state.hyperparams["learning_rate"][...] = lr
+        loss, slope = nnx.value_and_grad(lambda m: jnp.mean((m(x) - x.sum(1)) ** 2))(model)
+        optimizer.update(model, slope)
+        return nnx.state((model, optimizer)), loss
+
+    curve = range_test(step, state, BATCHES, low=1e-4, high=100, steps=80)
+    assert (np.nanmin(curve.losses, axis=1) < curve.losses[:, 0]).all()
+    assert [str(leaf) for leaf in jax.tree.leaves(nnx.state((model, optimizer)))] == before
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        ({"step": 3}, TypeError, "step must be callable"),
+        ({"step": lambda state, x, lr: state}, TypeError, "step must return a pair"),
+        ({"step": lambda state, x, lr: ((state, state), 0.0)}, ValueError, "same structure"),
+        ({"step": lambda state, x, lr: (state.astype(jnp.bfloat16), x.mean())}, ValueError, "keep shapes and types"),
+        ({"step": lambda state, x, lr: (state, x)}, ValueError, "the loss must be one real number"),
+        ({"step": lambda state, x, lr: (state, x.mean() / 0)}, ValueError, "finite at the first step"),
+        ({"batches": iter([BATCHES[0]])}, TypeError, "not an iterator"),
+        ({"batches": (BATCHES, BATCHES[:3])}, ValueError, "same first axis"),
+        ({"batches": (BATCHES, "words")}, TypeError, "share their first axis"),
+        ({"batches": 3}, TypeError, "share their first axis"),
+        ({"batches": []}, ValueError, "at least one batch"),
+        ({"batches": BATCHES[:0]}, ValueError, "same first axis"),
+        ({"stacked": True}, ValueError, "first axis of 2"),
+        ({"low": -1.0}, ValueError, "low must be positive"),
+        ({"low": 1.0, "high": 0.1}, ValueError, "must not exceed"),
+        ({"steps": 1}, ValueError, "steps must be"),
+        ({"steps": 1.5}, TypeError, "steps must be"),
+        ({"repeats": 0}, ValueError, "repeats must be"),
+        ({"ramp": "exp"}, ValueError, "ramp must be one of"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_told_what_must_hold(change, kind, words):
+    arguments = {"step": sgd, "state": jnp.zeros(3), "batches": BATCHES, "steps": 10, "repeats": 2} | change
+    with pytest.raises(kind, match=words):
+        range_test(**arguments)
+
+
+def test_what_changes_in_the_state_must_be_an_array():
+    def step(state, x, lr):
+        return {"w": state["w"], "count": state["count"] + 1}, x.mean()
+
+    with pytest.raises(ValueError, match="must be an array, got 0; make it an array with jnp.asarray"):
+        range_test(step, {"w": jnp.zeros(3), "count": 0}, BATCHES)
