@@ -32,7 +32,8 @@ def digest(model: Any, optimizer: Any = None, *, scheduler: Any = None, scaler: 
         sampler = getattr(loader, "sampler", None)
         for owner in (loader, sampler, getattr(loader, "dataset", None)):
             generator = getattr(owner, "generator", None)
-            _add(sha, None if generator is None else generator.get_state().numpy(), id(getattr(owner, "_iterator", None)))
+            _add(sha, None if generator is None else generator.get_state().numpy())
+            _add(sha, id(getattr(owner, "_iterator", None)))
             attributes = getattr(owner, "__dict__", {})
             _add(sha, {key: value for key, value in attributes.items() if isinstance(value, (int, float))})
     return sha.hexdigest()

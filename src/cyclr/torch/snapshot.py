@@ -105,18 +105,21 @@ class Snapshot:
     def _attributes(self, value: Any, contents: bool) -> Iterable[Any]:
         """Note an object's attributes, and give them."""
         attributes = getattr(value, "__dict__", None)
+        parts: list[Any] = []
         if isinstance(value, torch.nn.Module):
-            self._undo.append(_training(value, value.training))  # a scripted module keeps its flag elsewhere
+            self._undo.append(_training(value, value.training))
+            if isinstance(value, torch.jit.ScriptModule):  # keeps its flag and its parts elsewhere
+                parts = [*value.parameters(), *value.buffers(), *value.children()]
         elif isinstance(value, DataLoader):
             self._loaders.append(value)
         elif not contents and all(hasattr(value, name) for name in ("state_dict", "load_state_dict")):
             self._stateful.append(value)
         if not isinstance(attributes, dict):
-            return ()
+            return parts
         self._undo.append(_class(value, type(value)))
         self._undo.append(_container(attributes))
         self._seen[id(attributes)] = attributes
-        return list(attributes.values())
+        return [*parts, *attributes.values()]
 
 
 def sources_of(loader: Any) -> list[Any]:
