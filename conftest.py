@@ -32,7 +32,7 @@ FRAMEWORKS = {
     "transformers": ("torch", "transformers"),
     "tasks": ("torch",),
 }
-"""What a room needs. Where it is not installed, the room's tests and examples are left out and the header says so."""
+"""What a room needs. Where it is not installed, the room's tests and examples are left out and the summary says so."""
 
 
 def missing(room: str) -> list[str]:
@@ -43,18 +43,20 @@ def missing(room: str) -> list[str]:
 LEFT_OUT = {room: gone for room in FRAMEWORKS if (gone := missing(room))}
 
 
-def pytest_report_header() -> list[str]:
-    """Which rooms are left out, and why."""
-    return [f"cyclr.{room} is left out: {', '.join(gone)} not installed" for room, gone in LEFT_OUT.items()]
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which rooms are left out, and why; at the end, where it is read also with `-q`."""
+    for room, gone in LEFT_OUT.items():
+        terminalreporter.write_line(f"LEFT OUT cyclr.{room}: {', '.join(gone)} not installed")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out the files of rooms that cannot be imported: src/cyclr/ROOM, tests/ROOM, tests/test_ROOM.py."""
+    """Leave out what belongs to a room that cannot be imported: src/cyclr/ROOM, tests/ROOM, tests/…/test_ROOM.py."""
     root = Path(__file__).parent
     for folder in (root / "src/cyclr", root / "tests"):
-        if collection_path.is_relative_to(folder) and collection_path != folder:
-            room = collection_path.relative_to(folder).parts[0].removesuffix(".py").removeprefix("test_")
-            return True if room in LEFT_OUT else None
+        if collection_path.is_relative_to(folder):
+            parts = collection_path.relative_to(folder).parts
+            if LEFT_OUT.keys() & {part.removesuffix(".py").removeprefix("test_") for part in parts}:
+                return True
     return None
 
 
