@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format style types layers docs bench wheel clean
+.PHONY: help demo test test-all check format style types layers docs bench readme wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ format: .venv/.dev ## put the code into format, mend what can be mended
 
 bench: .venv/.dev ## time the import
 	@$(BIN)/python bench/import_time.py
+
+readme: .venv/.dev ## make the demo's table and pictures in README.md anew
+	@rm -rf cyclr-demo && $(BIN)/cyclr demo --json > docs/demo.json
+	@mkdir -p docs/images && cp cyclr-demo/range_test.png cyclr-demo/accuracy.png docs/images/
+	@$(BIN)/python scripts/readme.py
 
 wheel: .venv/.dev ## build dist/cyclr-*.whl
 	@$(BIN)/python -m pip --disable-pip-version-check wheel -qq --no-deps --wheel-dir dist .
