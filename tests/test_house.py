@@ -107,8 +107,8 @@ def undocumented(module: ModuleType) -> list[str]:
 def test_every_public_name_is_documented(name: str) -> None:
     try:
         module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name in HEAVY:
+    except ImportError as error:
+        if error.name in HEAVY or "pip install 'cyclr[" in str(error):  # a room whose framework is not here
             pytest.skip(str(error))
         raise
     assert undocumented(module) == []

@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.schedules import reference
-from tests.schedules.strategies import EXAMPLES, bounds, rates, sizes
 
 import cyclr
+from tests.schedules import reference
+from tests.schedules.strategies import EXAMPLES, bounds, rates, sizes
 
 BASE, MAX, SIZE, GAMMA = 0.001, 0.006, 2000, 0.99994
 STEPS = range(10_000)

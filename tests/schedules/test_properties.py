@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.schedules.strategies import EXAMPLES, bounds, finite_or_taken, rates, schedules, sizes, steps, waves
 
 import cyclr
+from tests.schedules.strategies import EXAMPLES, bounds, finite_or_taken, rates, schedules, sizes, steps, waves
 
 
 @given(schedules)
