@@ -49,7 +49,7 @@ def test_everything_is_as_it_was_whatever_happened_at_whichever_step(
                 random.random(), np.random.rand()
                 transaction.rewind()
             made.epoch(fail_at=step if error else None, error=error or RuntimeError)
-    except BaseException as raised:
+    except BaseException as raised:  # noqa: BLE001 (KeyboardInterrupt and SystemExit too)
         caught = type(raised)
     assert caught is error
     assert look(made) == before
@@ -329,6 +329,20 @@ def test_it_may_be_nested() -> None:
     assert look(made) == before
 
 
+def test_all_that_was_held_is_let_go_at_the_end_of_the_block() -> None:
+    made = training("Adam")
+    gc.collect()
+    gc.disable()  # what goes now goes because nothing holds it, not because a circle was found
+    try:
+        with preserved(made.model, made.optimizer, **made.parts()):
+            made.epoch()
+        watch = [weakref.ref(made.model), weakref.ref(made.optimizer), weakref.ref(made.loader)]
+        del made
+        assert [thing() for thing in watch] == [None, None, None]
+    finally:
+        gc.enable()
+
+
 def test_memory_is_one_further_copy_and_is_given_back() -> None:
     model = nn.Linear(500, 500, bias=False)
     model.alias, model.view = model.weight, model.weight.detach()[:250]  # the same bytes three times
@@ -406,7 +420,7 @@ def test_sparse_gradients_are_put_back() -> None:
 
 
 def test_a_scripted_model_is_put_back() -> None:
-    with pytest.warns(DeprecationWarning):  # deprecated, and still in use
+    with pytest.warns(DeprecationWarning, match="trace"):  # deprecated, and still in use
         model = torch.jit.trace(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).eval(), torch.ones(1, 2))
     weight = next(iter(model.parameters()))
     before = weight.detach().clone()

@@ -9,15 +9,18 @@ from typing import Any
 
 
 class Deferral:
-    """While it is in place, an interrupt that arrives inside certain methods of `owner` waits until `release`.
+    """While it is in place, an interrupt that arrives inside one of `codes` waits until `release`.
 
     An interrupt that arrives elsewhere goes to the handler that was there before. To look where it arrived leaves no
     gap: a flag would have to be set, and a signal may come between the last line of a block and the setting.
     Only the main thread receives signals; anywhere else this does nothing.
+
+    The codes are those of methods of whoever owns it, and holds it as `deferral`; it does not hold the owner, a circle
+    would keep all that the owner has alive.
     """
 
-    def __init__(self, owner: Any, *codes: CodeType) -> None:
-        self.owner, self.codes = owner, codes
+    def __init__(self, *codes: CodeType) -> None:
+        self.codes = codes
         self.previous: Any = None
         self.waiting = False
 
@@ -43,7 +46,7 @@ class Deferral:
         """The handler."""
         at = frame
         while at is not None:
-            if at.f_code in self.codes and at.f_locals.get("self") is self.owner:
+            if at.f_code in self.codes and at.f_locals["self"].deferral is self:
                 self.waiting = True
                 return
             at = at.f_back

@@ -72,16 +72,16 @@ class Transaction:
     def __init__(self, training: list[Any], loader: Any) -> None:
         self._training, self._loader = training, loader
         self._start: tuple[Snapshot, Snapshot] | None = None
-        self._deferral = Deferral(self, Transaction.__enter__.__code__, Transaction.__exit__.__code__)
+        self.deferral = Deferral(Transaction.__enter__.__code__, Transaction.__exit__.__code__)
 
     def __enter__(self) -> Transaction:
-        self._deferral.install()
+        self.deferral.install()
         try:
             self._start = self._capture()
         except BaseException:
-            self._deferral.release()
+            self.deferral.release()
             raise
-        if self._deferral.waiting:
+        if self.deferral.waiting:
             self.__exit__(None, None, None)
         return self
 
@@ -94,7 +94,7 @@ class Transaction:
             if start is not None:
                 _raise(start[0].restore() + start[1].restore())
         finally:
-            self._deferral.release()
+            self.deferral.release()
 
     def _capture(self) -> tuple[Snapshot, Snapshot]:
         """The training, and the rest: loaders and randomness, which a `rewind` leaves alone."""

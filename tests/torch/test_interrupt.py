@@ -1,0 +1,124 @@
+"""Ctrl-C, by real signals in real processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from cyclr.torch import preserved
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(program: str, *, interrupts: int) -> str:
+    """Run a program that prints READY when it can be interrupted; what it printed after that."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("READY"):
+            break
+    for _ in range(interrupts):
+        process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    return out
+
+
+START = """
+import torch
+from cyclr.torch import preserved
+from tests.torch.digest import digest
+from tests.torch.networks import training
+torch.set_num_threads(1)
+made = training("AdamW")
+look = lambda: digest(made.model, made.optimizer, **made.parts())
+before = look()
+"""
+
+
+def test_everything_is_as_it_was_after_ctrl_c() -> None:
+    program = f"""{START}
+try:
+    with preserved(made.model, made.optimizer, **made.parts()):
+        print("READY", flush=True)
+        while True:
+            made.epoch()
+except KeyboardInterrupt:
+    print("interrupted", look() == before)
+"""
+    assert run(program, interrupts=1).strip() == "interrupted True"
+
+
+def test_ctrl_c_while_things_are_put_back_waits_until_they_are() -> None:
+    program = f"""{START}
+import os, signal
+from cyclr.torch import rng
+real = rng.set_state
+struck = []
+def strike(source, state):
+    if not struck:
+        struck.append(1)
+        os.kill(os.getpid(), signal.SIGINT)  # in the middle of putting things back
+        for _ in range(1000):
+            pass
+    real(source, state)
+rng.set_state = strike
+print("READY", flush=True)
+try:
+    with preserved(made.model, made.optimizer, **made.parts()):
+        made.epoch()
+    print("not interrupted")
+except KeyboardInterrupt:
+    print("interrupted", look() == before, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    assert run(program, interrupts=0).strip() == "interrupted True True"
+
+
+def test_the_handler_of_before_is_back_afterwards() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with preserved(nn.Linear(1, 1)):
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_handler_that_was_set_inside_is_left_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with preserved(nn.Linear(1, 1)):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_inside_the_block_interrupts_it_at_once_and_only_once() -> None:
+    model = nn.Linear(1, 1)
+    weight = model.weight.detach().clone()
+    with pytest.raises(KeyboardInterrupt), preserved(model), preserved(model):
+        nn.init.zeros_(model.weight)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the signal was held back")
+    assert torch.equal(model.weight, weight)
+
+
+def test_it_works_in_a_thread_where_signals_do_not_arrive() -> None:
+    model = nn.Linear(1, 1)
+    weight = model.weight.detach().clone()
+
+    def work() -> None:
+        with preserved(model):
+            nn.init.zeros_(model.weight)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert torch.equal(model.weight, weight)
