@@ -21,11 +21,15 @@ def table(record: dict) -> str:
     """The rows and the verdict, as Markdown."""
     rows = record["rows"]
     lines = [
-        f"Test accuracy in percent after {record['plan']['steps']:,} steps, mean and 95 % interval over "
-        f"{rows[0]['seeds']} seeds; every policy but the fixed one at the rates that the range test found.",
+        (
+            f"Test accuracy in percent after {record['plan']['steps']:,} steps, mean and 95 % interval over "
+            f"{rows[0]['seeds']} seeds; every policy but the fixed one at the rates that the range test found."
+        ),
         "",
-        "| policy | test accuracy | gain on the best fixed rate | at half the budget | steps to the fixed rate's end | "
-        "steps for the rates |",
+        (
+            "| policy | test accuracy | gain on the best fixed rate | at half the budget | "
+            "steps to the fixed rate's end | steps for the rates |"
+        ),
         "|---|---|---|---|---|---|",
     ]
     lines += [
