@@ -17,7 +17,7 @@ demo: .venv/.demo ## find the rates, train with each policy, show which one help
 test: .venv/.dev ## run the tests and every example of README, docs and docstrings
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-all: .venv/.all ## the same with every framework installed: JAX, Keras, Lightning, transformers, Ray
+test-all: .venv/.all ## the same with every framework installed: Keras, Lightning, transformers, Ray
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: style types layers docs ## format, lint, types, layers, docs
