@@ -1,0 +1,76 @@
+"""Reads rows.toml: what is to be run, in which order, and where each run's record is."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import msgspec
+
+HERE = Path(__file__).parent
+RECORDS = HERE / "records"
+
+Options = dict[str, bool | int | float | str]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of a table: a schedule and all that goes with it."""
+
+    name: str
+    schedule: str
+    steps: int | None = None
+    eval_every: int | None = None
+    paper: float | None = None
+    table: str = ""
+    task: Options = {}
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table: rows that share their seeds and what they do not say themselves."""
+
+    name: str
+    title: str
+    about: str
+    seeds: tuple[int, ...]
+    row: tuple[Row, ...]
+    baseline: str | None = None
+    steps: int | None = None
+    eval_every: int = 1_000
+    task: Options = {}
+
+    def filled(self) -> Iterator[Row]:
+        """The rows, with the group's settings where they have none of their own."""
+        for row in self.row:
+            steps, every = row.steps or self.steps, row.eval_every or self.eval_every
+            yield msgspec.structs.replace(row, steps=steps, eval_every=every, task={**self.task, **row.task})
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    group: tuple[Group, ...]
+
+
+def read_groups(path: Path = HERE / "rows.toml") -> tuple[Group, ...]:
+    """The groups, checked."""
+    try:
+        groups = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File).group
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise SystemExit(f"{path.name}: {error}") from None
+    for group in groups:
+        for row in group.filled():
+            if row.steps is None:
+                raise SystemExit(f"{path.name}: row {row.name!r} of {group.name!r} must have steps, or its group")
+    return groups
+
+
+def run_name(group: Group, row: Row, seed: int) -> str:
+    """Where a run's record is, under records/."""
+    plain = "".join(c if c.isalnum() or c in "._" else "-" for c in row.name.lower())
+    return f"{group.name}/{plain.replace('--', '-')}/seed-{seed}"
+
+
+def wanted(group: Group, row: Row, patterns: list[str]) -> bool:
+    """Whether a pattern asks for the row: a group (`claim`), a row (`auto*`) or both (`claim/auto`)."""
+    names = (group.name, row.name, f"{group.name}/{row.name}")
+    return not patterns or any(fnmatch(name, pattern) for name in names for pattern in patterns)

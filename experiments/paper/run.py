@@ -1,0 +1,211 @@
+"""Re-measures the tables of "Cyclical Learning Rates for Training Neural Networks" on CIFAR-10.
+
+    python experiments/paper/run.py --data PATH                     goes on where it stopped, in the order of rows.toml
+    python experiments/paper/run.py --data PATH --rows claim/auto   one row; or a group (quick), a pattern (*cosine*)
+    python experiments/paper/run.py --list                          what is done and what is not
+    python experiments/paper/table.py                               writes the tables in README.md from the records
+
+PATH is the folder with the official binary files (data_batch_1.bin and so on), or an .npz file. Kill it whenever you
+like: a run goes on from its last checkpoint, at most 1,000 steps back, and ends with the same weights.
+
+Last result: see README.md beside this file. Of the claim, 25,000 steps against 70,000, nothing is decided yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import platform
+import shutil
+import time
+import zlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from rows import HERE, RECORDS, Group, Row, read_groups, run_name, wanted
+
+import cyclr
+from cyclr._range.bounds import Bounds, Inconclusive
+from cyclr._study.engine import RECORD, finished_runs, run_jobs
+from cyclr._study.record import Job, Run, read_json, write_json
+from cyclr.tasks.cifar10 import cifar10
+from cyclr.torch import range_test, train
+
+WORK = Path(os.environ.get("CYCLR_PAPER_WORK", HERE / "work"))  # checkpoints
+FOUND = "found.json"
+DEFAULTS = {"precision": "bfloat16"}  # compared with float32 in README.md
+
+
+def main() -> None:
+    given = arguments()
+    os.environ["CYCLR_PAPER_DEVICE"] = given.device  # worker processes read it there
+    if given.data is not None:
+        os.environ["CYCLR_DATA"] = str(given.data.resolve())  # not in the record: a path says nothing to others
+    groups = read_groups(given.table)
+    if given.list:
+        list_runs(groups, given)
+        return
+    WORK.mkdir(parents=True, exist_ok=True)
+    with (WORK / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit("another run.py is at work here; for more processes, stop it and use --jobs") from None
+        for group in groups:
+            for seed in group.seeds:
+                if not given.seeds or seed in given.seeds:
+                    run_all(group, seed, given)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with data_batch_1.bin, or .npz; by default $CYCLR_DATA")
+    parser.add_argument("--rows", nargs="+", default=[], help="rows, groups or patterns; by default all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="by default those of rows.toml")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each on one thread")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--list", action="store_true", help="show what is done, and run nothing")
+    parser.add_argument("--table", type=Path, default=HERE / "rows.toml", help="another table of rows")
+    parser.add_argument("--records", type=Path, default=RECORDS, help="where the records go")
+    given = parser.parse_args()
+    if not any(wanted(group, row, given.rows) for group in read_groups(given.table) for row in group.row):
+        parser.error(f"no row is called {' or '.join(given.rows)}; --list shows them")
+    return given
+
+
+def list_runs(groups: tuple[Group, ...], given: argparse.Namespace) -> None:
+    for group in groups:
+        for row in group.filled():
+            if wanted(group, row, given.rows):
+                done = [s for s in group.seeds if (given.records / run_name(group, row, s) / RECORD).exists()]
+                print(f"{group.name + '/' + row.name:40} {row.steps:6} steps  seeds {group.seeds}  done {done}")
+
+
+def run_all(group: Group, seed: int, given: argparse.Namespace) -> None:
+    """The rows of a group that are wanted, under one seed."""
+    jobs = {}
+    for row in group.filled():
+        if wanted(group, row, given.rows):
+            name = run_name(group, row, seed)
+            schedule = found(row, seed, given.records / name) if row.schedule == "auto" else row.schedule
+            if schedule is not None:
+                jobs[name] = job_of(row, seed, schedule)
+    left = len(jobs) - len(finished_runs(given.records, jobs))
+    if left:
+        print(f"== {group.title}, seed {seed}: {left} of {len(jobs)} runs to do", flush=True)
+        run_jobs("run:do", jobs, given.records, workers=given.jobs, on_run=report)
+
+
+def job_of(row: Row, seed: int, schedule: str) -> Job:
+    assert row.steps is not None
+    assert row.eval_every is not None
+    return Job(
+        task="cifar10",
+        policy=row.name,
+        schedule=schedule,
+        seed=seed,
+        steps=row.steps,
+        eval_every=row.eval_every,
+        options={**DEFAULTS, **row.task},
+    )
+
+
+def found(row: Row, seed: int, folder: Path) -> str | None:
+    """The schedule that `auto` finds, written down before it is used; None where there is no answer."""
+    path = folder / FOUND
+    if not path.exists():
+        try:
+            write_json(path, find(job_of(row, seed, "auto")))
+        except Inconclusive as error:
+            print(f"{row.name}, seed {seed}: no run, for no bounds were found: {error}", flush=True)
+            return None
+    return str(read_json(path, dict[str, Any])["schedule"])
+
+
+def find(job: Job) -> dict[str, Any]:
+    """What `auto` does, with no human choice and no look at the test pictures: bounds, then a plan."""
+    torch.set_num_threads(1)
+    task = cifar10(job.seed, device=device(), **job.options)
+    curve = range_test(task.model, task.optimizer, task.train_loader, task.loss_fn)
+    bounds = curve.bounds()
+    # The range test speaks of the fastest group, the biases; schedules here are of the weights, half of that.
+    halved = Bounds(bounds.base_lr / 2, bounds.max_lr / 2)
+    plan = cyclr.plan(halved, steps=job.steps, steps_per_epoch=task.steps_per_epoch)
+    return {
+        "schedule": repr(plan.schedule),
+        "base_lr": halved.base_lr,
+        "max_lr": halved.max_lr,
+        "cost": curve.cost,
+        "evidence": bounds.evidence,
+        "reasons": plan.reasons,
+        "rates": (curve.rates / 2).tolist(),
+        "losses": curve.losses.tolist(),
+        "versions": versions(),
+    }
+
+
+def do(job: Job) -> Run:
+    """One run, from its last checkpoint if there is one."""
+    torch.set_num_threads(1)
+    task = cifar10(job.seed, device=device(), **job.options)
+    schedule = cyclr.parse(job.schedule)
+    folder = work_of(job)
+    clock = folder / "seconds.json"
+    spent = read_json(clock, float) if clock.exists() else 0.0
+    began = time.process_time()
+
+    def progress(step: int, total: int, rate: float, loss: float) -> None:
+        if step % job.eval_every == 0:  # the checkpoint is written next: time and steps go together
+            write_json(clock, spent + time.process_time() - began)
+        if step % 500 == 0:
+            print(
+                f"{job.policy}, seed {job.seed}: {step:6} of {total}, rate {schedule(step):.2g}, loss {loss:.3f}, "
+                f"{spent + time.process_time() - began:.0f} s",
+                flush=True,
+            )
+
+    points = train(
+        task,
+        lambda group: schedule if group["lr_mult"] == 1 else group["lr_mult"] * schedule,
+        steps=job.steps,
+        eval_every=job.eval_every,
+        checkpoint=folder,
+        progress=progress,
+    )
+    for point in points:
+        point["lr"] = schedule(point["step"] - 1)  # of the weights, not of the fastest group
+    return Run(
+        **{field: getattr(job, field) for field in Job.__struct_fields__},
+        steps_per_epoch=task.steps_per_epoch or 0,
+        points=points,
+        seconds=round(spent + time.process_time() - began, 1),
+        versions=versions(),
+        status="finished" if torch.isfinite(torch.tensor(points[-1]["loss"])) else "diverged",
+    )
+
+
+def report(name: str, run: Run) -> None:
+    print(f"{name}: {100 * run.points[-1]['test_accuracy']:.2f} % in {run.seconds:.0f} s of one core", flush=True)
+    shutil.rmtree(work_of(run.job), ignore_errors=True)
+
+
+def work_of(job: Job) -> Path:
+    """The folder of a job's checkpoint. Its name holds all that decides how it ends: no other job finds it."""
+    return WORK / f"{zlib.crc32(msgspec.json.encode(job)):08x}-seed-{job.seed}"
+
+
+def device() -> str:
+    return os.environ.get("CYCLR_PAPER_DEVICE", "cpu")
+
+
+def versions() -> dict[str, str]:
+    libraries = {name: version(name) for name in ("cyclr", "torch", "numpy")}
+    return {**libraries, "python": platform.python_version(), "device": device()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Two networks of Caffe's CIFAR-10 example, layer by layer, with its rates and decays for each parameter.
+
+Source: Jia et al. (2014), Caffe, examples/cifar10/cifar10_full_train_test.prototxt and
+cifar10_full_sigmoid_train_test_bn.prototxt. https://github.com/BVLC/caffe
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import avg_pool2d, max_pool2d, relu
+
+ALPHA, BETA = 5e-5, 0.75
+
+
+class _Normalize(torch.autograd.Function):
+    """Differentiated by hand: fewer passes over memory than autograd makes, and smaller tensors kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # pyrefly: ignore[bad-override] how torch has it written
+        wide = torch.promote_types(x.dtype, torch.float32)
+        root = (avg_pool2d(x * x, 3, 1, 1).to(wide) * ALPHA).add_(1).rsqrt_()  # s**-1/2
+        power = root.sqrt().mul_(root)  # s**-3/4, faster than pow
+        slope = (root.square_().mul_(power)).to(x.dtype)  # s**-7/4
+        power = power.to(x.dtype)
+        ctx.save_for_backward(x, power, slope)
+        return x * power
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
+        x, power, slope = ctx.saved_tensors
+        spread = avg_pool2d((grad * x).mul_(slope), 3, 1, 1)  # the window is symmetric: its transpose is itself
+        return spread.mul_(x).mul_(-2 * ALPHA * BETA).addcmul_(grad, power)
+
+
+def normalize(x: Tensor) -> Tensor:
+    """Local response normalisation within each channel: x / (1 + 5e-5 * mean of x**2 over 3x3) ** 0.75.
+
+    Beyond the border x counts as 0 and the mean is still over nine values. `torch.nn.LocalResponseNorm` is another
+    thing: it goes across channels.
+    """
+    return _Normalize.apply(x)
+
+
+class _Caffe(nn.Module):
+    """What the two share: sizes, weights drawn from Gaussians, and computing in half precision if asked."""
+
+    def __init__(self, *, bias: bool, precision: torch.dtype) -> None:
+        super().__init__()
+        self.precision = precision
+        self.conv1 = nn.Conv2d(3, 32, 5, padding=2, bias=bias)
+        self.conv2 = nn.Conv2d(32, 32, 5, padding=2, bias=bias)
+        self.conv3 = nn.Conv2d(32, 64, 5, padding=2, bias=bias)
+        self.ip1 = nn.Linear(64 * 4 * 4, 10)
+        for layer, spread in ((self.conv1, 1e-4), (self.conv2, 0.01), (self.conv3, 0.01), (self.ip1, 0.01)):
+            nn.init.normal_(layer.weight, std=spread)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.precision != torch.float32
+        with torch.autocast(x.device.type, dtype=self.precision if half else torch.bfloat16, enabled=half):
+            scores = self.ip1(self.features(x).flatten(1))
+        return scores.float()
+
+    def features(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Full(_Caffe):
+    """cifar10_full: three convolutions with ReLU, pooling and normalisation, and a linear classifier.
+
+    Its pools round up, as Caffe's do: 32, 16, 8, 4 pixels, so 1,024 inputs for the classifier.
+    """
+
+    def __init__(self, *, precision: torch.dtype = torch.float32) -> None:
+        super().__init__(bias=True, precision=precision)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = normalize(relu(max_pool2d(self.conv1(x), 3, 2, ceil_mode=True)))
+        x = normalize(avg_pool2d(relu(self.conv2(x)), 3, 2, ceil_mode=True))
+        return avg_pool2d(relu(self.conv3(x)), 3, 2, ceil_mode=True)
+
+    def multipliers(self) -> dict[str, tuple[float, float]]:
+        """By parameter: what its rate and its weight decay are multiplied by."""
+        return {
+            **{f"{layer}.weight": (1, 1) for layer in ("conv1", "conv2", "conv3")},
+            **{f"{layer}.bias": (2, 1) for layer in ("conv1", "conv2")},
+            "conv3.bias": (1, 1),  # the file gives this layer no rates of its own
+            "ip1.weight": (1, 250),
+            "ip1.bias": (2, 0),
+        }
+
+
+class SigmoidBatchNorm(_Caffe):
+    """cifar10_full with sigmoids, and batch normalisation in place of local response normalisation and of biases.
+
+    As Caffe's layer, it has no scale and shift, and its running statistics move by 0.001 a step.
+    """
+
+    def __init__(self, *, precision: torch.dtype = torch.float32) -> None:
+        super().__init__(bias=False, precision=precision)
+        self.norm1, self.norm2, self.norm3 = (nn.BatchNorm2d(n, affine=False, momentum=1e-3) for n in (32, 32, 64))
+
+    def features(self, x: Tensor) -> Tensor:
+        x = torch.sigmoid(self.norm1(max_pool2d(self.conv1(x), 3, 2, ceil_mode=True)))
+        x = avg_pool2d(torch.sigmoid(self.norm2(self.conv2(x))), 3, 2, ceil_mode=True)
+        return avg_pool2d(torch.sigmoid(self.norm3(self.conv3(x))), 3, 2, ceil_mode=True)
+
+    def multipliers(self) -> dict[str, tuple[float, float]]:
+        """By parameter: what its rate and its weight decay are multiplied by; the solver has no decay."""
+        return {name: (1, 0) for name, _ in self.named_parameters()}
