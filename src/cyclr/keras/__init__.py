@@ -1,0 +1,15 @@
+"""The rim for Keras 3, on JAX or torch: learning rates, momentum, and the range test."""
+
+try:
+    import keras as keras
+except ModuleNotFoundError as error:
+    if error.name == "keras":
+        raise ImportError("cyclr.keras needs Keras, which is not installed; run: pip install 'cyclr[keras]'") from error
+    raise ImportError(
+        f"cyclr.keras needs Keras, which asks for a backend that is not installed ({error.name}); "
+        "set the environment variable KERAS_BACKEND to jax or torch"
+    ) from error
+
+from cyclr.keras.drive import LearningRate as LearningRate
+from cyclr.keras.drive import WithMomentum as WithMomentum
+from cyclr.keras.range_test import RangeTest as RangeTest
