@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +16,13 @@ from cyclr.torch.snapshot import LOADER_REACH, Snapshot
 
 
 def preserved(
-    model: Any, optimizer: Any = None, *, scheduler: Any = None, scaler: Any = None, loader: Any = None
+    model: Any,
+    optimizer: Any = None,
+    *,
+    scheduler: Any = None,
+    scaler: Any = None,
+    loader: Any = None,
+    also: Iterable[Any] = (),
 ) -> Transaction:
     """A block after which everything is as it was before: on success, on an exception, on Ctrl-C.
 
@@ -32,6 +38,8 @@ def preserved(
         scheduler: A learning-rate scheduler, or several.
         scaler: A `torch.amp.GradScaler`, or several.
         loader: A loader, or several.
+        also: Further objects, such as a trainer and its loops: their attributes come back, and what lists and dicts
+            among these hold, but nothing that hangs on them.
 
     Returns:
         A context manager. What it gives in `with ... as transaction` can also `rewind()` in the middle.
@@ -63,14 +71,14 @@ def preserved(
     for one in (loader, *_several("loader", loader)):
         if isinstance(one, Iterator):
             raise TypeError(problem("loader must be a loader, which can be rewound, not an iterator", one, "pass both"))
-    return Transaction([model, optimizer, scheduler, scaler], loader)
+    return Transaction([model, optimizer, scheduler, scaler], loader, list(also))
 
 
 class Transaction:
     """What `preserved` gives: a context manager that puts everything back."""
 
-    def __init__(self, training: list[Any], loader: Any) -> None:
-        self._training, self._loader = training, loader
+    def __init__(self, training: list[Any], loader: Any, also: list[Any]) -> None:
+        self._training, self._loader, self._also = training, loader, also
         self._start: tuple[Snapshot, Snapshot] | None = None
         self.deferral = Deferral(Transaction.__enter__.__code__, Transaction.__exit__.__code__)
 
@@ -103,6 +111,7 @@ class Transaction:
         weights.keep(model)
         weights.keep(*drivers, reach=1)  # other people's optimizers keep state in objects of their own
         rest.keep(self._loader, reach=LOADER_REACH, contents=False)
+        rest.keep_alone(*self._also)
         rest.keep(*weights.sources, *rng.everywhere())
         weights.sources.clear()
         weights.finish()

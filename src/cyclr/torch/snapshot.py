@@ -71,6 +71,13 @@ class Snapshot:
             elif left > 0 and type(value).__module__.partition(".")[0] not in _TOOLS:
                 todo.extend((part, left - 1) for part in self._attributes(value, contents))
 
+    def keep_alone(self, *objects: Any) -> None:
+        """Note objects by themselves: their attributes, and what lists and the like among these hold; no more."""
+        for one in objects:
+            for held in (one, vars(one), *vars(one).values()):
+                if isinstance(held, (list, dict, set, deque)):
+                    self._undo.append(_container(held))
+
     def finish(self) -> None:
         """Copy what was noted. The sources of randomness come first: to ask others for their state may use them up."""
         states = [(source, rng.state(source)) for source in self.sources]
