@@ -5,7 +5,9 @@ from __future__ import annotations
 import doctest
 import importlib.util
 import os
+import re
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,12 @@ def missing(room: str) -> list[str]:
 
 
 LEFT_OUT = {room: gone for room in FRAMEWORKS if (gone := missing(room))}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs JAX goes last: its threads forbid the forks that data loaders make, and it warns of each."""
+    runs_jax = cache(lambda path: re.search(r"\b(import|from) (jax|optax|keras)", path.read_text()) is not None)
+    items.sort(key=lambda item: runs_jax(item.path))  # stable: all else stays as it was
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
