@@ -229,7 +229,7 @@ class _Loan:
     def rewind(self) -> None:
         """Every variable as it was."""
         for variable, value in self._kept:
-            variable.assign(value)
+            variable.assign(keras.ops.copy(value))
 
     def give_back(self) -> None:
         """Everything as it was."""
