@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from cyclr._check import count, problem
+from cyclr._check import choice, count, problem
 from cyclr._plan import plan
+from cyclr._range import Bounds
 from cyclr._schedules import Opposed
 from cyclr.torch.batches import length
 from cyclr.torch.groups import in_proportion
-from cyclr.torch.range_test import range_test
-from cyclr.torch.scheduler import Scheduler
+from cyclr.torch.range_test import range_test, signals
+from cyclr.torch.scheduler import Scheduler, resolve
+from cyclr.torch.task import check_optimizer
 
 _log = logging.getLogger("cyclr")
 
@@ -74,6 +76,7 @@ def auto(
     >>> scheduler.plan.steps
     100
     """
+    check_optimizer("optimizer", optimizer)
     count("epochs", epochs)
     count("accumulate", accumulate)
     if steps_per_epoch is None:
@@ -84,9 +87,18 @@ def auto(
     count("steps_per_epoch", steps_per_epoch)
     if momentum is not None and not (isinstance(momentum, tuple) and len(momentum) == 2):
         raise TypeError(problem("momentum must be a pair (from, to)", momentum, "pass (0.85, 0.95)"))
+    budget = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "cycles": cycles, "anneal": anneal}
+    # All that can be wrong is found before any work: with bounds that stand in for those to come.
+    trial = plan(Bounds(0.1, 1.0), **budget)
+    driven = None if momentum is None else Opposed(trial.schedule, *momentum)
+    if driven is not None:
+        resolve("momentum", driven, optimizer.param_groups)
+    held = signals(options.get("val_loader"), options.get("metrics"), loss_fn)
+    choice("signal", signal, ("loss", *held))
+
     curve = range_test(model, optimizer, loader, loss_fn, accumulate=accumulate, **options)
     bounds = curve.bounds(signal)
-    chosen = plan(bounds, epochs=epochs, steps_per_epoch=steps_per_epoch, cycles=cycles, anneal=anneal)
+    chosen = plan(bounds, **budget)
     for reason in (*bounds.evidence, *chosen.reasons):
         _log.info(reason)
     opposed = None if momentum is None else Opposed(chosen.schedule, *momentum)

@@ -109,7 +109,7 @@ def range_test(
     choice("ramp", ramp, ("log", "linear"))
     rates = np.asarray(make_ramp(low, high, steps=steps, scale=ramp)(np.arange(count("steps", steps))), dtype=float)
     count("repeats", repeats)
-    signals = _signals(val_loader, metrics, loss_fn)
+    names = signals(val_loader, metrics, loss_fn)
     if progress is not None:
         check_callable("progress", progress, "pass a function of (step, total, rate, loss)")
     where = None if device is None else torch.device(device)
@@ -129,9 +129,9 @@ def range_test(
         walk = _Walk(rates, repeats, optimizer, step, endless(loader), progress)
         if val_loader is not None:
             judge = {} if metrics is None else metrics
-            walk.watch(every, lambda: evaluate(model, val_loader, loss_fn, judge, device=where), signals)
+            walk.watch(every, lambda: evaluate(model, val_loader, loss_fn, judge, device=where), names)
         walk.run(transaction)
-    return Curve(rates, walk.losses, walk.metrics, ramp, tuple(walk.stops), _maximize(signals))
+    return Curve(rates, walk.losses, walk.metrics, ramp, tuple(walk.stops), _maximize(names))
 
 
 class _Walk:
@@ -216,7 +216,7 @@ def _own_step(
     return step
 
 
-def _signals(val_loader: Any, metrics: Any, loss_fn: Any) -> tuple[str, ...]:
+def signals(val_loader: Any, metrics: Any, loss_fn: Any) -> tuple[str, ...]:
     """Names of what is measured on held-out data."""
     if metrics is not None:
         check_metrics("metrics", metrics)
@@ -240,5 +240,5 @@ def _every(val_every: int | None, val_loader: Any, steps: int) -> int:
     return min(count("val_every", val_every), steps)
 
 
-def _maximize(signals: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(name for name in signals if not ("loss" in name.lower() or "error" in name.lower()))
+def _maximize(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name for name in names if not ("loss" in name.lower() or "error" in name.lower()))

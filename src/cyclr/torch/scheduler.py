@@ -77,7 +77,7 @@ class Scheduler(LRScheduler):
             for name, value in given.items()
             if value is not None or name == "schedule"
         }
-        self.schedules = {name: _resolve(name, value, optimizer.param_groups) for name, value in self.given.items()}
+        self.schedules = {name: resolve(name, value, optimizer.param_groups) for name, value in self.given.items()}
         unshare(optimizer, self.schedules)
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", copied(group["lr"]))  # torch wants it where last_epoch is given
@@ -176,7 +176,7 @@ class Scheduler(LRScheduler):
                 f"a group was added to the optimizer, but {name} was given as a list of {len(given)}, one for each "
                 "group; add groups before the scheduler is made, or give a function of the group"
             )
-        return _resolve(name, given, groups)
+        return resolve(name, given, groups)
 
     def _forget(self, first: int) -> None:
         """Drop the groups from `first` on again."""
@@ -191,7 +191,7 @@ class Scheduler(LRScheduler):
         ]
 
 
-def _resolve(name: str, given: Any, groups: list[Group]) -> list[Schedule]:
+def resolve(name: str, given: Any, groups: list[Group]) -> list[Schedule]:
     """One schedule for each group, checked."""
     if isinstance(given, Schedule):
         schedules = [given] * len(groups)

@@ -138,6 +138,7 @@ class _Run:
 
     def save(self, file: Path) -> None:
         """Write all that is needed to go on, all or nothing."""
+        model = self.task.model.state_dict()
         state = {
             "format": FORMAT,
             "steps": self.steps,
@@ -146,7 +147,8 @@ class _Run:
             "points": self.points,
             "sum": self._sum,
             "since": self._since,
-            "model": self.task.model.state_dict(),
+            "model": model,
+            "buffers": {name: buffer for name, buffer in self.task.model.named_buffers() if name not in model},
             "optimizer": self.task.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "feed": self.feed.state(),
@@ -166,8 +168,9 @@ class _Run:
         """Go on from what `save` wrote."""
         try:
             state = torch.load(file, weights_only=True)
-        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            raise ValueError(f"{file}: the checkpoint is damaged ({error}); delete it to start again") from None
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            what = next(iter(str(error).splitlines()), "empty")
+            raise ValueError(f"{file}: the checkpoint is damaged ({what}); delete it to start again") from None
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise ValueError(f"{file}: must be a checkpoint of train, in format {FORMAT!r}; choose another folder")
         for name, own in (("steps", self.steps), ("eval_every", self.every)):
@@ -176,6 +179,9 @@ class _Run:
                 raise ValueError(f"{file}: {what}")
         self.scheduler.load_state_dict(state["scheduler"])
         self.task.model.load_state_dict(state["model"])
+        with torch.no_grad():
+            for name, buffer in state["buffers"].items():  # those that a state_dict leaves out
+                self.task.model.get_buffer(name).copy_(buffer)
         self.task.optimizer.load_state_dict(state["optimizer"])
         self.step, self.points = state["step"], state["points"]
         self._sum, self._since = state["sum"], state["since"]

@@ -1,0 +1,524 @@
+"""The range test: what it records is true, when it ends is right, and it leaves no trace."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
+
+from cyclr import Triangular
+from cyclr.torch import Scheduler, range_test
+from tests.torch.digest import digest
+from tests.torch.networks import OPTIMIZERS, Training, data, training
+
+cross_entropy = nn.functional.cross_entropy
+
+
+def look(made: Training) -> str:
+    return digest(made.model, made.optimizer, **made.parts())
+
+
+def run(made: Training, **options: Any) -> Any:
+    arguments = {"low": 1e-5, "high": 1.0, "steps": 12, "repeats": 2, **options}
+    return range_test(made.model, made.optimizer, made.loader, made.loss_fn, **arguments)
+
+
+class Meter:
+    """An optimizer's place, which notes the rates that it is stepped with."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.rates: list[list[float]] = []
+        optimizer.register_step_pre_hook(
+            lambda self_, *_: self.rates.append([float(group["lr"]) for group in self_.param_groups])
+        )
+
+
+# ---------------------------------------------------------------- what it records
+
+
+@pytest.mark.parametrize("ramp", ["log", "linear"])
+def test_the_losses_are_those_of_a_plain_loop_at_the_same_rates(ramp: str) -> None:
+    made = training("SGD", own_generator=False)
+    twin = copy.deepcopy((made.model, made.optimizer))
+    state = torch.get_rng_state()
+    curve = run(made, repeats=1, ramp=ramp, high=0.5)
+    expected, model, optimizer = [], *twin
+    torch.set_rng_state(state)
+    batches = (batch for _ in range(9) for batch in made.loader)
+    for rate in curve.rates:
+        for group, share in zip(optimizer.param_groups, (1.0, 0.4), strict=True):
+            group["lr"] = rate * share
+        x, y = next(batches)
+        optimizer.zero_grad()
+        loss = cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        expected.append(loss.item())
+    assert curve.losses[0].tolist() == expected
+    assert curve.stops == ("end",)
+    assert curve.scale == ramp
+    assert (curve.rates[0], curve.rates[-1]) == (1e-5, pytest.approx(0.5))
+
+
+def test_groups_keep_the_ratios_of_their_rates_and_the_largest_is_recorded() -> None:
+    made = training()
+    meter = Meter(made.optimizer)
+    curve = run(made, repeats=1)
+    assert [max(rates) for rates in meter.rates] == curve.rates.tolist()
+    assert all(other == pytest.approx(rate * 0.4) for rate, other in meter.rates)
+
+
+def test_a_tensor_rate_is_filled_in_place() -> None:
+    made = training()
+    rate = made.optimizer.param_groups[0]["lr"] = torch.tensor(0.05)
+    seen = []
+    made.optimizer.register_step_pre_hook(lambda self, *_: seen.append(self.param_groups[0]["lr"] is rate))
+    run(made, repeats=1)
+    assert seen == [True] * 12
+    assert made.optimizer.param_groups[0]["lr"] is rate
+    assert float(rate) == pytest.approx(0.05)
+
+
+def test_each_repeat_starts_from_the_same_weights_with_other_batches() -> None:
+    made = training(own_generator=False)
+    made.model.eval()
+    starts, batches = [], []
+
+    def step(batch: Any) -> torch.Tensor:
+        if len(batches) % 5 == 0:
+            starts.append(made.model.head.weight.detach().clone())
+        batches.append(batch[0])
+        with torch.no_grad():
+            made.model.head.weight += 1
+        return torch.tensor(1.0)
+
+    run(made, steps=5, repeats=3, step_fn=step)
+    assert torch.equal(starts[0], starts[1])
+    assert torch.equal(starts[0], starts[2])
+    assert not torch.equal(batches[0], batches[5])
+
+
+def test_it_is_the_same_again_from_the_same_random_state_and_another_from_another() -> None:
+    made = training(own_generator=False)
+    one, two = run(made), run(made)
+    torch.rand(1)
+    three = run(made)
+    assert np.array_equal(one.losses, two.losses)
+    assert not np.array_equal(one.losses, three.losses)
+    assert not np.array_equal(one.losses[0], one.losses[1])
+
+
+def test_held_out_data_is_looked_at_in_evaluation_mode_after_the_update() -> None:
+    made = training(own_generator=False)
+    held = DataLoader(data(30), batch_size=8)
+    flags, grads = [], []
+
+    def accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        flags.append(made.model.training)
+        grads.append(torch.is_grad_enabled())
+        return (outputs.argmax(1) == targets).float().mean()
+
+    def error_rate(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+        return 1 - accuracy(outputs, targets).item()
+
+    metrics = {"accuracy": accuracy, "error_rate": error_rate}
+    curve = run(made, val_loader=held, val_every=4, metrics=metrics, high=0.01)
+    assert list(curve.metrics) == ["val_loss", "accuracy", "error_rate"]
+    assert curve.maximize == {"accuracy"}
+    assert not any(flags)
+    assert not any(grads)
+    for rows in curve.metrics.values():
+        assert np.isfinite(rows).nonzero()[1].tolist() == [3, 7, 11] * 2
+    assert curve.metrics["accuracy"][:, 3] == pytest.approx(1 - curve.metrics["error_rate"][:, 3], abs=1e-6)
+    # A look must not change what is trained.
+    assert np.array_equal(curve.losses, run(made, high=0.01).losses)
+
+
+def test_a_look_every_so_often_is_the_default() -> None:
+    curve = run(training(), steps=40, repeats=1, val_loader=DataLoader(data(8), batch_size=8), high=1e-3)
+    assert np.isfinite(curve.metrics["val_loss"]).sum() == 20
+
+
+def test_progress_is_told_after_each_block() -> None:
+    told: list[tuple[int, int, float, float]] = []
+    curve = run(training(), steps=25, high=1e-3, progress=lambda *values: told.append(values))
+    assert [step for step, *_ in told] == [10, 20, 25, 35, 45, 50]
+    assert {total for _, total, *_ in told} == {50}
+    assert [rate for *_, rate, _ in told[:3]] == [curve.rates[9], curve.rates[19], curve.rates[24]]
+    assert told[0][3] == curve.losses[0, 9]
+
+
+# ---------------------------------------------------------------- what it leaves
+
+
+@settings(max_examples=25)
+@given(
+    st.sampled_from(sorted(OPTIMIZERS)),
+    st.sampled_from([RuntimeError, KeyboardInterrupt, None]),
+    st.integers(0, 30),
+    st.booleans(),
+)
+def test_no_trace_is_left_whatever_happens_at_whichever_step(
+    optimizer: str, error: type[BaseException] | None, at: int, looks: bool
+) -> None:
+    made = training(optimizer)
+    before, calls = look(made), 0
+
+    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if error is not None and calls > at:
+            raise error("on purpose")
+        return cross_entropy(outputs, targets)
+
+    made.loss_fn = loss_fn
+    options = {"val_loader": DataLoader(data(16), batch_size=8, shuffle=True), "val_every": 5} if looks else {}
+    caught = None
+    try:
+        run(made, scaler=made.scaler, scheduler=made.scheduler, **options)
+    except (RuntimeError, KeyboardInterrupt) as raised:
+        caught = type(raised)
+    assert caught is (error if calls > at else None)
+    assert look(made) == before
+
+
+def test_no_trace_is_left_after_a_loss_that_is_no_number() -> None:
+    made = training()
+    before = look(made)
+    curve = run(made, steps=60, high=1e12)
+    assert set(curve.stops) <= {"diverged", "non-finite"}
+    assert look(made) == before
+
+
+def test_an_attached_scheduler_is_not_stepped() -> None:
+    made = training()
+    steps = made.scheduler.last_epoch
+    seen = []
+
+    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        seen.append(made.scheduler.last_epoch)
+        return cross_entropy(outputs, targets)
+
+    made.loss_fn = loss_fn
+    run(made, scheduler=made.scheduler)
+    assert set(seen) == {steps}
+
+
+def test_flags_hold_during_the_test_but_a_model_that_only_evaluates_is_trained() -> None:
+    made = training()
+    flags = []
+
+    def step(batch: Any) -> torch.Tensor:
+        flags.append((made.model.training, made.model.fixed.training))
+        return torch.tensor(1.0)
+
+    run(made, step_fn=step, repeats=1)
+    made.model.eval()
+    run(made, step_fn=step, repeats=1)
+    assert flags == [(True, False)] * 12 + [(True, True)] * 12
+    assert not made.model.training
+
+
+# ---------------------------------------------------------------- when it ends
+
+
+def quadratic(rate: float = 1.0) -> Training:
+    """A loss that falls, then explodes once the rate is above 2."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    batches = [(torch.ones(1, 1), torch.zeros(1, 1))]
+    return Training(model, optimizer, batches, loss_fn=lambda output, target: (output - target).square().mean() / 2)
+
+
+@pytest.mark.parametrize("offset", [0.0, -5.0])
+def test_a_ramp_ends_where_what_was_gained_is_lost(offset: float) -> None:
+    made = quadratic()
+    inner = made.loss_fn
+    made.loss_fn = lambda output, target: inner(output, target) + offset
+    curve = run(made, low=1e-3, high=1e3, steps=120, repeats=1)
+    assert curve.stops == ("diverged",)
+    known = np.isfinite(curve.losses[0])
+    end = int(known.sum())
+    assert known[:end].all()
+    assert 2 < curve.rates[end - 1] < 50
+    assert curve.cost == end
+
+
+def test_the_first_loss_that_is_no_number_ends_a_ramp_and_what_is_beyond_is_no_evidence() -> None:
+    made, calls = quadratic(), 0
+
+    def loss_fn(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return output.sum() * (math.nan if calls == 15 else 1e-9)
+
+    made.loss_fn = loss_fn
+    curve = run(made, steps=40, repeats=1)
+    assert curve.stops == ("non-finite",)
+    assert np.isfinite(curve.losses[0]).nonzero()[0].tolist() == list(range(14))
+    assert calls == 20  # the rest of its block ran on unseen; no further block did
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_at_the_first_step_is_an_error(value: float) -> None:
+    made = quadratic()
+    made.loss_fn = lambda output, target: output.sum() * value
+    before = made.model.weight.detach().clone()
+    with pytest.raises(ValueError, match="finite at the first step, before any update"):
+        run(made)
+    assert torch.equal(made.model.weight, before)
+
+
+# ---------------------------------------------------------------- all kinds of batches, loaders and steps
+
+
+class Stream(IterableDataset[Any]):
+    def __init__(self, size: int = 6) -> None:
+        self.size = size
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([(torch.ones(4), torch.tensor(0))] * self.size)
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        DataLoader(Stream(), batch_size=2),
+        DataLoader(data(10), batch_size=4),
+        [(torch.ones(2, 4), torch.tensor([0, 1]))],
+    ],
+    ids=["stream without length", "three batches", "list of one"],
+)
+def test_a_loader_shorter_than_the_ramp_is_started_again(loader: Any) -> None:
+    made = training()
+    made.loader = loader
+    assert np.isfinite(run(made, high=1e-3).losses).all()
+
+
+def test_a_sampler_of_one_process_of_several_is_told_of_each_pass_and_put_back() -> None:
+    made = training()
+    sampler = DistributedSampler(data(), num_replicas=2, rank=1)
+    sampler.set_epoch(7)
+    made.loader = DataLoader(data(), batch_size=10, sampler=sampler)
+    told = []
+    original = sampler.set_epoch
+    sampler.set_epoch = lambda number: (told.append(number), original(number))
+    run(made, repeats=1, steps=5)
+    assert told == [7, 8, 9]
+    assert sampler.epoch == 7
+
+
+def test_batches_that_are_no_pairs_go_whole_to_the_loss() -> None:
+    made = training()
+    made.loader = [{"x": torch.ones(2, 4), "y": torch.tensor([0, 1]), "more": [("text", torch.ones(1))]}]
+
+    def loss_fn(model: nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        assert batch["more"][0][0] == "text"
+        return cross_entropy(model(batch["x"]), batch["y"])
+
+    made.loss_fn = loss_fn
+    curve = run(made, high=1e-3, val_loader=made.loader, metrics={"size": lambda model, batch: len(batch["x"])})
+    assert np.isfinite(curve.losses).all()
+    assert curve.metrics["size"][0, -1] == 2
+
+
+def test_accumulation_averages_and_makes_one_update_of_several_batches() -> None:
+    whole, split = quadratic(), quadratic()
+    x, y = torch.randn(8, 1), torch.randn(8, 1)
+    whole.loader = [(x, y)]
+    split.loader = list(zip(x.chunk(4), y.chunk(4), strict=True))
+    meter = Meter(split.optimizer)
+    one, two = run(whole, repeats=1, high=0.1), run(split, repeats=1, high=0.1, accumulate=4)
+    assert two.losses == pytest.approx(one.losses, rel=1e-5)
+    assert len(meter.rates) == 12
+
+
+def test_the_gradient_is_clipped() -> None:
+    made = quadratic()
+    made.loss_fn = lambda output, target: 1e3 * output.sum()
+    norms = []
+    made.optimizer.register_step_pre_hook(lambda *_: norms.append(made.model.weight.grad.norm().item()))
+    run(made, repeats=1, clip_norm=0.5)
+    assert norms == pytest.approx([0.5] * 12, rel=1e-4)
+    norms.clear()
+    run(made, repeats=1, clip_norm=0.5, scaler=torch.amp.GradScaler("cpu", init_scale=8.0))
+    assert norms == pytest.approx([0.5] * 12, rel=1e-4)
+
+
+def test_a_scaler_scales_and_autocast_computes_in_the_given_type() -> None:
+    made = training()
+    types = []
+    made.model.head.register_forward_hook(lambda module, arguments, output: types.append(output.dtype))
+    curve = run(made, high=1e-3, repeats=1, scaler=made.scaler, autocast=torch.bfloat16)
+    assert set(types) == {torch.bfloat16}
+    assert np.isfinite(curve.losses).all()
+
+
+def test_a_step_of_the_users_own_takes_the_place_of_ours() -> None:
+    made = quadratic()
+
+    def step(batch: Any) -> torch.Tensor:
+        made.optimizer.zero_grad()
+        loss = made.model(batch[0]).square().mean() / 2
+        loss.backward()
+        made.optimizer.step()
+        return loss
+
+    own = range_test(made.model, made.optimizer, made.loader, step_fn=step, low=1e-3, high=1, steps=30, repeats=1)
+    ours = range_test(made.model, made.optimizer, made.loader, made.loss_fn, low=1e-3, high=1, steps=30, repeats=1)
+    assert np.array_equal(own.losses, ours.losses)
+
+
+def test_a_compiled_model_is_tested_without_being_compiled_for_each_rate() -> None:
+    compiled = 0
+
+    def backend(graph: Any, _: Any) -> Any:
+        nonlocal compiled
+        compiled += 1
+        return graph.forward
+
+    plain = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
+    loader = DataLoader(data(), batch_size=8)
+    curve = range_test(torch.compile(plain, backend=backend), optimizer, loader, cross_entropy, high=1e-2, steps=30)
+    assert compiled == 1
+    assert np.isfinite(curve.losses).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_cuda_device_batches_are_moved_and_the_device_is_waited_for_once_a_block() -> None:
+    made = training(warm=False)
+    made.model.cuda()
+    waits = 0
+    original = torch.Tensor.tolist
+
+    def tolist(self: torch.Tensor) -> Any:
+        nonlocal waits
+        waits += self.is_cuda
+        return original(self)
+
+    torch.Tensor.tolist = tolist
+    torch.cuda.set_sync_debug_mode("default")
+    try:
+        curve = run(made, steps=40, repeats=1, high=1e-3)
+    finally:
+        torch.Tensor.tolist = original
+    assert waits == 4
+    assert np.isfinite(curve.losses).all()
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def exhausted() -> Any:
+    return iter([(torch.ones(2, 4), torch.tensor([0, 1]))])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"model": 3}, TypeError, "model must be"),
+        ({"optimizer": 3}, TypeError, "optimizer must be"),
+        ({"loader": []}, ValueError, "loader must hold at least one batch"),
+        ({"loader": DataLoader(TensorDataset(torch.ones(0, 4)))}, ValueError, "loader must hold at least one batch"),
+        ({"loader": exhausted()}, TypeError, "not an iterator"),
+        ({"loader": 3}, TypeError, "loader must be"),
+        ({"loss_fn": None}, TypeError, "loss_fn must be callable"),
+        ({"low": 1.0, "high": 0.1}, ValueError, "low must not exceed high"),
+        ({"low": 1.0, "high": 1.0}, ValueError, "must differ"),
+        ({"low": 0}, ValueError, "low must be positive"),
+        ({"low": -1}, ValueError, "low must be positive"),
+        ({"low": math.nan}, ValueError, "low must be finite"),
+        ({"high": math.inf}, ValueError, "high must be finite"),
+        ({"high": True}, TypeError, "high must be a number"),
+        ({"high": "1"}, TypeError, "high must be a number"),
+        ({"steps": 1}, ValueError, "steps must be"),
+        ({"steps": 10.0}, TypeError, "steps must be"),
+        ({"repeats": 0}, ValueError, "repeats must be"),
+        ({"ramp": "exp"}, ValueError, "ramp must be one of"),
+        ({"accumulate": 0}, ValueError, "accumulate must be"),
+        ({"clip_norm": 0.0}, ValueError, "clip_norm must be positive"),
+        ({"autocast": True}, TypeError, "autocast must be"),
+        ({"metrics": {"accuracy": cross_entropy}}, ValueError, "metrics must come with a val_loader"),
+        ({"val_every": 3}, ValueError, "val_every must come with a val_loader"),
+        ({"val_loader": []}, ValueError, "val_loader must hold"),
+        ({"val_loader": [1], "metrics": [cross_entropy]}, TypeError, "metrics must be a mapping"),
+        ({"val_loader": [1], "metrics": {"a": 3}}, TypeError, "must be callable"),
+        ({"val_loader": [1], "metrics": {"val_loss": cross_entropy}}, ValueError, "must not be called"),
+        ({"step_fn": 3}, TypeError, "step_fn must be callable"),
+        ({"step_fn": cross_entropy, "accumulate": 2}, ValueError, "accumulate must be left out"),
+        ({"progress": 3}, TypeError, "progress must be callable"),
+        ({"scheduler": 3}, TypeError, "scheduler must be"),
+        ({"scaler": 3}, TypeError, "scaler must be"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(options: dict[str, Any], error: type[Exception], words: str) -> None:
+    made = training()
+    before, calls = look(made), []
+    made.model.register_forward_pre_hook(lambda *_: calls.append(1))
+    arguments: dict[str, Any] = {"model": made.model, "optimizer": made.optimizer, "loader": made.loader}
+    with pytest.raises(error, match=words):
+        range_test(**{**arguments, "loss_fn": cross_entropy, **options})
+    assert not calls
+    made.model._forward_pre_hooks.clear()
+    assert look(made) == before
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "error", "words"),
+    [
+        (lambda output, target: 1.0, TypeError, "the loss must be a tensor"),
+        (lambda output, target: output.sum(1), ValueError, "the loss must be one number"),
+        (lambda output, target: output.detach().sum(), ValueError, "must depend on a parameter"),
+    ],
+)
+def test_a_loss_of_the_wrong_kind_is_an_error(loss_fn: Callable[..., Any], error: type[Exception], words: str) -> None:
+    made = training()
+    before = look(made)
+    made.loss_fn = loss_fn
+    with pytest.raises(error, match=words):
+        run(made)
+    assert look(made) == before
+
+
+def test_a_stream_that_gives_nothing_is_an_error() -> None:
+    made = training()
+    made.loader = DataLoader(Stream(0), batch_size=2)
+    with pytest.raises(ValueError, match="must give at least one batch"):
+        run(made)
+
+
+def test_a_lazy_model_is_refused() -> None:
+    model = nn.LazyLinear(3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="run one batch through it first"):
+        range_test(model, optimizer, [(torch.ones(2, 4), torch.tensor([0, 1]))], cross_entropy)
+
+
+def test_it_may_be_made_in_the_middle_of_a_training() -> None:
+    tested, plain = training("Adam"), training("Adam")
+
+    def finish(made: Training, test: bool) -> list[torch.Tensor]:
+        torch.manual_seed(5)
+        scheduler = Scheduler(made.optimizer, Triangular(0.001, 0.01, step_size=2))
+        for index, (x, y) in enumerate(made.loader):
+            if test and index == 2:
+                run(made, scheduler=scheduler)
+            made.optimizer.zero_grad()
+            cross_entropy(made.model(x), y).backward()
+            made.optimizer.step()
+            scheduler.step()
+        return [parameter.detach() for parameter in made.model.parameters()]
+
+    pairs = zip(finish(tested, True), finish(plain, False), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
