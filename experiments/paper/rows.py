@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -66,8 +67,7 @@ def read_groups(path: Path = HERE / "rows.toml") -> tuple[Group, ...]:
 
 def run_name(group: Group, row: Row, seed: int) -> str:
     """Where a run's record is, under records/."""
-    plain = "".join(c if c.isalnum() or c in "._" else "-" for c in row.name.lower())
-    return f"{group.name}/{plain.replace('--', '-')}/seed-{seed}"
+    return f"{group.name}/{re.sub('[^a-z0-9._]+', '-', row.name.lower())}/seed-{seed}"
 
 
 def wanted(group: Group, row: Row, patterns: list[str]) -> bool:

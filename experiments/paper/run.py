@@ -30,8 +30,9 @@ from rows import HERE, RECORDS, Group, Row, read_groups, run_name, wanted
 
 import cyclr
 from cyclr._range.bounds import Bounds, Inconclusive
-from cyclr._study.engine import RECORD, finished_runs, run_jobs
+from cyclr._study.engine import RECORD, RunError, finished_runs, run_jobs
 from cyclr._study.record import Job, Run, read_json, write_json
+from cyclr.tasks import _cifar_files
 from cyclr.tasks.cifar10 import cifar10
 from cyclr.torch import range_test, train
 
@@ -55,10 +56,14 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit("another run.py is at work here; for more processes, stop it and use --jobs") from None
-        for group in groups:
-            for seed in group.seeds:
-                if not given.seeds or seed in given.seeds:
-                    run_all(group, seed, given)
+        try:
+            _cifar_files.locate(None)  # before anything is begun
+            for group in groups:
+                for seed in group.seeds:
+                    if not given.seeds or seed in given.seeds:
+                        run_all(group, seed, given)
+        except (OSError, ValueError, RunError) as error:
+            raise SystemExit(str(error)) from None
 
 
 def arguments() -> argparse.Namespace:

@@ -71,14 +71,12 @@ def _records(path: Path) -> np.ndarray:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [part for part in PARTS if part not in file]
-            if missing:
-                raise ValueError(_check.problem(f"{path} must hold {', '.join(PARTS)}", sorted(file)))
-            return _checked(path, {part: file[part] for part in PARTS})
-    except zipfile.BadZipFile as error:
-        raise ValueError(_check.problem(f"{path} must be a whole .npz file", str(error), "make it again")) from None
+    if not zipfile.is_zipfile(path):
+        raise ValueError(_check.problem("the data must be a whole .npz file", str(path), "make it again"))
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        if not set(PARTS) <= set(file):
+            raise ValueError(_check.problem(f"{path} must hold {', '.join(PARTS)}", sorted(file)))
+        return _checked(path, {part: file[part] for part in PARTS})
 
 
 def _checked(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

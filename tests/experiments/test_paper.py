@@ -1,0 +1,160 @@
+"""The runner of experiments/paper: real processes on random pictures in the official layout."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+from tests.tasks.test_cifar10 import write_binary
+
+PAPER = Path(__file__).parents[2] / "experiments/paper"
+TABLE = """
+[[group]]
+name = "small"
+title = "Small runs"
+about = "Of random pictures."
+baseline = "fixed"
+seeds = [1, 2]
+steps = 12
+eval_every = 4
+task = { pictures = 100, precision = "float32" }
+
+[[group.row]]
+name = "fixed"
+schedule = "Constant(0.001)"
+paper = 81.4
+[[group.row]]
+name = "waves | of 4"
+schedule = "Triangular(0.001, 0.006, step_size=2)"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_binary(tmp_path / "data", train=20, test=20)
+    (tmp_path / "rows.toml").write_text(TABLE)
+    return tmp_path
+
+
+def command(folder: Path, program: str, *arguments: str) -> subprocess.Popen[str]:
+    where = ["--table", str(folder / "rows.toml"), "--records", str(folder / "records")]
+    return subprocess.Popen(
+        [sys.executable, str(PAPER / program), *where, *arguments],
+        env={**os.environ, "CYCLR_PAPER_WORK": str(folder / "work"), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def call(folder: Path, program: str, *arguments: str) -> tuple[int, str]:
+    process = command(folder, program, *arguments)
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+def records(folder: Path) -> dict[str, dict]:
+    paths = sorted((folder / "records").rglob("run.json"))
+    return {str(path.parent.relative_to(folder / "records")): json.loads(path.read_text()) for path in paths}
+
+
+def without_clock(runs: dict[str, dict]) -> dict[str, dict]:
+    return {name: {key: value for key, value in run.items() if key != "seconds"} for name, run in runs.items()}
+
+
+def test_a_killed_runner_goes_on_from_its_checkpoint_and_ends_with_the_same_records(folder: Path) -> None:
+    data = ["--data", str(folder / "data"), "--seeds", "1"]
+    process = command(folder, "run.py", *data)
+    deadline = time.monotonic() + 100
+    while not list((folder / "work").rglob("checkpoint.pt")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finished = len(records(folder))
+    assert finished < 2
+
+    code, output = call(folder, "run.py", *data)
+    assert code == 0, output
+    assert f"{2 - finished} of 2 runs to do" in output
+    killed = records(folder)
+    assert list(killed) == ["small/fixed/seed-1", "small/waves-of-4/seed-1"]
+    assert not list((folder / "work").rglob("checkpoint.pt"))
+
+    (folder / "records").rename(folder / "first")
+    code, output = call(folder, "run.py", *data)
+    assert code == 0, output
+    assert without_clock(records(folder)) == without_clock(killed)
+    points = killed["small/waves-of-4/seed-1"]["points"]
+    assert [point["step"] for point in points] == [4, 8, 12]
+    assert [point["lr"] for point in points] == [pytest.approx(0.0035)] * 3  # of the weights, at steps 3, 7, 11
+    assert str(folder) not in (folder / "records/small/fixed/seed-1/run.json").read_text()
+
+
+def test_what_is_finished_is_not_done_again_and_the_tables_show_it(folder: Path) -> None:
+    data = ["--data", str(folder / "data")]
+    code, output = call(folder, "run.py", *data, "--rows", "small/fixed", "waves*", "--seeds", "2")
+    assert code == 0, output
+    stamps = {path: path.stat().st_mtime_ns for path in (folder / "records").rglob("*")}
+    code, output = call(folder, "run.py", *data, "--seeds", "2")
+    assert (code, output) == (0, "")
+    assert stamps == {path: path.stat().st_mtime_ns for path in (folder / "records").rglob("*")}
+
+    code, output = call(folder, "run.py", "--list")
+    assert code == 0
+    assert [line.split("done")[1].strip() for line in output.splitlines()] == ["[2]", "[2]"]
+
+    page = folder / "page.md"
+    page.write_text("before\n<!-- tables: made by table.py -->\nold\n<!-- end of tables -->\nafter\n")
+    assert call(folder, "table.py", "--page", str(page), "--check")[0] == 1
+    assert call(folder, "table.py", "--page", str(page)) == (0, "")
+    assert call(folder, "table.py", "--page", str(page), "--check") == (0, "")
+    text = page.read_text()
+    runs = records(folder)
+    fixed, waves = (100 * run["points"][-1]["test_accuracy"] for run in runs.values())
+    assert f"| fixed | 12 | 1 | {fixed:.2f} |  | 81.4 |" in text
+    assert f"| waves \\| of 4 | 12 | 1 | {waves:.2f} | {waves - fixed:+.2f} |  |" in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rows", "nothing"], "no row is called nothing"),
+        (["--data", "/nowhere"], "pass data=PATH or set CYCLR_DATA"),
+    ],
+)
+def test_wrong_arguments_are_one_line(folder: Path, arguments: list[str], words: str) -> None:
+    code, output = call(folder, "run.py", *arguments)
+    assert code != 0
+    assert words in output.splitlines()[-1]
+    assert "Traceback" not in output
+
+
+def test_the_rows_of_the_paper_are_schedules_that_fit_their_steps() -> None:
+    code = """
+import cyclr
+from rows import read_groups, run_name
+names = set()
+for group in read_groups():
+    for row in group.filled():
+        names.add(run_name(group, row, 1))
+        if row.schedule != "auto":
+            schedule = cyclr.parse(row.schedule)
+            assert schedule.duration >= row.steps, row
+            assert schedule(row.steps - 1) <= 0.1, row
+    assert group.baseline is None or group.baseline in [row.name for row in group.row]
+print(len(names) == sum(len(group.row) for group in read_groups()) > 40)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PAPER, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cyclr import Linear
+from cyclr.tasks._caffe import Full, SigmoidBatchNorm, normalize
+from cyclr.tasks.cifar10 import cifar10
+from cyclr.torch import Task, range_test, train
+
+
+def write_binary(folder: Path, *, train: int = 60, test: int = 40, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random pictures in the official layout: five files of `train` records, one of `test`."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, np.ndarray] = {}
+    for half, names, each in (
+        ("train", [f"data_batch_{i}.bin" for i in range(1, 6)], train),
+        ("test", ["test_batch.bin"], test),
+    ):
+        pictures = rng.integers(0, 256, (each * len(names), 32, 32, 3), dtype=np.uint8)
+        labels = rng.integers(0, 10, each * len(names), dtype=np.uint8)
+        pictures[np.arange(len(labels)), :8] = labels[:, None, None, None] * 25  # something to learn
+        found |= {f"{half}_images": pictures, f"{half}_labels": labels}
+        planes = pictures.transpose(0, 3, 1, 2).reshape(len(labels), 3072)
+        for index, name in enumerate(names):
+            part = slice(index * each, (index + 1) * each)
+            records = [
+                bytes([label]) + plane.tobytes() for label, plane in zip(labels[part], planes[part], strict=True)
+            ]
+            (folder / name).write_bytes(b"".join(records))
+    return found
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cifar") / "cifar-10-batches-bin"
+    write_binary(folder)
+    return folder
+
+
+# ---------------------------------------------------------------- the data
+
+
+def test_pictures_come_in_the_order_of_the_files_less_the_mean_picture_in_every_pass(tmp_path: Path) -> None:
+    arrays = write_binary(tmp_path)
+    task = cifar10(3, data=tmp_path)
+    pictures = arrays["train_images"].astype(np.float64)
+    expected = (pictures - pictures.mean(axis=0)).transpose(0, 3, 1, 2)
+    for _ in range(2):
+        batches = list(task.train_loader)
+        assert [len(labels) for _, labels in batches] == [100, 100, 100]
+        found = torch.cat([inputs for inputs, _ in batches])
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
+        np.testing.assert_array_equal(torch.cat([labels for _, labels in batches]), arrays["train_labels"])
+    (inputs, labels), *_ = task.test_loader
+    tests = arrays["test_images"].astype(np.float64) - pictures.mean(axis=0)  # the mean of what is trained on
+    np.testing.assert_allclose(inputs.numpy(), tests.transpose(0, 3, 1, 2), atol=1e-4)
+    np.testing.assert_array_equal(labels, arrays["test_labels"])
+
+
+def test_the_folder_its_parent_the_variable_and_an_npz_file_give_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = write_binary(tmp_path / "cifar-10-batches-bin")
+    np.savez(tmp_path / "cifar.npz", **arrays)
+    monkeypatch.setenv("CYCLR_DATA", str(tmp_path))
+    tasks = [cifar10(0, data=tmp_path / name) for name in ("cifar-10-batches-bin", ".", "cifar.npz")]
+    for task in [*tasks, cifar10(0)]:
+        for loader, first in ((task.train_loader, tasks[0].train_loader), (task.test_loader, tasks[0].test_loader)):
+            for (inputs, labels), (others, theirs) in zip(loader, first, strict=True):
+                torch.testing.assert_close(inputs, others, rtol=0, atol=0)
+                assert labels.tolist() == theirs.tolist()
+
+
+def test_tuning_holds_out_the_last_training_pictures_and_hides_the_test_pictures(data: Path) -> None:
+    task = cifar10(0, data=data, tuning=True)
+    assert task.test_loader is None
+    assert (task.steps_per_epoch, len(task.val_loader.dataset)) == (3, 30)
+    final = torch.cat([labels for _, labels in cifar10(0, data=data).train_loader])
+    assert torch.cat([labels for _, labels in task.train_loader]).tolist() == final[:-30].tolist()
+    assert torch.cat([labels for _, labels in task.val_loader]).tolist() == final[-30:].tolist()
+    fitted = torch.cat([inputs for inputs, _ in task.train_loader])
+    assert fitted.mean(dim=0).abs().max() < 1e-3  # so the mean is of those alone
+
+
+def test_fewer_pictures_are_the_first_ones(data: Path) -> None:
+    few, all_of_them = cifar10(0, data=data, pictures=150), cifar10(0, data=data)
+    assert [len(labels) for _, labels in few.train_loader] == [100, 50]
+    first = torch.cat([labels for _, labels in all_of_them.train_loader])[:150]
+    assert torch.cat([labels for _, labels in few.train_loader]).tolist() == first.tolist()
+    assert len(few.test_loader.dataset) == len(all_of_them.test_loader.dataset)
+
+
+def broken_size(folder: Path) -> None:
+    (folder / "data_batch_3.bin").write_bytes(b"\0" * 3074)
+
+
+def broken_label(folder: Path) -> None:
+    (folder / "test_batch.bin").write_bytes(b"\x0a" + b"\0" * 3072)
+
+
+def missing_file(folder: Path) -> None:
+    (folder / "data_batch_5.bin").unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "error", "words"),
+    [
+        (broken_size, ValueError, "data_batch_3.bin must hold records of 3073 bytes, got '3074 bytes'"),
+        (broken_label, ValueError, "must be a label from 0 to 9 for each of 1 pictures"),
+        (missing_file, FileNotFoundError, "must hold data_batch_5.bin"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, harm: object, error: type[Exception], words: str) -> None:
+    write_binary(tmp_path, train=2, test=1)
+    harm(tmp_path)
+    with pytest.raises(error, match=words):
+        cifar10(0, data=tmp_path)
+
+
+def test_a_broken_npz_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cut.npz").write_bytes(b"PK\3\4 and so on")
+    np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
+    arrays = write_binary(tmp_path / "bin", train=1, test=1)
+    np.savez(tmp_path / "floats.npz", **{**arrays, "train_images": arrays["train_images"] / 255})
+    for name, words in (
+        ("cut", "must be a whole .npz file, got '.*cut.npz'"),
+        ("other", "must hold train_images, .*got \\['pictures'\\]"),
+        ("floats", "must be bytes of shape"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            cifar10(0, data=tmp_path / f"{name}.npz")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"seed": -1}, ValueError, "seed must be an integer of at least 0"),
+        ({"seed": 1.0}, TypeError, "seed must be"),
+        ({"data": 3}, TypeError, "data must be a path, got 3"),
+        ({"data": "/nowhere"}, FileNotFoundError, "test_batch.bin .*got '/nowhere'; pass data=PATH or set CYCLR_DATA"),
+        ({"network": "ful"}, ValueError, "did you mean 'full'"),
+        ({"optimizer": "sdg"}, ValueError, "did you mean 'sgd'"),
+        ({"precision": "half"}, ValueError, "precision must be one of"),
+        ({"pictures": 0}, ValueError, "pictures must be a positive integer"),
+        ({"pictures": 301}, ValueError, "pictures must not exceed the 300 of the data, got 301"),
+    ],
+)
+def test_wrong_arguments_are_refused(data: Path, settings: dict, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        cifar10(**{"seed": 0, "data": data, **settings})
+
+
+def test_without_any_path_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CYCLR_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="pass data=PATH or set CYCLR_DATA"):
+        cifar10(0)
+
+
+# ---------------------------------------------------------------- the network
+
+
+def plain_normalize(x: Tensor) -> Tensor:
+    """The formula, one window at a time."""
+    padded = functional.pad(x * x, (1, 1, 1, 1))
+    height, width = x.shape[2:]
+    total = sum(padded[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3))
+    return x / (1 + 5e-5 * total / 9) ** 0.75
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4)])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e3])
+def test_normalisation_is_the_formula_and_its_gradient_is_that_of_autograd(size: tuple[int, int], scale: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = (scale * torch.randn(2, 3, *size, generator=draw, dtype=torch.float64)).requires_grad_()
+    grad = torch.randn(x.shape, generator=draw, dtype=torch.float64)
+    torch.testing.assert_close(normalize(x), plain_normalize(x))
+    (found,) = torch.autograd.grad(normalize(x), x, grad)
+    (expected,) = torch.autograd.grad(plain_normalize(x), x, grad)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_gradient_of_normalisation_passes_finite_differences() -> None:
+    x = 100 * torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.autograd.gradcheck(normalize, (x.requires_grad_(),))
+
+
+def test_the_network_is_the_one_of_the_example_layer_by_layer() -> None:
+    net = Full()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.normal_(std=0.05)
+    x = 50 * torch.randn(2, 3, 32, 32)
+
+    def mean_pool(y: Tensor) -> Tensor:
+        """3x3, stride 2, rounded up: the last window hangs over the edge and counts only what is inside."""
+        y = functional.pad(y, (0, 1, 0, 1), value=torch.nan)
+        windows = y.unfold(2, 3, 2).unfold(3, 3, 2)
+        return windows.flatten(4).nanmean(dim=-1)
+
+    def max_pool(y: Tensor) -> Tensor:
+        y = functional.pad(y, (0, 1, 0, 1), value=-torch.inf)
+        return y.unfold(2, 3, 2).unfold(3, 3, 2).flatten(4).amax(dim=-1)
+
+    def conv(y: Tensor, layer: nn.Conv2d) -> Tensor:
+        return functional.conv2d(y, layer.weight, layer.bias, padding=2)
+
+    y = plain_normalize(max_pool(conv(x, net.conv1)).clamp(min=0))
+    assert y.shape == (2, 32, 16, 16)
+    y = plain_normalize(mean_pool(conv(y, net.conv2).clamp(min=0)))
+    assert y.shape == (2, 32, 8, 8)
+    y = mean_pool(conv(y, net.conv3).clamp(min=0))
+    assert y.shape == (2, 64, 4, 4)
+    torch.testing.assert_close(net(x), y.flatten(1) @ net.ip1.weight.T + net.ip1.bias, rtol=1e-4, atol=1e-4)
+
+
+def test_initial_weights_are_those_of_the_example() -> None:
+    torch.manual_seed(0)
+    net = Full()
+    spreads = {name: p.std().item() for name, p in net.named_parameters() if name.endswith("weight")}
+    assert spreads == {
+        "conv1.weight": pytest.approx(1e-4, rel=0.05),
+        "conv2.weight": pytest.approx(0.01, rel=0.05),
+        "conv3.weight": pytest.approx(0.01, rel=0.05),
+        "ip1.weight": pytest.approx(0.01, rel=0.05),
+    }
+    assert all(not p.any() for name, p in net.named_parameters() if name.endswith("bias"))
+    assert sum(p.numel() for p in net.parameters()) == 89_578
+
+
+def settings(task: Task) -> dict[str, tuple[float, float]]:
+    names = {id(p): name for name, p in task.model.named_parameters()}
+    groups = task.optimizer.param_groups
+    return {names[id(p)]: (g["lr"], round(g["weight_decay"], 9)) for g in groups for p in g["params"]}
+
+
+def test_rates_and_decays_of_each_parameter_are_those_of_the_example(data: Path) -> None:
+    assert settings(cifar10(0, data=data)) == {
+        "conv1.weight": (0.001, 0.004),
+        "conv1.bias": (0.002, 0.004),
+        "conv2.weight": (0.001, 0.004),
+        "conv2.bias": (0.002, 0.004),
+        "conv3.weight": (0.001, 0.004),
+        "conv3.bias": (0.001, 0.004),
+        "ip1.weight": (0.001, 1.0),
+        "ip1.bias": (0.002, 0.0),
+    }
+
+
+def test_the_sigmoid_network_has_no_biases_under_its_norms_and_no_decay(data: Path) -> None:
+    task = cifar10(0, data=data, network="sigmoid")
+    names = ("conv1.weight", "conv2.weight", "conv3.weight", "ip1.weight", "ip1.bias")
+    assert settings(task) == dict.fromkeys(names, (0.001, 0.0))
+    assert task.model(torch.randn(4, 3, 32, 32)).shape == (4, 10)
+    assert isinstance(task.model, SigmoidBatchNorm)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "rmsprop", "adagrad", "adadelta"])
+def test_every_optimizer_takes_the_groups_and_steps(data: Path, optimizer: str) -> None:
+    task = cifar10(0, data=data, optimizer=optimizer, pictures=20)
+    before = [p.clone() for p in task.model.parameters()]
+    train(task, Linear(0.002, 0.001, steps=1), steps=1)
+    assert settings(task)["ip1.weight"][1] == 1.0
+    assert all((p != old).any() for p, old in zip(task.model.parameters(), before, strict=True))
+
+
+def test_the_seed_decides_the_weights_and_nothing_else_moves(data: Path) -> None:
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first, again, other = (cifar10(seed, data=data).model.state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
+
+
+def test_half_precision_gives_nearly_the_same_scores_and_gradients_in_float32(data: Path) -> None:
+    exact, half = (cifar10(0, data=data, precision=precision) for precision in ("float32", "bfloat16"))
+    inputs, labels = next(iter(exact.train_loader))
+    with torch.no_grad():
+        for task in (exact, half):
+            task.model.conv1.weight.mul_(100)  # at the initial weights all scores are nearly 0
+    found = []
+    for task in (exact, half):
+        scores = task.model(inputs)
+        task.loss_fn(scores, labels).backward()
+        assert scores.dtype == task.model.conv2.weight.grad.dtype == torch.float32
+        found.append((scores.detach(), task.model.conv2.weight.grad))
+    (scores, grad), (rough_scores, rough_grad) = found
+    assert (scores - rough_scores).norm() < 0.02 * scores.norm()
+    assert (grad - rough_grad).norm() < 0.05 * grad.norm()
+    assert not torch.equal(scores, rough_scores)
+
+
+def test_it_learns_and_a_range_test_leaves_no_trace(data: Path) -> None:
+    task = cifar10(0, data=data, precision="bfloat16")
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, low=1e-4, high=0.1, steps=3, repeats=1)
+    assert all(torch.equal(value, before[name]) for name, value in task.model.state_dict().items())
+    points = train(task, Linear(0.01, 0.005, steps=24), steps=24, eval_every=12)
+    assert points[-1]["loss"] < points[0]["loss"] - 0.05
