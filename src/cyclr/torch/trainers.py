@@ -12,10 +12,8 @@ from cyclr._check import did_you_mean, problem
 from cyclr.torch.range_test import range_test
 
 #: What of `range_test` is the trainer's own business.
-_SETTLED = frozenset(
-    ("scheduler", "scaler", "step_fn", "clip_norm", "accumulate", "device", "autocast")
-    + ("metrics", "val_loader", "val_every")
-)
+_SETTLED = {"scheduler", "scaler", "step_fn", "clip_norm", "accumulate", "device", "autocast"}
+_SETTLED |= {"metrics", "val_loader", "val_every"}
 
 
 def check_options(options: dict[str, Any]) -> None:

@@ -1,0 +1,185 @@
+"""The rim for Hugging Face's Trainer: a range test by the Trainer's own steps, and a schedule from its arguments."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cyclr.torch
+from cyclr._check import problem
+from cyclr._range import Curve
+from cyclr._schedules import Schedule, parse
+from cyclr.torch.batches import checked_loss, start_pass
+from cyclr.torch.groups import in_proportion
+from cyclr.torch.preserve import preserved
+from cyclr.torch.scheduler import Given, Scheduler
+from cyclr.torch.trainers import check_options
+
+try:
+    from accelerate.state import GradientState
+    from transformers import Trainer
+except ModuleNotFoundError as error:
+    what = f"cyclr.transformers needs {error.name}, which is not installed; run: pip install 'cyclr[transformers]'"
+    raise ModuleNotFoundError(what, name=error.name) from error
+
+
+def range_test(trainer: Trainer, **options: Any) -> Curve:
+    """Train by the Trainer's own steps while the learning rate rises, and record the loss. Afterwards all is as it was.
+
+    A step is what `Trainer.train` makes of it: its `training_step` and `compute_loss`, also those of a subclass, its
+    batches, accumulation, precision, clipping, gradients averaged over the processes. Callbacks are left out, nothing
+    is logged or written. Model, trainer and randomness come back on success, on an exception and on Ctrl-C. In several
+    processes each of them calls this and gets the same curve, of the mean loss.
+
+    Args:
+        trainer: The Trainer, before or after a `train`.
+        options: `low`, `high`, `steps`, `repeats`, `ramp` and `progress`, as in `cyclr.torch.range_test`.
+
+    Returns:
+        The curve: rates (the largest of all groups) and losses, one row a repeat.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range, or the model is trained by DeepSpeed or FSDP.
+
+    Reference:
+        Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
+    """
+    owner = _check_trainer(trainer)
+    check_options(options)
+    if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+        raise ValueError("the model must not be sharded by DeepSpeed or FSDP; test it on one process, or under DDP")
+    accelerator = trainer.accelerator
+    also = [trainer, trainer.model, trainer.state, trainer.control, trainer.callback_handler, accelerator]
+    with preserved([], trainer.optimizer, scheduler=trainer.lr_scheduler, also=[*also, GradientState()]):
+        loader = trainer.get_train_dataloader()
+        optimizer = owner.create_optimizer()
+        model = owner._wrap_model(owner.model_wrapped)
+        if model is owner.model:
+            model, optimizer = accelerator.prepare(model, optimizer)
+        else:  # DataParallel
+            optimizer = accelerator.prepare(optimizer)
+        owner.optimizer, owner.model_wrapped, owner.is_in_train = optimizer, model, True
+        feed, step = _Feed(owner, loader), _Step(owner, model)
+        return cyclr.torch.range_test(owner.model, optimizer, feed, step_fn=step, scaler=accelerator.scaler, **options)
+
+
+def use_schedule(
+    trainer: Trainer,
+    schedule: Given | str | None = None,
+    momentum: Given | str | None = None,
+    weight_decay: Given | str | None = None,
+) -> None:
+    """Let schedules drive the training to come. Groups keep the ratios of their rates.
+
+    A text may use two numbers: `epoch`, the updates in an epoch, and `steps`, those in the whole training. By default
+    the texts are taken from the training arguments, so that a file or a command line can hold them:
+
+        TrainingArguments(..., lr_scheduler_kwargs={"schedule": "Triangular2(1e-5, 1e-4, step_size=2*epoch)"})
+
+    Checkpoints hold the step and the text; training resumes at that step, and refuses another schedule.
+
+    Args:
+        trainer: The Trainer, before `train`. One with a scheduler of its own (`optimizers=`) is refused.
+        schedule: The learning rate: a schedule, its text, or one for each group as in `cyclr.torch.Scheduler`.
+        momentum: Drives momentum or the first beta.
+        weight_decay: Drives weight decay.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If there is no schedule, the trainer has a scheduler, or (when training begins) a text is no
+            schedule.
+    """
+    owner = _check_trainer(trainer)
+    given: dict[str, Any] = {"schedule": schedule, "momentum": momentum, "weight_decay": weight_decay}
+    written = owner.args.lr_scheduler_kwargs or {}
+    given = {name: written.get(name) if value is None else value for name, value in given.items()}
+    if given["schedule"] is None:
+        advice = "pass one, or set TrainingArguments(lr_scheduler_kwargs={'schedule': 'Triangular(...)'})"
+        raise ValueError(problem("there must be a schedule", None, advice))
+    if trainer.lr_scheduler is not None and not trainer._created_lr_scheduler:
+        advice = "leave the second of Trainer(optimizers=...) out"
+        raise ValueError(problem("the trainer must not have a scheduler already", trainer.lr_scheduler, advice))
+
+    def create_scheduler(num_training_steps: int, optimizer: Any = None) -> Any:
+        """Takes the place of `Trainer.create_scheduler`."""
+        if owner.lr_scheduler is None:
+            drives = owner.optimizer if optimizer is None else optimizer
+            read = {name: _read(value, owner, num_training_steps) for name, value in given.items()}
+            rate = read.pop("schedule")
+            rate = in_proportion(rate, drives) if isinstance(rate, Schedule) else rate
+            owner.lr_scheduler = Scheduler(drives, rate, **read)
+            owner._created_lr_scheduler = True
+        return owner.lr_scheduler
+
+    owner.create_scheduler = create_scheduler
+
+
+def _read(value: Any, trainer: Trainer, steps: int) -> Any:
+    """A text as a schedule; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    with preserved([], also=[trainer.accelerator]):  # which counts the loaders that it is shown
+        loader = trainer.get_train_dataloader()
+        epoch = trainer.set_initial_training_values(trainer.args, loader)[1]
+    return parse(value, epoch=epoch, steps=steps)
+
+
+def _check_trainer(trainer: Any) -> Any:
+    """The same trainer, without its declared types: much of it is None until the training begins."""
+    if not isinstance(trainer, Trainer):
+        raise TypeError(problem("trainer must be a transformers.Trainer", trainer, "pass the trainer itself"))
+    return trainer
+
+
+@dataclass(frozen=True, slots=True)
+class _Batches:
+    """The batches of one update, and how many targets they hold together. No tuple: the Trainer moves them, not we."""
+
+    batches: list[Any]
+    targets: Any
+
+
+class _Feed:
+    """The Trainer's batches, those of one update at a time."""
+
+    def __init__(self, trainer: Any, loader: Any) -> None:
+        self.loader, self._passes = loader, 0
+        # No attribute holds the trainer: what a loader holds is put back to the place where the test found it.
+        self._get, self._how = (
+            trainer.get_batch_samples,
+            (trainer.args.gradient_accumulation_steps, trainer.args.device),
+        )
+
+    def __iter__(self) -> Iterator[_Batches]:
+        if callable(tell := getattr(self.loader, "set_epoch", None)):
+            tell(self._passes)
+        batches = start_pass(self.loader, self._passes)
+        self._passes += 1
+        while (found := self._get(batches, *self._how))[0]:
+            yield _Batches(*found)
+
+
+class _Step:
+    """One update, as the Trainer makes it: the body of its training loop without callbacks."""
+
+    def __init__(self, trainer: Any, model: Any) -> None:
+        self.trainer, self.model = trainer, model
+
+    def __call__(self, update: _Batches) -> Any:
+        """Make the update and return its loss, the mean over processes."""
+        trainer, accelerator = self.trainer, self.trainer.accelerator
+        trainer.current_gradient_accumulation_steps = len(update.batches)
+        total: Any = 0.0
+        for number, batch in enumerate(update.batches, 1):
+            last = number == len(update.batches)
+            accelerator.gradient_state._set_sync_gradients(last)
+            with contextlib.nullcontext() if last else accelerator.no_sync(self.model):
+                total = total + checked_loss(trainer.training_step(self.model, batch, update.targets))
+        if trainer.args.max_grad_norm > 0:
+            trainer._clip_grad_norm(self.model)
+        trainer.optimizer.step()
+        self.model.zero_grad()
+        return accelerator.reduce(total, "mean")
