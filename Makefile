@@ -6,18 +6,15 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format style types layers docs bench readme wheel clean
+.PHONY: help demo test check format style types layers docs bench readme wheel clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.demo ## find the rates, train with each policy, show which one helped (cyclr-demo/)
 	@$(BIN)/cyclr demo
 
 test: .venv/.dev ## run the tests and every example of README, docs and docstrings
-	@$(BIN)/python -m pytest $(ARGS)
-
-test-all: .venv/.all ## the same with every framework installed: Keras, Lightning, transformers, Ray
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: style types layers docs ## format, lint, types, layers, docs
@@ -73,11 +70,6 @@ clean: ## remove the environment and everything built
 	@touch $@
 
 .venv/.dev: .venv/.made pyproject.toml constraints.txt
-	@echo "== installing what the tests need (torch is large: minutes, once)"
+	@echo "== installing what the tests need, every framework (minutes, once)"
 	@$(PIP) --group dev -e .
 	@touch .venv/.demo $@
-
-.venv/.all: .venv/.dev
-	@echo "== installing every framework (minutes, once)"
-	@$(PIP) --group all -e .
-	@touch $@

@@ -19,6 +19,8 @@ from sybil.parsers.rest import DocTestParser, SkipParser
 
 os.environ["MPLBACKEND"] = "Agg"  # no test opens a window
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each only get in each other's way
+# Keras asks for TensorFlow where nothing is said.
+os.environ.setdefault("KERAS_BACKEND", "jax" if importlib.util.find_spec("jax") else "torch")
 
 settings.register_profile("here", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True, print_blob=True)
