@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cyclr import parse
+
 pytest.importorskip("torch")
 from tests.tasks.test_cifar10 import write_binary
 
@@ -125,6 +127,21 @@ def test_what_is_finished_is_not_done_again_and_the_tables_show_it(folder: Path)
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+
+
+def test_auto_writes_down_what_it_found_before_it_trains_with_it(folder: Path) -> None:
+    row = '[[group.row]]\nname = "auto"\nschedule = "auto"\ntask = { pictures = 20 }\n'
+    (folder / "rows.toml").write_text(TABLE + row)
+    code, output = call(folder, "run.py", "--data", str(folder / "data"), "--rows", "auto", "--seeds", "1")
+    assert code == 0, output
+    place = folder / "records/small/auto/seed-1"
+    found, run = (json.loads((place / name).read_text()) for name in ("found.json", "run.json"))
+    schedule = parse(found["schedule"])
+    assert (run["schedule"], run["steps"], schedule.duration) == (found["schedule"], 12, 12)
+    # All of it in rates of the weights: the range test's own are those of the biases, 1e-7 to 10.
+    assert (found["rates"][0], found["rates"][-1]) == (pytest.approx(0.5e-7), pytest.approx(5.0))
+    assert schedule.highest == pytest.approx(found["max_lr"])
+    assert 0 < found["cost"] <= 300
 
 
 @pytest.mark.parametrize(
