@@ -116,21 +116,29 @@ def plot_runs(study: Study, ax: Axes | None = None, *, metric: str = "test_accur
         The Axes.
 
     Raises:
-        ValueError: If a run lacks the metric.
+        ValueError: If there is no run, or one lacks the metric.
         ImportError: If matplotlib is not installed.
     """
+    if not study.runs:
+        raise ValueError(_check.problem("a study must have runs to be drawn", study.runs))
     scale = 1 if epoch is None else _check.count("epoch", epoch)
+    found = {policy: [run.series(metric) for run in study.of(policy).values()] for policy in study.policies}
     ax = _axes(ax)
-    for index, policy in enumerate(study.policies):
-        series = [run.series(metric) for run in study.of(policy).values()]
+    late = []  # what comes after the first rise, which would flatten it
+    for index, (policy, series) in enumerate(found.items()):
         steps, values = np.array(series[0][0]) / scale, np.array([row for _, row in series])
         colour, line = _style(index)
+        late.append(values[:, steps >= steps[-1] / 5].ravel())
         ax.plot(steps, values.mean(axis=0), label=policy, color=colour, ls=line, lw=1.8)
         ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.08, lw=0)
     ax.set_xlabel("step" if epoch is None else "epoch")
-    ax.set_ylabel(f"{metric.replace('_', ' ')}, mean of {len(series)} seeds")
-    ax.set_xlim(left=0)
-    ax.legend(frameon=False, fontsize="small")
+    ax.set_ylabel(f"{metric.replace('_', ' ')}, mean of {len(series)} seed{'s' * (len(series) > 1)}")
+    ax.set_xlim(0, steps[-1])
+    shown = np.concatenate(late)
+    shown = shown[np.isfinite(shown)]
+    if shown.size and np.ptp(shown) > 0:
+        ax.set_ylim(shown.min() - 0.05 * np.ptp(shown), shown.max() + 0.05 * np.ptp(shown))
+    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 

@@ -55,6 +55,7 @@ def make_app() -> App:
         help_format="markdown",
         help_epilogue="New here? Run `cyclr demo`: the whole job on real data, in about a minute.",
         default_parameter=Parameter(negative=()),
+        suppress_keyboard_interrupt=False,  # `main` says what becomes of the work
     )
     for place, (verb, examples) in enumerate(_VERBS.items()):
         epilogue = "Examples:\n\n```\n" + "\n".join(examples) + "\n```"

@@ -166,7 +166,7 @@ def _tell_result(rows: Sequence[Summary], sentences: Sequence[str], rate: float,
             f"gain on {BASELINE}",
             "at half\nbudget",
             "steps to\nits end",
-            "steps for\nrates",
+            "cost of\nrates",
         ),
         [_row(row) for row in rows],
     )
@@ -174,7 +174,7 @@ def _tell_result(rows: Sequence[Summary], sentences: Sequence[str], rate: float,
         f"Mean of {rows[0].seeds} seeds and 95 % intervals, not corrected for {len(rows) - 1} comparisons. "
         f"{BASELINE}: {rate:g}, the best of {', '.join(f'{r:g}' for r in FIXED_RATES)} on 1,000 held-out training "
         f"pictures. Steps to its end: median over seeds, until the accuracy that {BASELINE} has at the end is reached, "
-        f"and in how many runs it is. Steps for rates: what finding them took; each training takes {steps}.",
+        f"and in how many runs it is. Cost of rates: the steps that finding them took; each training takes {steps}.",
         "dim",
     )
     output.heading("In words")
@@ -237,6 +237,7 @@ def _pictures(out: Path, curve: Curve, made: Plan, study: Study, rows: Sequence[
     for ax, policy in zip(axes, study.policies, strict=True):
         run = next(iter(study.of(policy).values()))
         plot.plot_schedule(parse(run.schedule), ax, epoch=per_epoch).set_title(policy)
+        ax.set_ylim(0, 1.05 * made.bounds.max_lr)
     figure.savefig(out / "schedules.png")
     figure, (ax,) = plot.figure(size=(9, 5.5))
     plot.plot_runs(study, ax, metric=METRIC, epoch=per_epoch).set_title("Test accuracy on the way")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -93,20 +94,20 @@ def _placer(across: np.ndarray, width: int, *, log: bool) -> Callable[[np.ndarra
 
 
 def _trace(dots: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> None:
-    """A line through the points, clipped to the canvas; gaps stay gaps."""
+    """A line through the points, cut at the edge of the canvas; gaps stay gaps."""
     height, width = dots.shape
-    for (c0, r0), (c1, r1) in zip(_pairs(columns, rows), _pairs(columns[1:], rows[1:]), strict=False):
+    for (c0, r0), (c1, r1) in pairwise(zip(columns.tolist(), rows.tolist(), strict=True)):
         if not all(map(math.isfinite, (c0, r0, c1, r1))):
             continue
-        r0, r1 = (min(max(row, -1.0), float(height)) for row in (r0, r1))
-        count = int(max(abs(c1 - c0), abs(r1 - r0))) + 2
-        r, c = np.rint(np.linspace(r0, r1, count)).astype(int), np.rint(np.linspace(c0, c1, count)).astype(int)
+        # From where to where on the way from the first point to the second the canvas is crossed.
+        ends = sorted((edge - r0) / (r1 - r0) for edge in (-0.4, height - 0.6)) if r0 != r1 else [0.0, 1.0]
+        begin, end = max(0.0, ends[0]), min(1.0, ends[1])
+        if begin > end:
+            continue
+        way = np.linspace(begin, end, int(max(abs(c1 - c0), min(abs(r1 - r0), height))) + 2)
+        r, c = np.rint(r0 + way * (r1 - r0)).astype(int), np.rint(c0 + way * (c1 - c0)).astype(int)
         inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
         dots[r[inside], c[inside]] = True
-
-
-def _pairs(columns: np.ndarray, rows: np.ndarray) -> list[tuple[float, float]]:
-    return list(zip(columns.tolist(), rows.tolist(), strict=True))
 
 
 def _braille(dots: np.ndarray) -> list[str]:

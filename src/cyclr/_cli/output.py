@@ -21,6 +21,9 @@ from rich.text import Text
 
 from cyclr._cli.failure import one_line
 
+# A rule below the header, one space between columns.
+_RULE = box.SIMPLE_HEAD
+_ASCII_RULE = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 _PICTURES = (".png", ".pdf", ".svg")
 PLAIN_WIDTH = 100  # of a line where there is no terminal to ask
 
@@ -49,7 +52,7 @@ def fancy(console: Console) -> bool:
 
 def say(text: str = "", style: str = "") -> None:
     """A line of results, in ASCII where the reader may know no more."""
-    stdout().print(Text(plain(text), style=style), soft_wrap=not stdout().is_terminal)
+    stdout().print(Text(plain(text), style=style))
 
 
 def note(text: str) -> None:
@@ -72,9 +75,15 @@ def heading(text: str) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
     """A table; all but the first `left` columns are numbers."""
     out = stdout()
-    made = Table(box=box.SIMPLE_HEAD if fancy(out) else box.ASCII2, pad_edge=False, header_style="bold")
+    made = Table(
+        box=_RULE if fancy(out) else _ASCII_RULE,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+    )
     for index, column in enumerate(columns):
-        made.add_column(Text(plain(column)), justify="left" if index < left else "right", no_wrap=True)
+        made.add_column(Text(plain(column)), justify="left" if index < left else "right")
     for row in rows:
         made.add_row(*(Text(plain(cell)) for cell in row))
     out.print(made)

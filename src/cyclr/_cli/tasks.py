@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,11 @@ def load(text: str) -> Callable[..., Any]:
         advice = _check.did_you_mean(function_name, own) or f"write {module_name}:FUNCTION"
         raise TaskError(f"{module_name} has no function {function_name!r}; {advice}")
     return function
+
+
+def arguments(text: str) -> tuple[str, ...]:
+    """The names of the arguments that the task's function takes."""
+    return tuple(inspect.signature(load(text)).parameters)
 
 
 class _Blame:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cyclr import _check
 from cyclr._cli import output, tasks
 from cyclr._cli.progress import Update, progress
 from cyclr._range import Curve
@@ -33,6 +34,9 @@ def find_curve(task: Task, title: str, options: Mapping[str, Any], *, signal: st
 
     given = {name: value for name, value in options.items() if value is not None}
     if signal != "loss":
+        if task.val_loader is None:
+            raise ValueError(f"--signal {signal} needs held-out data, and task {title} has no val_loader; leave it out")
+        _check.choice("--signal", signal, ("loss", "val_loss", *task.metrics))
         given |= {"metrics": task.metrics, "val_loader": task.val_loader}
     with progress(f"range test on {title}", 0) as update:
         given["progress"] = _teller(update)

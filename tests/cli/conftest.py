@@ -1,0 +1,104 @@
+"""A shell for the tests: in this process where it can be, in one of its own where that matters."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cyclr._cli import main
+
+
+@dataclass
+class Called:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return msgspec.json.decode(self.out)
+
+    @property
+    def complaint(self) -> str:
+        """The one line on stderr of a command that refused its input."""
+        assert (self.code, self.out) == (2, ""), (self.code, self.out, self.err)
+        assert self.err.startswith("cyclr: ")
+        assert self.err.count("\n") == 1
+        return self.err.removeprefix("cyclr: ").rstrip("\n")
+
+
+Shell = Callable[..., Called]
+
+
+@pytest.fixture
+def cyclr(capsys: pytest.CaptureFixture[str]) -> Shell:
+    def call(*arguments: object) -> Called:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Called(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def task_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes a task file of its own name, as the user's current folder would have it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    names = set(sys.modules)
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_text(text)
+        return path.relative_to(tmp_path)
+
+    yield write
+    for name in set(sys.modules) - names:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+# A task that learns in a moment: a plane through noisy points.
+GOOD = """
+import torch
+from cyclr.torch import Task
+
+def task(seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(200, 8, generator=generator)
+    y = x @ torch.arange(8.0) + 0.1 * torch.randn(200, generator=generator)
+    batches = [(x[k:k+20], y[k:k+20, None]) for k in range(0, 200, 20)]
+    torch.manual_seed(seed)
+    model = torch.nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return Task(model, optimizer, torch.nn.functional.mse_loss, batches, batches[:2])
+"""
+
+
+def in_a_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
+    """What `cyclr` prints on a terminal of its own."""
+    parent, child = pty.openpty()
+    env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **environment}
+    process = subprocess.Popen([sys.executable, "-m", "cyclr", *arguments], stdout=child, stderr=child, env=env)
+    os.close(child)
+    chunks = []
+    try:
+        while chunk := os.read(parent, 65536):
+            chunks.append(chunk)
+    except OSError:  # Linux says so when the child is gone
+        pass
+    os.close(parent)
+    assert process.wait() == 0
+    return b"".join(chunks).decode()

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cyclr._range import Curve
+from cyclr.torch import range_test
+from tests.cli.conftest import GOOD, Shell, in_a_terminal
+
+Write = Callable[[str, str], Path]
+FAST = ("--low", "1e-4", "--high", "10", "--steps", "60", "--repeats", "2")
+
+
+def test_it_is_the_librarys_range_test_and_what_it_says(cyclr: Shell, task_file: Write) -> None:
+    path = task_file("plane.py", GOOD)
+    found = cyclr("find", path, *FAST, "--seed", 3, "--json", "--out", "curve.json").json
+    made: dict[str, object] = {}
+    exec(GOOD, made)
+    task = made["task"](3)  # type: ignore[operator]
+    curve = range_test(
+        task.model, task.optimizer, task.train_loader, task.loss_fn, low=1e-4, high=10, steps=60, repeats=2
+    )
+    assert np.allclose(found["curve"]["rates"], curve.rates, rtol=1e-12)
+    losses = [[np.nan if value is None else value for value in row] for row in found["curve"]["losses"]]
+    assert np.allclose(losses, curve.losses, rtol=1e-5, equal_nan=True)
+    assert found["steps"] == curve.cost
+    assert found["bounds"]["max_lr"] == pytest.approx(curve.bounds().max_lr, rel=1e-3)
+    assert found["rules"]["minimum"] == pytest.approx(curve.suggest("minimum"), rel=1e-3)
+    assert np.array_equal(Curve.load("curve.json").rates, found["curve"]["rates"])
+
+
+def test_it_prints_the_curve_the_bounds_their_evidence_and_the_rules(cyclr: Shell, task_file: Write) -> None:
+    called = cyclr("find", task_file("plane.py", GOOD), *FAST, "--png", "curve.png")
+    assert called.code == 0
+    assert all(
+        word in called.out for word in ("base_lr", "max_lr", "90% interval", "learning rate", "valley", "found in")
+    )
+    assert called.out.isascii()
+    assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_curve_that_does_not_say_is_shown_kept_and_one_line(cyclr: Shell, task_file: Write) -> None:
+    path = task_file("plane.py", GOOD)
+    called = cyclr("find", path, "--low", 1e-9, "--high", 1e-8, "--steps", 30, "--out", "curve.json")
+    assert called.code == 2
+    assert "learning rate" in called.out
+    assert called.err.count("\n") == 1
+    assert called.err.startswith("cyclr: ")
+    assert Curve.load("curve.json").cost == 90
+    called = cyclr("find", path, "--low", 1e-9, "--high", 1e-8, "--steps", 30, "--json")
+    assert called.code == 2
+    assert called.json["bounds"] is None
+    assert called.json["inconclusive"] in called.err
+
+
+def test_the_papers_protocol_reads_a_held_out_metric_on_a_linear_ramp(cyclr: Shell) -> None:
+    flags = ("--linear", "--low", 0, "--high", 0.5, "--steps", 60, "--repeats", 1, "--signal", "accuracy", "--json")
+    called = cyclr("find", "fashion", *flags)
+    curve = called.json["curve"]
+    assert curve["scale"] == "linear"
+    assert sum(value is not None for value in curve["metrics"]["accuracy"][0]) >= 5
+    assert np.allclose(np.diff(curve["rates"]), 0.5 / 59)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("mse_loss,", "nll_loss,"), "RuntimeError: "),
+        (("batches, batches[:2]", "batches"), "has no val_loader; leave it out"),
+        (("torch.randn(200, 8", "float('nan') * torch.randn(200, 8"), "the loss must be finite at the first step"),
+    ],
+)
+def test_a_task_that_cannot_be_tested_is_one_line(
+    cyclr: Shell, task_file: Write, change: tuple[str, str], complaint: str
+) -> None:
+    path = task_file("plane.py", GOOD.replace(*change))
+    signal = ("--signal", "val_loss") if "val_loader" in complaint else ()
+    assert complaint in cyclr("find", path, *FAST, *signal).complaint
+
+
+def test_progress_is_a_bar_in_a_terminal() -> None:
+    out = in_a_terminal("find", "fashion", "--steps", "60", "--repeats", "1", columns=100)
+    assert "range test on fashion" in out
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", out)
+    assert re.search(r"\d+/60 steps rate \d\S*  loss \d\S* \d:\d\d:\d\d left", plain)

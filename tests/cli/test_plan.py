@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cyclr import parse
+from cyclr._plan import plan
+from cyclr._range import Bounds, Curve
+from tests.cli.conftest import Shell
+
+
+def test_it_is_the_librarys_plan(cyclr: Shell) -> None:
+    expected = plan(Bounds(1e-3, 1e-2), epochs=30, steps_per_epoch=390)
+    called = cyclr("plan", "--bounds", 1e-3, 1e-2, "--epochs", 30, "--steps-per-epoch", 390)
+    assert called.code == 0
+    assert repr(expected.schedule) in called.out
+    flowing = " ".join(called.out.split())
+    assert all(" ".join(reason.split()) in flowing for reason in expected.reasons)
+    found = cyclr("plan", "--bounds", 1e-3, 1e-2, "--epochs", 30, "--steps-per-epoch", 390, "--json").json
+    assert parse(found["schedule"]) == expected.schedule
+    assert tuple(found["snapshots"]) == expected.snapshots
+    assert found["bounds"]["max_lr"] == 1e-2
+
+
+@pytest.mark.parametrize(("flags", "wanted"), [
+    (["--cycles", "4"], {"cycles": 4}),
+    (["--no-anneal"], {"anneal": False}),
+])  # fmt: skip
+def test_options_reach_the_plan(cyclr: Shell, flags: list[str], wanted: dict[str, int]) -> None:
+    found = cyclr("plan", "--bounds", 1e-3, 1e-2, "--steps", 999, *flags, "--json").json
+    assert parse(found["schedule"]) == plan(Bounds(1e-3, 1e-2), steps=999, **wanted).schedule
+
+
+def test_bounds_come_from_a_saved_curve(cyclr: Shell, tmp_path: Path) -> None:
+    rates = np.geomspace(1e-5, 10, 100)
+    noise = np.random.default_rng(0).normal(scale=0.01, size=(3, 100))
+    curve = Curve(rates, 2 - 1.5 / (1 + (1e-2 / rates) ** 2) + (rates / 0.5) ** 2 + noise)
+    curve.save(tmp_path / "curve.json")
+    found = cyclr("plan", "--curve", tmp_path / "curve.json", "--steps", 100, "--json").json
+    assert found["bounds"]["max_lr"] == curve.bounds().max_lr
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": "cyclr.curve.1"}'])
+def test_a_file_that_is_no_curve_is_one_line(cyclr: Shell, tmp_path: Path, text: str) -> None:
+    (tmp_path / "curve.json").write_text(text)
+    assert "curve.json" in cyclr("plan", "--curve", tmp_path / "curve.json", "--steps", 100).complaint

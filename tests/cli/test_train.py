@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cyclr import Bounds, policy
+from cyclr._study.record import Run, read_json
+from tests.cli.conftest import GOOD, Shell
+
+Write = Callable[[str, str], Path]
+
+
+def test_a_policy_is_trained_from_given_bounds(cyclr: Shell, task_file: Write) -> None:
+    path = task_file("plane.py", GOOD)
+    run = cyclr("train", path, "--policy", "cosine", "--bounds", 0.01, 0.1, "--epochs", 6, "--seed", 2, "--json").json
+    expected = policy("cosine", Bounds(0.01, 0.1), steps=60, steps_per_epoch=10)
+    assert (run["schedule"], run["steps"], run["seed"], run["status"]) == (repr(expected), 60, 2, "finished")
+    assert [point["step"] for point in run["points"]] == list(range(10, 61, 10))
+    assert run["points"][-1]["loss"] < run["points"][0]["loss"] / 10
+    assert run["points"][-1]["lr"] == pytest.approx(expected(59))
+
+
+def test_auto_makes_a_range_test_and_a_plan_first(cyclr: Shell, task_file: Write) -> None:
+    called = cyclr("train", task_file("plane.py", GOOD), "--epochs", 5, "--out", "out")
+    assert called.code == 0
+    assert all(word in called.out for word in ("Range test", "Plan", "snapshots", "val loss"))
+    assert {path.name for path in Path("out").iterdir()} == {"settings.json", "curve.json", "run.json", "checkpoint.pt"}
+    assert read_json("out/run.json", Run).policy == "auto"
+
+
+def test_a_schedule_may_count_in_epochs(cyclr: Shell, task_file: Write) -> None:
+    spec = "Linear(0, 0.1, steps=epoch) >> Constant(0.1)"
+    run = cyclr("train", task_file("plane.py", GOOD), "--schedule", spec, "--epochs", 2, "--json").json
+    assert run["schedule"] == "Linear(0.0, 0.1, steps=10) >> Constant(0.1)"
+
+
+def test_a_finished_folder_is_not_trained_again_and_other_settings_are_refused(cyclr: Shell, task_file: Write) -> None:
+    command = ("train", task_file("plane.py", GOOD), "--bounds", 0.01, 0.1, "--out", "out")
+    first = cyclr(*command, "--epochs", 3, "--json").json
+    before = Path("out/run.json").read_bytes()
+    again = cyclr(*command, "--epochs", 3, "--json")
+    assert again.json == first
+    assert "nothing is left to do" in again.err
+    complaint = cyclr(*command, "--epochs", 4).complaint
+    assert complaint == "out was made with other settings (epochs 3, now 4); choose another folder"
+    assert Path("out/run.json").read_bytes() == before
+
+
+def test_a_folder_of_other_things_is_left_alone(cyclr: Shell, task_file: Write) -> None:
+    path = task_file("plane.py", GOOD)
+    Path("thesis").mkdir()
+    Path("thesis/chapter.tex").write_text("")
+    assert "thesis holds other files" in cyclr("train", path, "--bounds", 1, 2, "--out", "thesis").complaint
+    assert [path.name for path in Path("thesis").iterdir()] == ["chapter.tex"]
+
+
+@pytest.mark.parametrize("file", ["settings.json", "curve.json", "run.json", "checkpoint.pt"])
+def test_a_damaged_file_is_one_line_that_names_it(cyclr: Shell, task_file: Write, file: str) -> None:
+    command = ("train", task_file("plane.py", GOOD), "--epochs", 3, "--out", "out")
+    assert cyclr(*command, "--json").code == 0
+    if file == "checkpoint.pt":
+        Path("out/run.json").unlink()
+    Path("out", file).write_bytes(b"{\x00")
+    called = cyclr(*command, "--json")
+    assert called.code == 2
+    assert f"out/{file}" in called.err
+    assert called.err.count("\n") == 1
+
+
+def test_killed_in_mid_training_it_goes_on_and_ends_with_the_same_numbers(cyclr: Shell, task_file: Write) -> None:
+    slow = "import time, os\n" + GOOD.replace(
+        "return Task(model, optimizer, torch.nn.functional.mse_loss,",
+        "def loss(a, b):\n        time.sleep(float(os.environ.get('SLOW', 0)))\n"
+        "        return torch.nn.functional.mse_loss(a, b)\n    return Task(model, optimizer, loss,",
+    )
+    path = task_file("plane.py", slow)
+    command = ("train", str(path), "--bounds", "0.01", "0.1", "--epochs", "8", "--json")
+    whole = cyclr(*command).json
+    with subprocess.Popen(
+        [sys.executable, "-m", "cyclr", *command, "--out", "out"],
+        env={**os.environ, "SLOW": "0.02"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        end = time.monotonic() + 60
+        while not Path("out/checkpoint.pt").exists():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        process.kill()
+    assert not Path("out/run.json").exists()
+    resumed = msgspec.json.decode(cyclr(*command, "--out", "out").out)
+    assert resumed["points"] == whole["points"]
+
+
+def test_a_task_without_a_length_has_no_epochs(cyclr: Shell, task_file: Write) -> None:
+    endless = GOOD.replace("batches, batches[:2]", "Endless()").replace(
+        "def task(seed):", "class Endless:\n    def __iter__(self):\n        yield from batches\n\ndef task(seed):"
+    )
+    assert "must have a length" in cyclr("train", task_file("plane.py", endless)).complaint
