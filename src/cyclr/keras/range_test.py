@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -204,8 +205,9 @@ class _Loan:
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self._undo: list[Callable[[], Any]] = []
+        self._undo: list[Callable[[], Any]] = _random_states()
         self._kept: list[tuple[keras.Variable, Any]] = []
+        self._keep(model, "history", "stop_training")  # `fit` changes them before it calls any callback
 
     def take(self, ramp: Schedule) -> None:
         """Copy everything, and let the optimizer go up the ramp. A second call changes nothing."""
@@ -217,14 +219,13 @@ class _Loan:
         }.values()
         # copies: torch writes into its tensors, and a compiled step of JAX may overwrite what it is given
         self._kept = [(one, keras.ops.copy(keras.ops.stop_gradient(one.value))) for one in variables]
-        self._keep(model, "history", "stop_training", "train_function")
+        self._keep(model, "train_function")
         self._keep(optimizer, "_learning_rate")
-        self._undo.extend(_random_states())
         if keras.config.backend() == "torch":
             self._undo.extend(_torch_extras(model))
         start = int(optimizer._iterations.value)
         optimizer._learning_rate = _Rising(ramp, start)
-        model.make_train_function(force=True)  # the one there is has the old rate compiled into it
+        _compile_anew(model)
 
     def rewind(self) -> None:
         """Every variable as it was."""
@@ -268,6 +269,23 @@ def _torch_extras(model: Any) -> list[Callable[[], Any]]:
             torch.cuda.set_rng_state_all(devices)
 
     return [undo]
+
+
+def _compile_anew(model: Any) -> None:
+    """Have the training step traced again: the one there is has the old rate compiled into it.
+
+    JAX knows a step that it has compiled by its function, and all bound methods `model.train_step` are one to it.
+    """
+    step = model.train_step
+    own = vars(model).get("train_step")  # where a user has replaced it
+    object.__setattr__(model, "train_step", partial(step))
+    try:
+        model.make_train_function(force=True)
+    finally:
+        if own is None:
+            object.__delattr__(model, "train_step")
+        else:
+            object.__setattr__(model, "train_step", own)
 
 
 def _innermost(optimizer: Any) -> Any:
