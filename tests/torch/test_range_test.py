@@ -199,6 +199,30 @@ def test_no_trace_is_left_after_a_loss_that_is_no_number() -> None:
     assert look(made) == before
 
 
+class Margin(nn.Module):
+    """A loss with a buffer and a count of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.mean += outputs.detach().mean(0)
+        return cross_entropy(outputs - 0.01 * self.mean, targets)
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_loss_and_metrics_with_state_of_their_own_are_put_back(bound: bool) -> None:
+    made, loss, metric = training(), Margin(), Margin()
+    made.loss_fn = loss.forward if bound else loss
+    run(made, val_loader=made.loader, metrics={"margin": metric.forward if bound else metric})
+    assert (loss.calls, metric.calls) == (0, 0)
+    assert (loss.mean == 0).all()
+    assert (metric.mean == 0).all()
+
+
 def test_an_attached_scheduler_is_not_stepped() -> None:
     made = training()
     steps = made.scheduler.last_epoch

@@ -68,15 +68,19 @@ def checked_loss(loss: Any) -> torch.Tensor:
         raise TypeError(problem("the loss must be a tensor", loss, "return the tensor, not its .item()"))
     if loss.numel() != 1:
         raise ValueError(problem("the loss must be one number", tuple(loss.shape), "reduce it, as with .mean()"))
-    return loss.reshape(())
+    return loss.reshape(()) if loss.ndim else loss  # a view would be one more node to go back through
 
 
 def size_of(batch: Any) -> int:
-    """Examples in a batch: the length of the first tensor in it, targets first; 1 where there is none."""
+    """Examples in a batch: the length of the last tensor in it, where targets stand; 1 where there is none."""
     if isinstance(batch, torch.Tensor):
         return len(batch) if batch.ndim else 1
-    parts = list(batch.values()) if isinstance(batch, Mapping) else batch if isinstance(batch, (tuple, list)) else []
-    return max((size_of(part) for part in parts[-1:]), default=1)
+    parts = list(batch.values()) if isinstance(batch, Mapping) else batch
+    if isinstance(parts, (tuple, list)):
+        for part in reversed(parts):
+            if isinstance(part, (torch.Tensor, tuple, list, Mapping)):
+                return size_of(part)
+    return 1
 
 
 def device_of(model: torch.nn.Module) -> torch.device | None:
@@ -96,10 +100,10 @@ def moved(batch: Any, device: torch.device | None) -> Any:
         return type(batch)(*(moved(part, device) for part in batch))
     if isinstance(batch, (tuple, list)):
         return type(batch)(moved(part, device) for part in batch)
-    if isinstance(batch, dict):
-        return {key: moved(part, device) for key, part in batch.items()}
     if callable(getattr(batch, "to", None)):  # such as the batches of Hugging Face tokenizers
         return batch.to(device)
+    if isinstance(batch, dict):
+        return {key: moved(part, device) for key, part in batch.items()}
     return batch
 
 

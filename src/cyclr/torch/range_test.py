@@ -17,6 +17,7 @@ from cyclr.torch.batches import check_callable, check_loader, check_metrics, che
 from cyclr.torch.groups import put, shares
 from cyclr.torch.preserve import Transaction, preserved
 from cyclr.torch.task import check_model, check_optimizer
+from cyclr.torch.together import averaged, group_of
 from cyclr.torch.update import Update, evaluate
 
 BLOCK = 10  #: losses are read from the device in blocks: to wait for each would slow every step
@@ -30,10 +31,10 @@ def range_test(
     loader: Iterable[Any],
     loss_fn: Callable[..., torch.Tensor] | None = None,
     *,
-    low: float = 1e-7,
+    low: float = 1e-6,
     high: float = 10.0,
-    steps: int = 100,
-    repeats: int = 3,
+    steps: int = 300,
+    repeats: int = 1,
     ramp: str = "log",
     metrics: Mapping[str, Callable[..., Any]] | None = None,
     val_loader: Iterable[Any] | None = None,
@@ -57,7 +58,8 @@ def range_test(
     A ramp ends at the first loss that is not finite, or when what was gained is lost again; what is beyond is NaN.
     Losses are read in blocks of 10, so a ramp may run on unseen for up to 9 steps. Groups keep the ratios of their
     rates; what is recorded is the largest. Modules keep their training flags, but a model that is in evaluation mode
-    as a whole is put into training mode for the test.
+    as a whole is put into training mode for the test. Where several processes train one model (DDP, FSDP2), all of them
+    make the test, and losses and metrics are the means over them: one curve, the same for each.
 
     Args:
         model: The network.
@@ -123,10 +125,11 @@ def range_test(
     every = _every(val_every, val_loader, steps)
 
     loaders = [one for one in (loader, val_loader) if one is not None]
-    with preserved(model, optimizer, scheduler=scheduler, scaler=scaler, loader=loaders) as transaction:
+    kept = [model, *(module for module in map(_module, (loss_fn, *(metrics or {}).values())) if module is not None)]
+    with preserved(kept, optimizer, scheduler=scheduler, scaler=scaler, loader=loaders) as transaction:
         if not model.training:
             model.train()
-        walk = _Walk(rates, repeats, optimizer, step, endless(loader), progress)
+        walk = _Walk(rates, repeats, optimizer, step, endless(loader), group_of(model), progress)
         if val_loader is not None:
             judge = {} if metrics is None else metrics
             walk.watch(every, lambda: evaluate(model, val_loader, loss_fn, judge, device=where), names)
@@ -144,10 +147,11 @@ class _Walk:
         optimizer: Optimizer,
         step: Callable[[Iterator[Any]], torch.Tensor],
         batches: Iterator[Any],
+        group: Any,
         progress: Progress | None,
     ) -> None:
         self.rates, self.repeats, self.optimizer, self.progress = rates, repeats, optimizer, progress
-        self.step, self.batches = step, batches
+        self.step, self.batches, self.group = step, batches, group
         self.losses = np.full((repeats, len(rates)), np.nan)
         self.metrics: dict[str, NDArray[np.float64]] = {}
         self.stops: list[str] = []
@@ -184,10 +188,11 @@ class _Walk:
                 put(group, "lr", rate * share)
             unread.append(self.step(self.batches))
             if self._every and (index + 1) % self._every == 0:
-                for name, value in self._look().items():
-                    self.metrics["val_loss" if name == "loss" else name][repeat, index] = value
+                found = averaged(torch.tensor(list(self._look().values()), device=unread[-1].device), self.group)
+                for rows, value in zip(self.metrics.values(), found.tolist(), strict=True):
+                    rows[repeat, index] = value
             if len(unread) == BLOCK or index + 1 == len(self.rates):
-                values = torch.stack(unread).tolist()
+                values = averaged(torch.stack(unread), self.group).tolist()
                 unread.clear()
                 start = index + 1 - len(values)
                 if start == 0:
@@ -199,6 +204,12 @@ class _Walk:
                     self.progress(done, self.losses.size, rate, values[-1])
                 if not going:
                     return
+
+
+def _module(function: Any) -> torch.nn.Module | None:
+    """The module that `function` is, or is a method of: a loss may have parameters and buffers of its own."""
+    owner = getattr(function, "__self__", function)
+    return owner if isinstance(owner, torch.nn.Module) else None
 
 
 def _own_step(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,19 +67,17 @@ class Update:
 
     def _backward(self, batch: Any) -> torch.Tensor:
         batch = moved(batch, self.device)
-        with self._precision():
+        if self.autocast is None:
             loss = loss_of(self.model, self.loss_fn, batch)
+        else:
+            with torch.autocast((self.device or torch.device("cpu")).type, dtype=self.autocast):
+                loss = loss_of(self.model, self.loss_fn, batch)
         if not loss.requires_grad:
             raise ValueError("the loss must depend on a parameter that requires a gradient; is every one frozen?")
         if self.accumulate > 1:
             loss = loss / self.accumulate
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         return loss.detach()
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.autocast is None:
-            return nullcontext()
-        return torch.autocast((self.device or torch.device("cpu")).type, dtype=self.autocast)
 
 
 def evaluate(

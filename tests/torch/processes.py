@@ -1,0 +1,100 @@
+"""Two processes that train one model together; run as a program, each prints what it saw as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, TensorDataset
+
+from cyclr import Triangular
+from cyclr.torch import Scheduler, preserved, range_test
+
+cross_entropy = nn.functional.cross_entropy
+
+
+def network(kind: str) -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    if kind == "replicated":
+        return DistributedDataParallel(model)
+    mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
+    for layer in (model[0], model[2]):
+        fully_shard(layer, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def look(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Any]:
+    """This process's part of all the state."""
+    tensors = [*model.parameters(), *(parameter.grad for parameter in model.parameters())]
+    tensors += [value for state in optimizer.state.values() for value in state.values()]
+    plain = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
+    return [(id(tensor), part.tolist()) for tensor, part in zip(tensors, plain, strict=True)]
+
+
+def main(kind: str, rank: int) -> dict[str, Any]:
+    """Train a little, then test, with an exception in between; what was found."""
+    model = network(kind)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    scheduler = Scheduler(optimizer, Triangular(0.01, 0.1, step_size=3))
+    generator = torch.Generator().manual_seed(rank)  # each process has data of its own
+    x, y = torch.randn(40, 4, generator=generator), torch.randint(3, (40,), generator=generator)
+    loader = DataLoader(TensorDataset(x, y), batch_size=8)
+
+    def epoch() -> None:
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+            scheduler.step()
+
+    epoch()
+    before = look(model, optimizer)
+    try:
+        with preserved(model, optimizer, scheduler=scheduler, loader=loader) as transaction:
+            epoch()
+            transaction.rewind()
+            epoch()
+            raise LookupError
+    except LookupError:
+        kept = look(model, optimizer) == before
+    calls, alone = 0, []
+
+    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        loss = cross_entropy(outputs, targets)
+        alone.append(loss.item())
+        return loss * float("nan") if rank == 1 and calls > 45 else loss
+
+    held = [(x, y)]
+    metrics = {"accuracy": lambda outputs, targets: (outputs.argmax(1) == targets).float().mean()}
+    options = {"low": 1e-4, "high": 0.01, "steps": 30, "repeats": 2, "scheduler": scheduler}
+    curve = range_test(model, optimizer, loader, loss_fn, **options)
+    looked = range_test(model, optimizer, loader, cross_entropy, **options, val_loader=held, metrics=metrics)
+    found = {
+        "kept": kept and look(model, optimizer) == before,
+        "stops": curve.stops,
+        "losses": curve.losses[0].tolist(),
+        "alone": alone[:30],
+        "calls": calls,
+        "accuracy": looked.metrics["accuracy"][0, -1],
+    }
+    epoch()
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    store, number = sys.argv[1], int(sys.argv[2])
+    timeout = timedelta(seconds=60)
+    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=number, world_size=2, timeout=timeout)
+    print(json.dumps({kind: main(kind, number) for kind in ("replicated", "sharded")}))  # noqa: T201
+    distributed.destroy_process_group()
