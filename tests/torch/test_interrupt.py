@@ -17,70 +17,57 @@ from cyclr.torch import preserved
 ROOT = Path(__file__).parents[2]
 
 
-def run(program: str, *, interrupts: int) -> str:
-    """Run a program that prints READY when it can be interrupted; what it printed after that."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("READY"):
-            break
-    for _ in range(interrupts):
-        process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    return out
-
-
-START = """
-import torch
-from cyclr.torch import preserved
+PROGRAM = """
+import os, signal, torch
+from cyclr.torch import preserved, rng
 from tests.torch.digest import digest
 from tests.torch.networks import training
+
 torch.set_num_threads(1)
 made = training("AdamW")
 look = lambda: digest(made.model, made.optimizer, **made.parts())
 before = look()
-"""
-
-
-def test_everything_is_as_it_was_after_ctrl_c() -> None:
-    program = f"""{START}
 try:
     with preserved(made.model, made.optimizer, **made.parts()):
-        print("READY", flush=True)
+        print("ready", flush=True)
         while True:
             made.epoch()
 except KeyboardInterrupt:
-    print("interrupted", look() == before)
-"""
-    assert run(program, interrupts=1).strip() == "interrupted True"
+    print("interrupted from outside:", look() == before)
 
-
-def test_ctrl_c_while_things_are_put_back_waits_until_they_are() -> None:
-    program = f"""{START}
-import os, signal
-from cyclr.torch import rng
-real = rng.set_state
-struck = []
+struck, set_state = [], rng.set_state
 def strike(source, state):
     if not struck:
         struck.append(1)
         os.kill(os.getpid(), signal.SIGINT)  # in the middle of putting things back
         for _ in range(1000):
             pass
-    real(source, state)
+    set_state(source, state)
 rng.set_state = strike
-print("READY", flush=True)
 try:
     with preserved(made.model, made.optimizer, **made.parts()):
         made.epoch()
     print("not interrupted")
 except KeyboardInterrupt:
-    print("interrupted", look() == before, signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+    print("interrupted while putting back:", look() == before)
+print("old handler:", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 """
-    assert run(program, interrupts=0).strip() == "interrupted True True"
+
+
+def test_everything_is_as_it_was_after_ctrl_c_which_waits_while_things_are_put_back() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert out.splitlines() == [
+        "interrupted from outside: True",
+        "interrupted while putting back: True",
+        "old handler: True",
+    ]
 
 
 def test_the_handler_of_before_is_back_afterwards() -> None:
