@@ -314,14 +314,15 @@ class WarmRestarts(Schedule):
         if isinstance(step, int | float):
             starts = self._starts(int(step))
             return step - starts[-1], self.period * self.growth ** (len(starts) - 1)
-        largest = int(xp.iinfo(step.dtype).max) if xp.isdtype(step.dtype, "integral") else 2**53
-        starts = self._starts(largest)
-        lengths = [self.period * self.growth**cycle for cycle in range(len(starts))]
-        lengths[-1] = min(lengths[-1], largest)  # this cycle ends where the integers end
-        where = {"dtype": step.dtype, "device": getattr(step, "device", None)}  # a tracer has no device
-        edges = xp.asarray(starts, **where)
+        whole = xp.isdtype(step.dtype, "integral")
+        starts = self._starts(int(xp.iinfo(step.dtype).max) if whole else 2**53)
+        # floats, as the last cycle may end beyond where the integers end
+        lengths = [float(self.period * self.growth**cycle) for cycle in range(len(starts))]
+        device = getattr(step, "device", None)  # a tracer has none
+        edges = xp.asarray(starts, dtype=step.dtype, device=device)
         cycle = xp.searchsorted(edges, step, side="right") - 1
-        return step - edges[cycle], xp.asarray(lengths, **where)[cycle]
+        real = xp.asarray(0.0).dtype if whole else step.dtype
+        return step - edges[cycle], xp.asarray(lengths, dtype=real, device=device)[cycle]
 
     def _at(self, step: Any, xp: Any) -> Any:
         current, length = self._place(step, xp)
