@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from cyclr.torch import preserved
+from cyclr.torch import preserved, rng
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,3 +110,22 @@ def test_it_works_in_a_thread_where_signals_do_not_arrive() -> None:
     thread.start()
     thread.join()
     assert torch.equal(model.weight, weight)
+
+
+def test_ctrl_c_while_the_state_is_taken_in_comes_before_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler, state, struck = signal.getsignal(signal.SIGINT), rng.state, []
+
+    def strike(source: object) -> object:
+        if not struck:
+            struck.append(1)
+            signal.raise_signal(signal.SIGINT)
+        return state(source)
+
+    monkeypatch.setattr(rng, "state", strike)
+    loader = DataLoader(TensorDataset(torch.ones(8)), num_workers=1, persistent_workers=True)
+    batches = iter(loader)
+    with pytest.raises(KeyboardInterrupt), preserved(nn.Linear(1, 1), loader=loader):
+        pytest.fail("the block was entered")
+    assert loader._iterator is batches
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert len(list(batches)) == 8

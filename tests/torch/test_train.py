@@ -37,7 +37,6 @@ def test_it_is_the_loop_that_one_writes_by_hand() -> None:
     twin = task(0)  # seeds the randomness again
     losses: list[float] = []
     batches = (batch for _ in range(9) for batch in twin.train_loader)
-    twin.model.train()
     for step in range(23):
         for group, share in zip(twin.optimizer.param_groups, (1.0, 0.4), strict=True):
             group["lr"] = WAVE(step) if share == 1 else share * WAVE(step)
@@ -71,6 +70,15 @@ def test_to_look_more_often_does_not_change_the_training() -> None:
     last = train(seldom, WAVE, steps=12, eval_every=12)
     assert weights(often) == weights(seldom)
     assert first[-1]["val_loss"] == last[-1]["val_loss"]
+
+
+def test_parts_in_evaluation_mode_stay_there_but_a_model_that_only_evaluates_is_trained() -> None:
+    partly, wholly = task(0), task(0)
+    wholly.model.eval()
+    for made in (partly, wholly):
+        train(made, WAVE, steps=1)
+    assert (partly.model.training, partly.model.fixed.training) == (True, False)
+    assert (wholly.model.training, wholly.model.fixed.training) == (True, True)
 
 
 def test_momentum_and_weight_decay_can_be_driven() -> None:

@@ -38,13 +38,13 @@ def train(
     checkpoint_every: int | None = None,
     progress: Callable[[int, int, float, float], Any] | None = None,
 ) -> list[Point]:
-    """Train a task for a number of steps under a schedule.
+    """Train a task for a number of steps under a schedule. Not a transaction: model and optimizer are trained.
 
     With `checkpoint`, a file in that folder is replaced, all or nothing, at every point; the same call in a new process
     goes on from there and ends with the same weights, bit by bit, where the computation itself repeats.
 
     Args:
-        task: What to train; its model and optimizer are changed.
+        task: What to train. A model that is in evaluation mode as a whole is put into training mode.
         schedule: The learning rate; groups keep the ratios of their initial rates. Or one for each group, as in
             `Scheduler`.
         steps: Optimizer updates.
@@ -88,7 +88,8 @@ def train(
         file = Path(checkpoint) / "checkpoint.pt"
         if file.exists():
             run.load(file)
-    task.model.train()
+    if not task.model.training:
+        task.model.train()  # else parts that are in evaluation mode on purpose stay there
     while run.step < steps:
         run.advance()
         at_point = run.step % every == 0 or run.step == steps
