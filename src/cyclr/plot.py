@@ -16,7 +16,7 @@ import numpy as np
 from cyclr import _check
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
-from cyclr._range.smooth import LEAST, smooth
+from cyclr._range.smooth import smooth
 from cyclr._schedules import Schedule
 from cyclr._study.record import Study
 from cyclr._study.stats import Summary
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that is lost on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+_FEWEST_TO_SMOOTH = 8
 _LINES = ("-", "--", "-.", ":")
 _POINTS = 20001  # many times what a screen has pixels in a row: peaks keep their height
 
@@ -190,7 +191,7 @@ def smoothed(curve: Curve, signal: str = "loss") -> tuple[np.ndarray, np.ndarray
     if signal not in curve.maximize and middle.size:
         middle = np.minimum(middle, 2 * window(values, middle)[1])
     positions = np.log(rates) if curve.scale == "log" else rates
-    return rates, smooth(positions, middle) if len(middle) >= LEAST else middle
+    return rates, smooth(positions, middle) if len(middle) >= _FEWEST_TO_SMOOTH else middle
 
 
 def window(values: np.ndarray, middle: np.ndarray) -> tuple[float, float]:

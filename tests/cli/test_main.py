@@ -151,7 +151,8 @@ def test_ctrl_c_is_one_line_and_exit_130(tmp_path: Path) -> None:
     ("matplotlib", "show Constant(1) --png a.png", "plot"),
 ])  # fmt: skip
 def test_a_missing_extra_says_what_to_install(tmp_path: Path, module: str, arguments: str, extra: str) -> None:
-    code = f"import sys; sys.modules[{module!r}] = None; from cyclr._cli import main; sys.exit(main({arguments.split()!r}))"
+    without = f"import sys; sys.modules[{module!r}] = None"
+    code = f"{without}; from cyclr._cli import main; sys.exit(main({arguments.split()!r}))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert f"pip install cyclr[{extra}]" in ran.stderr

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.study.jobs import job
 
 from cyclr._study.engine import RunError, run_jobs
 from cyclr._study.record import Run, read_json
+from tests.study.jobs import job
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclr._study.record import Job, RecordError, Run, Study, check_paired, read_json, write_bytes, write_json
+from cyclr._study.record import Job, RecordError, Run, Study, check_paired, claim, read_json, write_bytes, write_json
 
 RUN = Run(
     task="fashion",
@@ -97,7 +97,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         "write_bytes(sys.argv[1], b'x' * 5000)"
     )
     full_disk = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
-    assert "OSError" in full_disk.stderr
+    assert f"File too large: '{path}'" in full_disk.stderr
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
     assert resource.getrlimit(resource.RLIMIT_FSIZE) == limit
@@ -138,3 +138,32 @@ def test_a_study_keeps_order_and_checks_its_pairs() -> None:
         check_paired(Study(task="t", runs=[r for r in runs if (r.policy, r.seed) != ("two", 1)]), study.policies)
     with pytest.raises(ValueError, match="no run of policy 'three', only of 'one', 'two'"):
         check_paired(study, ["three"])
+
+
+def test_a_folder_belongs_to_its_settings(tmp_path: Path) -> None:
+    settings = RUN.job
+    path = tmp_path / "study" / "settings.json"
+    claim(path, settings)
+    claim(path, settings)
+    with pytest.raises(
+        ValueError, match=r"study was made with other settings \(seed 3, now 4\); choose another folder"
+    ):
+        claim(path, msgspec.structs.replace(settings, seed=4))
+    path.write_text("{")
+    with pytest.raises(RecordError, match=r"settings\.json"):
+        claim(path, settings)
+
+
+def test_a_folder_of_other_things_is_not_taken_but_one_with_a_left_over_draft_is(tmp_path: Path) -> None:
+    (tmp_path / ".settings.json.0a1b2c3d.tmp").write_text("{")
+    claim(tmp_path / "settings.json", RUN.job)
+    (tmp_path / "settings.json").rename(tmp_path / "thesis.tex")
+    with pytest.raises(ValueError, match=r"holds other files and no settings\.json; choose a new folder"):
+        claim(tmp_path / "settings.json", RUN.job)
+
+
+def test_a_record_of_a_thousand_runs_loads_in_a_moment(tmp_path: Path) -> None:
+    points = [{"step": 60 * k, "lr": 0.1, "loss": 0.5, "test_loss": 0.4, "test_accuracy": 0.8} for k in range(20)]
+    runs = [msgspec.structs.replace(RUN, seed=seed, points=points) for seed in range(1000)]
+    write_json(tmp_path / "study.json", Study(task="t", runs=runs))
+    assert len(read_json(tmp_path / "study.json", Study).of("auto")) == 1000

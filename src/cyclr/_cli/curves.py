@@ -14,9 +14,9 @@ def print_curve(curve: Curve, bounds: Bounds | None, signal: str = "loss") -> No
     rates, middle = plot.smoothed(curve, signal)
     values = curve.losses if signal == "loss" else curve.metrics[signal]
     marks: list[tuple[float, str]] = [] if bounds is None else [(bounds.base_lr, "b"), (bounds.max_lr, "M")]
-    name = "training loss" if signal == "loss" else signal
-    output.say(f"{name}, smoothed median of {len(values)} repeats"
-               + (", b = base_lr, M = max_lr" if marks else ""), "dim")  # fmt: skip
+    name = "training loss" if signal == "loss" else signal.replace("_", " ")
+    which = "" if len(values) == 1 else f" median of {len(values)} repeats"
+    output.say(f"{name}, smoothed{which}" + (", b = base_lr, M = max_lr" if marks else ""), "dim")
     draw.chart(rates, middle, x_label="learning rate", y_range=plot.window(middle, middle),
                log=curve.scale == "log", marks=marks)  # fmt: skip
 

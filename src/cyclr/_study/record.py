@@ -124,8 +124,10 @@ def write_bytes(path: str | Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except BaseException:
+    except BaseException as error:
         draft.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # "no space left on device" alone does not say where
         raise
 
 
@@ -153,7 +155,8 @@ def claim(path: str | Path, settings: msgspec.Struct) -> None:
     """
     path = Path(path)
     if not path.exists():
-        if path.parent.is_dir() and any(path.parent.iterdir()):
+        # Not counting drafts that a killed process left.
+        if path.parent.is_dir() and any(not file.name.startswith(".") for file in path.parent.iterdir()):
             raise ValueError(f"{path.parent} holds other files and no {path.name}; choose a new folder")
         return write_json(path, settings)
     there = read_json(path, type(settings))
