@@ -53,6 +53,8 @@ _LATER = {
     "plan": "cyclr._plan",
     "policy": "cyclr._policies",
 }
+# `from cyclr import *` must not bring the module cyclr.torch in place of torch
+__all__ = sorted([name for name in globals() if not name.startswith("_")] + list(_LATER))
 
 
 def __getattr__(name: str) -> _Any:
