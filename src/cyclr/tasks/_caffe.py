@@ -64,7 +64,10 @@ class _Caffe(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         half = self.precision != torch.float32
         with torch.autocast(x.device.type, dtype=self.precision if half else torch.bfloat16, enabled=half):
-            scores = self.ip1(self.features(x).flatten(1))
+            found = self.features(x)
+            if found.requires_grad:  # the last pool's backward is six times faster on channels last, and no bit differs
+                found.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
+            scores = self.ip1(found.flatten(1))
         return scores.float()
 
     def features(self, x: Tensor) -> Tensor:
