@@ -46,6 +46,10 @@ def normalize(x: Tensor) -> Tensor:
     return _Normalize.apply(x)
 
 
+def _channels_last(grad: Tensor) -> Tensor:
+    return grad.contiguous(memory_format=torch.channels_last)
+
+
 class _Caffe(nn.Module):
     """What the two share: sizes, weights drawn from Gaussians, and computing in half precision if asked."""
 
@@ -66,7 +70,7 @@ class _Caffe(nn.Module):
         with torch.autocast(x.device.type, dtype=self.precision if half else torch.bfloat16, enabled=half):
             found = self.features(x)
             if found.requires_grad:  # the last pool's backward is six times faster on channels last, and no bit differs
-                found.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
+                found.register_hook(_channels_last)
             scores = self.ip1(found.flatten(1))
         return scores.float()
 
