@@ -16,8 +16,6 @@ keras = pytest.importorskip("keras", reason="Keras is not installed")
 from cyclr.keras import LearningRate, RangeTest, WithMomentum  # noqa: E402 - needs the one above
 
 BACKEND = keras.config.backend()
-# torch's tensors do not know the `copy` that NumPy 2 asks of them, and Keras makes arrays of them
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 WAVE = cyclr.Triangular(0.1, 0.5, step_size=4)
 MOMENTUM = cyclr.Opposed(WAVE, 0.5, 0.9)
