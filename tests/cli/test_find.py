@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cyclr._cli.find import find
 from cyclr._range import Curve
 from cyclr.torch import range_test
 from tests.cli.conftest import GOOD, Shell, in_a_terminal
@@ -50,7 +52,7 @@ def test_a_curve_that_does_not_say_is_shown_kept_and_one_line(cyclr: Shell, task
     assert "learning rate" in called.out
     assert called.err.count("\n") == 1
     assert called.err.startswith("cyclr: ")
-    assert Curve.load("curve.json").cost == 90
+    assert Curve.load("curve.json").rates[-1] == pytest.approx(1e-8)
     called = cyclr("find", path, "--low", 1e-9, "--high", 1e-8, "--steps", 30, "--json")
     assert called.code == 2
     assert called.json["bounds"] is None
@@ -87,3 +89,9 @@ def test_progress_is_a_bar_in_a_terminal() -> None:
     assert "range test on fashion" in out
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", out)
     assert re.search(r"\d+/60 steps rate \d\S*  loss \d\S* \d:\d\d:\d\d left", plain)
+
+
+def test_its_defaults_are_the_librarys() -> None:
+    shell, library = (inspect.signature(function).parameters for function in (find, range_test))
+    for name in ("low", "high", "steps", "repeats"):
+        assert shell[name].default == library[name].default

@@ -23,6 +23,7 @@ def print_curve(curve: Curve, bounds: Bounds | None, signal: str = "loss") -> No
 
 def print_bounds(bounds: Bounds) -> None:
     """Both bounds with their intervals, what they cost and what they rest on."""
+    output.say()
     rows = []
     for name in ("base", "max"):
         interval = getattr(bounds, f"{name}_interval")

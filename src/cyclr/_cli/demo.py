@@ -204,11 +204,13 @@ def _span(mean: float, low: float, high: float, sign: str = "") -> str:
 
 def _verdicts(study: Study, rows: Sequence[Summary], rate: float) -> list[str]:
     """What the table says, and what it does not."""
-    sentences = [verdict(row, f"the {BASELINE} rate {rate:g}", unit=100) for row in rows if row.difference is not None]
+    sentences = [
+        verdict(row, f"the {BASELINE} rate {rate:g}", points=True) for row in rows if row.difference is not None
+    ]
     beside = {row.policy: row for row in summarize(study, METRIC, PLAIN)}
     sentences.append(
         f"Is it the cycle, or only the found rate and the fall to zero? Beside {PLAIN}, which has both and no cycle: "
-        + verdict(beside["auto"], PLAIN, unit=100)
+        + verdict(beside["auto"], PLAIN, points=True)
     )
     early = max(rows, key=lambda row: row.half.mean)
     sentences.append(

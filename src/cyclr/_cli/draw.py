@@ -55,7 +55,7 @@ def lines(
     """The chart's lines; see `chart`. `fine`: braille, not ASCII."""
     across, up = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     finite = up[np.isfinite(up)]
-    low, high = y_range or (float(finite.min(initial=0)), float(finite.max(initial=0)))
+    low, high = y_range or ((float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0))
     if not high > low:
         low, high = low - (abs(low) or 1) * 0.1, high + (abs(high) or 1) * 0.1
     names = [output.number(value) for value in (high, (low + high) / 2, low)]

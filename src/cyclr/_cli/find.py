@@ -14,10 +14,10 @@ def find(
     /,
     *,
     seed: int = 0,
-    low: float | None = None,
-    high: float | None = None,
-    steps: int | None = None,
-    repeats: int | None = None,
+    low: float = 1e-6,
+    high: float = 10.0,
+    steps: int = 300,
+    repeats: int = 1,
     linear: bool = False,
     signal: str = "loss",
     out: Path | None = None,
@@ -26,8 +26,9 @@ def find(
 ) -> None:
     """Find the bounds of the learning rate by a range test.
 
-    Trains with a rate that rises from --low to --high, several times over, and reads off where learning starts and
-    where it goes wrong. Also shows what the published rules say of the same curve: they differ by 5 to 20 times.
+    Trains with a rate that rises from --low to --high and reads off where learning starts and where it goes wrong.
+    Also shows what the published rules say of the same curve: they differ by 5 to 20 times. The task is afterwards
+    as it was.
 
     Args:
         task: A built-in name, file.py:function or module:function.
@@ -50,7 +51,7 @@ def find(
     asked = {"tuning": True} if signal != "loss" and "tuning" in tasks.arguments(task) else {}
     made = tasks.build(task, seed, **asked)
 
-    options = {"low": low, "high": high, "steps": steps, "repeats": repeats, "ramp": "linear" if linear else None}
+    options = {"low": low, "high": high, "steps": steps, "repeats": repeats, "ramp": "linear" if linear else "log"}
     curve = work.find_curve(made, task, options, signal=signal)
     if out is not None:
         curve.save(out)
@@ -71,7 +72,6 @@ def find(
     else:
         curves.print_curve(curve, bounds, signal)
         if bounds is not None:
-            output.say()
             curves.print_bounds(bounds)
         output.say()
         curves.print_rules(curve, signal)

@@ -27,12 +27,12 @@ def find_curve(task: Task, title: str, options: Mapping[str, Any], *, signal: st
     Args:
         task: On what.
         title: What to call it.
-        options: Arguments of `cyclr.torch.range_test`; those that are None keep its defaults.
+        options: Arguments of `cyclr.torch.range_test`.
         signal: What the bounds will be read from; other than the loss it must be a metric of the task.
     """
     from cyclr.torch import range_test
 
-    given = {name: value for name, value in options.items() if value is not None}
+    given = dict(options)
     if signal != "loss":
         if task.val_loader is None:
             raise ValueError(f"--signal {signal} needs held-out data, and task {title} has no val_loader; leave it out")

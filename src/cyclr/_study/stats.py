@@ -51,8 +51,9 @@ def interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     Raises:
         ValueError: If there is no value, or the level is no fraction.
 
-    >>> interval([1.0, 2.0, 3.0])
-    Interval(mean=2.0, low=-0.4841377118..., high=4.4841377118...)
+    >>> found = interval([1.0, 2.0, 3.0])
+    >>> found.mean, round(found.low, 3), round(found.high, 3)
+    (2.0, -0.484, 4.484)
 
     Reference:
         Hesterberg (2015), What Teachers Should Know About the Bootstrap, section 4. https://arxiv.org/abs/1411.5279
@@ -173,30 +174,31 @@ def summarize(study: Study, metric: str, baseline: str, *, maximize: bool = True
     return tuple(rows)
 
 
-def verdict(row: Summary, baseline: str, *, unit: float = 1.0, maximize: bool = True) -> str:
+def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool = True) -> str:
     """One sentence in plain words on `row` beside `baseline`.
 
     Args:
         row: The policy's row.
         baseline: What the baseline is to be called.
-        unit: What the metric is multiplied by: 100 for an accuracy in points.
+        points: Whether the metric is a fraction, to be told in points of a hundred.
         maximize: Whether more is better.
 
     Returns:
         The sentence; "no difference found" where the interval holds zero.
 
     >>> row = Summary("auto", Interval(.8, .7, .9), Interval(.02, -.01, .05), Interval(.7, .6, .8), 600.0, 5, 0, 5)
-    >>> verdict(row, "fixed", unit=100)
-    'auto: no difference from fixed found at 5 seeds (+2.00, 95 % interval -1.00 to +5.00).'
+    >>> verdict(row, "fixed", points=True)
+    'auto: no difference from fixed found at 5 seeds (+2.00 points, 95 % interval -1.00 to +5.00).'
     """
     if row.difference is None:
         return f"{row.policy}: what the others are compared with."
+    unit, noun = (100, " points") if points else (1, "")
     change, low, high = (unit * end for end in (row.difference.mean, row.difference.low, row.difference.high))
     if not math.isfinite(change):
         return f"{row.policy}: diverged in at least one of {row.seeds} seeds; its rate is too high for it."
     if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{row.policy}: {change:+.2f} against {baseline} on one seed, which says nothing about chance."
-    numbers = f"({change:+.2f}, 95 % interval {low:+.2f} to {high:+.2f})"
+        return f"{row.policy}: {change:+.2f}{noun} against {baseline} on one seed, which says nothing about chance."
+    numbers = f"({change:+.2f}{noun}, 95 % interval {low:+.2f} to {high:+.2f})"
     if row.difference.contains(0):
         return f"{row.policy}: no difference from {baseline} found at {row.seeds} seeds {numbers}."
     better = (change > 0) == maximize
