@@ -1,16 +1,11 @@
-"""From a range test's curve to both bounds, or to the reason why there are none."""
+"""Both bounds of a cyclical learning rate, or the reason why there are none."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cyclr._check import count, number, ordered, positive, problem
-from cyclr._range.smooth import LEAST, smooth
 
-Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
 
@@ -78,37 +73,3 @@ def _interval(name: str, value: Interval | None) -> Interval | None:
     low, high = positive(f"{name}[0]", value[0]), positive(f"{name}[1]", value[1])
     ordered(f"{name}[0]", low, f"{name}[1]", high)
     return low, high
-
-
-def find(rates: Array, values: Array, *, cost: int, level: float, signal: str, log: bool) -> Bounds:
-    """Bounds from a signal of which less is better; rows are repeats, NaN beyond the end of a repeat."""
-    probability("level", level)
-    positions = np.log(rates) if log else rates
-    tops = []
-    for row in values:
-        known = np.isfinite(row)
-        if known.sum() < LEAST:
-            continue
-        x, y = positions[known], row[known]
-        y = np.minimum(y, y[: max(3, len(y) // 10)].mean() + np.ptp(y[: len(y) // 2]))
-        line = smooth(x, y)
-        noise = np.median(np.abs(y - line)) / np.sqrt(len(y) / 10)
-        if line[0] - line.min() > 6 * noise and np.argmin(line) > 0:
-            tops.append(float(rates[known][np.argmin(line)]))
-    if 2 * len(tops) <= len(values):
-        raise Inconclusive(
-            f"the {signal} does not fall clearly ({len(tops)} of {len(values)} repeats): "
-            "use a wider ramp, more steps or more repeats"
-        )
-    logs = np.log(tops)
-    top = float(np.exp(np.median(logs))) / 2
-    wide = float(np.exp(1.64 * max(logs.std(), 0.3)))
-    return Bounds(
-        top / 4,
-        top,
-        (top / 4 / wide, top / 4 * wide),
-        (top / wide, top * wide),
-        level,
-        (f"the {signal} is lowest at a rate of {2 * top:.2g}; half of it is the upper bound",),
-        cost,
-    )

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cyclr._check import choice, problem
-from cyclr._range.bounds import Bounds, Inconclusive, find
+from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.ramp import SCALES
+from cyclr._range.reading import find
 from cyclr._range.rules import RULES
 
 Array = NDArray[np.float64]
