@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 import cyclr
+
+os.environ.setdefault("KERAS_BACKEND", "jax")  # before cyclr.keras is imported
 
 project = "cyclr"
 author = "the cyclr developers"
