@@ -29,7 +29,7 @@ try:
     from lightning.pytorch.utilities.exceptions import _TunerExitException
 except ModuleNotFoundError as error:
     what = "cyclr.lightning needs Lightning, which is not installed; run: pip install 'cyclr[lightning]'"
-    raise ModuleNotFoundError(what, name="lightning") from error
+    raise ImportError(what) from error
 
 #: Where the classes of those objects live that a training writes to.
 _WRITTEN = ("lightning.pytorch.loops", "lightning.pytorch.trainer", "lightning.pytorch.core.optimizer")
@@ -141,10 +141,11 @@ def _test(trainer: Trainer, module: LightningModule, which: int | None, loss: st
     if which is not None and not (isinstance(which, int) and 0 <= which < len(optimizers)):
         raise ValueError(problem(f"optimizer must be None or an index below {len(optimizers)}", which))
     step = _Step(trainer, module, loss)
+    network: Any = trainer.strategy.model  # under DDP its wrapper, from which the test knows the other processes
     with preserved([], also=_parts(trainer)):
         _mute(trainer)
         return cyclr.torch.range_test(
-            module,
+            network,
             Chosen(optimizers, which),
             _Feed(trainer.fit_loop._combined_loader, trainer.accumulate_grad_batches, trainer.current_epoch),
             step_fn=step,
@@ -198,11 +199,10 @@ class _Step:
         self.loop = trainer.fit_loop.epoch_loop
 
     def __call__(self, update: _Batches) -> Any:
-        """Make the update and return its mean loss over batches and processes."""
+        """Make the update and return its mean loss over the batches."""
         last = len(update.batches) - 1
         losses = [self._batch(batch, index, at == last) for at, (batch, index) in enumerate(update.batches)]
-        total = sum(losses[1:], losses[0]) / len(losses)
-        return self.trainer.strategy.reduce(total, reduce_op="mean") if self.trainer.world_size > 1 else total
+        return sum(losses[1:], losses[0]) / len(losses)
 
     def _batch(self, batch: Any, index: int, last: bool) -> Any:
         trainer, module, loop = self.trainer, self.module, self.loop

@@ -22,7 +22,7 @@ try:
     from transformers import Trainer
 except ModuleNotFoundError as error:
     what = f"cyclr.transformers needs {error.name}, which is not installed; run: pip install 'cyclr[transformers]'"
-    raise ModuleNotFoundError(what, name=error.name) from error
+    raise ImportError(what) from error
 
 
 def range_test(trainer: Trainer, **options: Any) -> Curve:
@@ -63,7 +63,7 @@ def range_test(trainer: Trainer, **options: Any) -> Curve:
             optimizer = accelerator.prepare(optimizer)
         owner.optimizer, owner.model_wrapped, owner.is_in_train = optimizer, model, True
         feed, step = _Feed(owner, loader), _Step(owner, model)
-        return cyclr.torch.range_test(owner.model, optimizer, feed, step_fn=step, scaler=accelerator.scaler, **options)
+        return cyclr.torch.range_test(model, optimizer, feed, step_fn=step, scaler=accelerator.scaler, **options)
 
 
 def use_schedule(
@@ -89,8 +89,7 @@ def use_schedule(
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If there is no schedule, the trainer has a scheduler, or (when training begins) a text is no
-            schedule.
+        ValueError: If there is no schedule, a text is none, or the trainer has a scheduler.
     """
     owner = _check_trainer(trainer)
     given: dict[str, Any] = {"schedule": schedule, "momentum": momentum, "weight_decay": weight_decay}
@@ -102,12 +101,14 @@ def use_schedule(
     if trainer.lr_scheduler is not None and not trainer._created_lr_scheduler:
         advice = "leave the second of Trainer(optimizers=...) out"
         raise ValueError(problem("the trainer must not have a scheduler already", trainer.lr_scheduler, advice))
+    for value in given.values():
+        _read(value, owner)  # an error now, not when training begins
 
     def create_scheduler(num_training_steps: int, optimizer: Any = None) -> Any:
         """Takes the place of `Trainer.create_scheduler`."""
         if owner.lr_scheduler is None:
             drives = owner.optimizer if optimizer is None else optimizer
-            read = {name: _read(value, owner, num_training_steps) for name, value in given.items()}
+            read = {name: _read(value, owner) for name, value in given.items()}
             rate = read.pop("schedule")
             rate = in_proportion(rate, drives) if isinstance(rate, Schedule) else rate
             owner.lr_scheduler = Scheduler(drives, rate, **read)
@@ -117,14 +118,13 @@ def use_schedule(
     owner.create_scheduler = create_scheduler
 
 
-def _read(value: Any, trainer: Trainer, steps: int) -> Any:
+def _read(value: Any, trainer: Trainer) -> Any:
     """A text as a schedule; anything else as it is."""
     if not isinstance(value, str):
         return value
-    with preserved([], also=[trainer.accelerator]):  # which counts the loaders that it is shown
-        loader = trainer.get_train_dataloader()
-        epoch = trainer.set_initial_training_values(trainer.args, loader)[1]
-    return parse(value, epoch=epoch, steps=steps)
+    with preserved([], also=[trainer.accelerator]):  # which keeps the loaders that it is shown
+        numbers = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
+    return parse(value, epoch=numbers[1], steps=numbers[-1])
 
 
 def _check_trainer(trainer: Any) -> Any:
@@ -148,10 +148,8 @@ class _Feed:
     def __init__(self, trainer: Any, loader: Any) -> None:
         self.loader, self._passes = loader, 0
         # No attribute holds the trainer: what a loader holds is put back to the place where the test found it.
-        self._get, self._how = (
-            trainer.get_batch_samples,
-            (trainer.args.gradient_accumulation_steps, trainer.args.device),
-        )
+        args = trainer.args
+        self._get, self._how = trainer.get_batch_samples, (args.gradient_accumulation_steps, args.device)
 
     def __iter__(self) -> Iterator[_Batches]:
         if callable(tell := getattr(self.loader, "set_epoch", None)):
@@ -169,7 +167,7 @@ class _Step:
         self.trainer, self.model = trainer, model
 
     def __call__(self, update: _Batches) -> Any:
-        """Make the update and return its loss, the mean over processes."""
+        """Make the update and return its loss."""
         trainer, accelerator = self.trainer, self.trainer.accelerator
         trainer.current_gradient_accumulation_steps = len(update.batches)
         total: Any = 0.0
@@ -182,4 +180,4 @@ class _Step:
             trainer._clip_grad_norm(self.model)
         trainer.optimizer.step()
         self.model.zero_grad()
-        return accelerator.reduce(total, "mean")
+        return total

@@ -162,12 +162,164 @@ def keras_train(folder, first, last):
     return used, model.get_weights()[0]
 
 
+# ---------------------------------------------------------------- trainers that take the scheduler of torch
+
+
+def scheduler_rates(schedule, steps):
+    """What the scheduler says at each step: torch sets the rates to this after each `step()`."""
+    import torch
+
+    import cyclr.torch
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = cyclr.torch.Scheduler(optimizer, schedule)
+    rates = []
+    for scheduler.last_epoch in steps.tolist():
+        rates += scheduler.get_lr()
+    return rates
+
+
+def least_squares():
+    """The network and its optimizer."""
+    import torch
+
+    model = torch.nn.Linear(3, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def lightning_train(folder, first, last):
+    import lightning as L
+    import torch
+
+    import cyclr.torch
+
+    class Module(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model, self.optimizer = least_squares()
+            self.used = []
+
+        def training_step(self, batch, batch_idx):
+            self.used.append(self.optimizer.param_groups[0]["lr"])
+            x, y = (torch.from_numpy(values[self.global_step]) for values in (X, Y))
+            return torch.nn.functional.mse_loss(self.model(x), y)
+
+        def configure_optimizers(self):
+            scheduler = cyclr.torch.Scheduler(self.optimizer, WAVE, momentum=MOMENTUM)
+            return {"optimizer": self.optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    module = Module()
+    quiet = dict.fromkeys(["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"], False)
+    trainer = L.Trainer(accelerator="cpu", max_steps=last, default_root_dir=folder, **quiet)
+    loader = torch.utils.data.DataLoader(range(HALF))  # an epoch is half the training
+    trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
+    trainer.save_checkpoint(folder / "last.ckpt")
+    return module.used, module.model.weight.detach().numpy()
+
+
+def transformers_train(folder, first, last):
+    import torch
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    from cyclr.transformers import use_schedule
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.optimizer = least_squares()
+
+        def forward(self, x, y):
+            return {"loss": torch.nn.functional.mse_loss(self.linear(x[0]), y[0])}
+
+    class Stop(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, optimizer=None, **_):
+            used.append(optimizer.param_groups[0]["lr"])
+
+        def on_step_end(self, args, state, control, **_):
+            control.should_training_stop = control.should_save = state.global_step == last
+
+    used, model = [], Model()
+    texts = {"schedule": repr(WAVE), "momentum": repr(MOMENTUM)}
+    quiet = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "logging_strategy": "no"}
+    options = {"per_device_train_batch_size": 1, "max_grad_norm": 0, "use_cpu": True, "dataloader_pin_memory": False}
+    arguments = TrainingArguments(
+        folder, num_train_epochs=1, train_sampling_strategy="sequential", lr_scheduler_kwargs=texts, **quiet, **options
+    )
+    data = [{"x": x, "y": y} for x, y in zip(X, Y, strict=True)]
+    trainer = Trainer(model, arguments, train_dataset=data, optimizers=(model.optimizer, None), callbacks=[Stop()])
+    use_schedule(trainer)
+    trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{first}") if first else None)
+    return used, model.linear.weight.detach().numpy()
+
+
+def accelerate_train(folder, first, last):
+    import torch
+    from accelerate import Accelerator
+
+    import cyclr.torch
+
+    model, optimizer = least_squares()
+    data = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+    scheduler = cyclr.torch.Scheduler(optimizer, WAVE, momentum=MOMENTUM)
+    accelerator = Accelerator(cpu=True)
+    loader = torch.utils.data.DataLoader(data, batch_size=1)
+    model, optimizer, scheduler, loader = accelerator.prepare(model, optimizer, scheduler, loader)
+    if first:
+        accelerator.load_state(folder / "state")
+    used = []
+    for x, y in accelerator.skip_first_batches(loader, first):
+        optimizer.zero_grad()
+        accelerator.backward(torch.nn.functional.mse_loss(model(x[0]), y[0]))
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+        if len(used) == last - first:
+            break
+    accelerator.save_state(folder / "state")
+    return used, model.weight.detach().numpy()
+
+
+def ignite_train(folder, first, last):
+    import torch
+    from ignite.engine import Engine, Events
+    from ignite.handlers import Checkpoint, DiskSaver, global_step_from_engine
+
+    import cyclr.torch
+
+    model, optimizer = least_squares()
+    scheduler = cyclr.torch.Scheduler(optimizer, WAVE, momentum=MOMENTUM)
+    used = []
+
+    def update(engine, _):
+        step = engine.state.iteration - 1
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(model(torch.from_numpy(X[step])), torch.from_numpy(Y[step])).backward()
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+
+    trainer = Engine(update)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: scheduler.step())
+    parts = {"trainer": trainer, "model": model, "optimizer": optimizer, "scheduler": scheduler}
+    saver = DiskSaver(folder, require_empty=False)
+    save = Checkpoint(parts, saver, global_step_transform=global_step_from_engine(trainer, Events.ITERATION_COMPLETED))
+    trainer.add_event_handler(Events.COMPLETED, save)
+    if first:
+        Checkpoint.load_objects(parts, torch.load(folder / f"checkpoint_{first}.pt", weights_only=True))
+    trainer.run(range(HALF), max_epochs=last // HALF)
+    return used, model.weight.detach().numpy()
+
+
 FRAMEWORKS = (
     Framework("numpy", ("numpy",), numpy_rates, numpy_train, precision=float(np.finfo(float).eps), last=2**53 - 1),
     Framework("torch", ("torch",), torch_rates, torch_train, last=2**53 - 1),
     Framework("jax", ("jax", "optax"), jax_rates, jax_train),
     Framework("keras on jax", ("keras", "jax"), keras_rates, keras_train, environment={"KERAS_BACKEND": "jax"}),
     Framework("keras on torch", ("keras", "torch"), keras_rates, keras_train, environment={"KERAS_BACKEND": "torch"}),
+    Framework("lightning", ("torch", "lightning"), scheduler_rates, lightning_train, last=2**53 - 1),
+    Framework("transformers", ("torch", "transformers"), scheduler_rates, transformers_train, last=2**53 - 1),
+    Framework("accelerate", ("torch", "accelerate"), scheduler_rates, accelerate_train, last=2**53 - 1),
+    Framework("ignite", ("torch", "ignite"), scheduler_rates, ignite_train, last=2**53 - 1),
 )
 
 

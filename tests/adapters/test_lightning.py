@@ -1,0 +1,284 @@
+"""A schedule in Lightning's Trainer, and the range test by the Trainer's own steps."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+L = pytest.importorskip("lightning", reason="Lightning is not installed")
+import cyclr.torch  # noqa: E402 - needs the two above
+from cyclr.lightning import RangeTest, range_test  # noqa: E402
+from tests.adapters.lightning_net import BATCHES, MOMENTUM, NOISE, WAVE, Net, loader, trainer  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{message}") for message in NOISE]
+RAMP = {"low": 1e-4, "high": 3.0, "steps": 25}
+
+
+@pytest.fixture(autouse=True)
+def _same_start():
+    L.seed_everything(0, verbose=False)
+
+
+def expected(steps):
+    return [(pytest.approx(WAVE(step)), pytest.approx(MOMENTUM(step))) for step in range(steps)]
+
+
+# ---------------------------------------------------------------- a schedule needs no adapter
+
+
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 2 * BATCHES), (3, 8)])
+def test_configure_optimizers_takes_the_scheduler_as_it_is(accumulate, steps):
+    net = Net()
+    trainer(max_epochs=2, accumulate_grad_batches=accumulate).fit(net, loader())
+    assert net.rates == expected(steps)
+
+
+# ---------------------------------------------------------------- the range test
+
+
+def fitted(test, **options):
+    """All that a training of two epochs does, after `test` has been made on its trainer."""
+    L.seed_everything(0, verbose=False)
+    net, fit, batches = Net(), trainer(max_epochs=2, **options), loader()
+    test(fit, net, batches)
+    fit.fit(net, batches)
+    metrics = {name: float(value) for name, value in fit.callback_metrics.items()}
+    return net.losses, net.rates, [value.tolist() for value in net.state_dict().values()], metrics, fit.global_step
+
+
+def test_a_training_after_the_test_is_the_training_without_it():
+    def test(fit, net, batches):
+        before, callbacks = dict(vars(fit)), list(fit.callbacks)
+        curve = range_test(fit, net, batches, **RAMP, repeats=2)
+        assert curve.losses.shape == (2, 25)
+        assert {name for name, value in vars(fit).items() if value is not before[name]} == set()
+        assert fit.callbacks == callbacks
+        assert fit.global_step == 0
+        assert fit.state.status == "initializing"
+
+    assert fitted(test) == fitted(lambda *_: None)
+
+
+@pytest.mark.parametrize("ending", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_training_after_an_error_or_ctrl_c_in_the_test_is_the_training_without_it(ending):
+    class Ends(Net):
+        left = 7
+
+        def training_step(self, batch, batch_idx):
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGINT) if ending is KeyboardInterrupt else 1 / 0
+            return super().training_step(batch, batch_idx)
+
+    def test(fit, net, batches):
+        ends = Ends()
+        ends.load_state_dict(net.state_dict())
+        state = torch.get_rng_state()
+        handler = signal.getsignal(signal.SIGINT)
+        with pytest.raises(ending):
+            range_test(fit, ends, batches, **RAMP)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert signal.getsignal(signal.SIGINT) is handler
+        assert ends.left == Ends.left
+        for name, value in ends.state_dict().items():
+            assert torch.equal(value, net.state_dict()[name]), name
+
+    def only_made(fit, net, batches):
+        Ends()  # takes random numbers, too
+
+    assert fitted(test) == fitted(only_made)
+
+
+@pytest.mark.parametrize("hook", ["setup", "teardown"])
+def test_ctrl_c_outside_the_ramp_does_not_leave_the_process(hook):
+    class Interrupted(Net):
+        pass
+
+    def interrupt(self, stage):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    setattr(Interrupted, hook, interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    fit = trainer(max_epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        range_test(fit, Interrupted(), loader(), **RAMP, repeats=1)
+    assert signal.getsignal(signal.SIGINT) is handler
+    fit.fit(Net(), loader())
+    assert fit.global_step == BATCHES
+
+
+def test_the_callback_makes_the_test_and_the_training_is_the_one_without_it():
+    callback = RangeTest(**RAMP, repeats=2)
+    with_it = fitted(lambda *_: None, callbacks=[callback])
+    assert with_it == fitted(lambda *_: None)
+    assert callback.curve.losses.shape == (2, 25)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_losses_are_those_of_a_plain_loop(accumulate):
+    net, batches = Net(), loader(shuffle=False)
+    net.net[2].p = 0.0
+    fit = trainer(max_epochs=1, accumulate_grad_batches=accumulate, gradient_clip_val=1.0)
+    curve = range_test(fit, net, batches, **RAMP)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=MOMENTUM(0))
+
+    same = cyclr.torch.range_test(
+        net,
+        optimizer,
+        [(batch,) for batch in batches],  # no pairs: the loss of the module itself
+        lambda model, batch: model.loss(batch[0]),
+        clip_norm=1.0,
+        accumulate=accumulate,
+        **RAMP,
+    )
+    assert curve.losses[0] == pytest.approx(same.losses[0], rel=1e-5, nan_ok=True)
+    assert curve.stops == same.stops
+
+
+def test_nothing_is_logged_or_written(tmp_path):
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.loggers import CSVLogger
+
+    options = {"enable_checkpointing": True, "callbacks": [ModelCheckpoint(tmp_path / "points")]}
+    fit = trainer(max_epochs=1, logger=CSVLogger(tmp_path), default_root_dir=tmp_path, **options)
+    range_test(fit, Net(), loader(), **RAMP, repeats=1)
+    assert list(tmp_path.iterdir()) == []
+    fit.fit(Net(), loader())
+    assert {path.name for path in tmp_path.iterdir()} == {"points", "lightning_logs"}
+
+
+class Manual(Net):
+    """Two optimizers, each on a part of its own, stepped by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+        self.seen = []
+
+    def training_step(self, batch, batch_idx):
+        body, head = self.optimizers()
+        loss = self.loss(batch)
+        self.seen.append((body.param_groups[0]["lr"], head.param_groups[0]["lr"]))
+        body.zero_grad()
+        head.zero_grad()
+        self.manual_backward(loss)
+        body.step()
+        head.step()
+        return {"loss": loss, "twice": 2 * loss}
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD(self.net.parameters(), lr=0.1), torch.optim.Adam(self.head.parameters(), lr=0.01)]
+
+
+class Noting(Manual):
+    """Notes on a list that the test does not put back."""
+
+    notes: ClassVar = []
+
+    def training_step(self, batch, batch_idx):
+        output = super().training_step(batch, batch_idx)
+        type(self).notes = [*type(self).notes, self.seen[-1]]
+        return output
+
+
+@pytest.mark.parametrize(
+    ("which", "body", "head"),
+    [(None, lambda rate: rate, lambda rate: rate / 10), (1, lambda _: 0.1, lambda rate: rate)],
+)
+def test_manual_optimisation_moves_the_rates_of_all_optimizers_or_of_one(which, body, head):
+    Noting.notes = []
+    fit, net = trainer(max_epochs=1), Noting()
+    curve = range_test(fit, net, loader(), low=1e-4, high=1e-2, steps=12, repeats=1, optimizer=which)
+    assert Noting.notes == [(pytest.approx(body(rate)), pytest.approx(head(rate))) for rate in curve.rates]
+    assert len(set(curve.losses[0])) == 12
+    assert net.seen == []
+    fit.fit(net, loader())
+    assert net.seen == [(0.1, 0.01)] * BATCHES
+    assert fit.global_step == 2 * BATCHES
+
+
+def test_the_loss_may_have_a_name_of_its_own():
+    L.seed_everything(0, verbose=False)
+    one = range_test(trainer(), Manual(), loader(shuffle=False), **RAMP, repeats=1)
+    L.seed_everything(0, verbose=False)
+    two = range_test(trainer(), Manual(), loader(shuffle=False), **RAMP, repeats=1, loss="twice")
+    assert two.losses == pytest.approx(2 * one.losses, nan_ok=True)
+
+
+def test_a_datamodule_is_taken_and_put_back():
+    class Data(L.LightningDataModule):
+        def setup(self, stage):
+            self.batches = loader()
+
+        def train_dataloader(self):
+            return self.batches
+
+    module, fit = Data(), trainer(max_epochs=1)
+    assert range_test(fit, Net(), datamodule=module, **RAMP, repeats=1).losses.shape == (1, 25)
+    assert not hasattr(module, "batches")
+    assert module.trainer is None
+    fit.fit(Net(), datamodule=module)
+    assert fit.global_step == BATCHES
+
+
+def test_after_a_finished_training_the_test_still_runs():
+    fit, net = trainer(max_epochs=1), Net()
+    fit.fit(net, loader())
+    assert range_test(fit, net, loader(), **RAMP, repeats=1).losses.shape == (1, 25)
+    assert (fit.global_step, fit.current_epoch) == (BATCHES, 1)
+    assert fit.state.status == "finished"
+
+
+def test_two_processes_get_one_curve_and_train_on_alike(tmp_path):
+    environment = os.environ | {"OUT": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    script = ROOT / "tests/adapters/lightning_ddp.py"
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert one["losses"] == two["losses"]
+    assert one["weights"] == two["weights"]  # after a fit by the same trainers
+    assert one["steps"] == two["steps"] == 2 * BATCHES
+    # The halves of each batch together are the batch, so the mean loss is that of one process.
+    assert one["losses"] == pytest.approx(one["alone"], rel=1e-4)
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def test_what_the_trainer_settles_cannot_be_passed():
+    with pytest.raises(TypeError, match="what the trainer settles must be left out, got 'accumulate'"):
+        range_test(trainer(), Net(), loader(), accumulate=2)
+    with pytest.raises(TypeError, match="got 'step'; did you mean 'steps'"):
+        RangeTest(step=10)
+
+
+def test_wrong_kinds_and_strategies_are_refused():
+    with pytest.raises(TypeError, match=r"trainer must be a lightning.pytorch.Trainer, got 3"):
+        range_test(3, Net(), loader())
+    with pytest.raises(TypeError, match="module must be a LightningModule"):
+        range_test(trainer(), torch.nn.Linear(1, 1), loader())
+    with pytest.raises(ValueError, match="optimizer must be None or an index below 1, got 1"):
+        range_test(trainer(), Net(), loader(), optimizer=1)
+    with pytest.raises(ValueError, match="processes that end with it, got 'DDPStrategy'; use strategy='ddp'"):
+        range_test(trainer(devices=2, strategy="ddp_spawn"), Net(), loader())
+
+
+def test_a_training_step_without_loss_is_refused():
+    class Silent(Manual):
+        def training_step(self, batch, batch_idx):
+            super().training_step(batch, batch_idx)
+
+    with pytest.raises(ValueError, match=r"training_step must return 'loss', got \[\]; return the loss"):
+        range_test(trainer(), Silent(), loader())
+
+
+def test_without_training_batches_there_is_no_curve():
+    with pytest.raises(ValueError, match="there must be training batches"):
+        range_test(trainer(limit_train_batches=0), Net(), loader())
