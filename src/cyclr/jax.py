@@ -34,10 +34,10 @@ def range_test(
     state: Any,
     batches: Any,
     *,
-    low: float = 1e-7,
+    low: float = 1e-6,
     high: float = 10.0,
-    steps: int = 100,
-    repeats: int = 3,
+    steps: int = 300,
+    repeats: int = 1,
     ramp: str = "log",
     stacked: bool = False,
 ) -> Curve:
@@ -75,15 +75,16 @@ def range_test(
             is not finite at the very first step.
 
     >>> import jax, jax.numpy as jnp
-    >>> x = jax.random.normal(jax.random.key(0), (50, 8, 3))  # 50 batches of 8 examples
+    >>> x, noise = jax.random.normal(jax.random.key(0), (2, 50, 8, 3))  # 50 batches of 8 examples
+    >>> batches = {"x": x, "y": x.sum(2) + noise[..., 0]}
     >>> def loss(w, batch):
-    ...     return jnp.mean((batch @ w - batch.sum(1)) ** 2)
+    ...     return jnp.mean((batch["x"] @ w - batch["y"]) ** 2)
     >>> def step(w, batch, lr):
     ...     value, slope = jax.value_and_grad(loss)(w, batch)
     ...     return w - lr * slope, value
-    >>> curve = range_test(step, jnp.zeros(3), x, low=1e-4, high=10.0)
+    >>> curve = range_test(step, jnp.zeros(3), batches)
     >>> curve.losses.shape, curve.stops
-    ((3, 100), ('diverged', 'diverged', 'diverged'))
+    ((1, 300), ('diverged',))
 
     Reference:
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186

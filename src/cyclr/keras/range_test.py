@@ -51,11 +51,10 @@ class RangeTest(keras.callbacks.Callback):
     >>> x = np.random.default_rng(0).normal(size=(160, 3))
     >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     >>> model.compile(keras.optimizers.SGD(0.01), "mse")
-    >>> with RangeTest(model, low=1e-4, high=10, steps=60) as test:
-    ...     for _ in range(3):
-    ...         _ = model.fit(x, x.sum(1), batch_size=16, epochs=6, verbose=0, callbacks=[test])
-    >>> test.curve.losses.shape, set(test.curve.stops)
-    ((3, 60), {'diverged'})
+    >>> with RangeTest(model) as test:
+    ...     _ = model.fit(x, x.sum(1), batch_size=16, epochs=30, verbose=0, callbacks=[test])
+    >>> test.curve.losses.shape, test.curve.stops
+    ((1, 300), ('diverged',))
 
     Reference:
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
@@ -65,9 +64,9 @@ class RangeTest(keras.callbacks.Callback):
         self,
         model: keras.Model,
         *,
-        low: float = 1e-7,
+        low: float = 1e-6,
         high: float = 10.0,
-        steps: int = 100,
+        steps: int = 300,
         ramp: str = "log",
     ) -> None:
         super().__init__()
