@@ -37,7 +37,7 @@ def range_test(
     low: float = 1e-6,
     high: float = 10.0,
     steps: int = 300,
-    repeats: int = 1,
+    repeats: int | None = None,
     ramp: str = "log",
     stacked: bool = False,
 ) -> Curve:
@@ -61,10 +61,10 @@ def range_test(
         low: First learning rate.
         high: Last learning rate.
         steps: Optimizer steps in a ramp.
-        repeats: Number of ramps.
+        repeats: Number of ramps; by default 1, or as many as there are states.
         ramp: "log" or "linear".
-        stacked: Whether `state` holds one state for each repeat, stacked: each array in it has a first axis of
-            `repeats`, as `jax.vmap(init)(jax.random.split(key, repeats))` makes them.
+        stacked: Whether `state` holds one state for each repeat, stacked along a first axis of all its arrays, as
+            `jax.vmap(init)(jax.random.split(key, 3))` makes them.
 
     Returns:
         The curve: rates and losses, one row a repeat.
@@ -93,10 +93,10 @@ def range_test(
         raise TypeError(problem("step must be callable", step, "pass a function step(state, batch, lr)"))
     choice("ramp", ramp, ("log", "linear"))
     rates = np.asarray(make_ramp(low, high, steps=steps, scale=ramp)(np.arange(count("steps", steps))))
-    count("repeats", repeats)
+    if repeats is not None:
+        count("repeats", repeats)
     arrays, pure = _on_arrays(step, state)
-    if stacked:
-        _check_first_axis("stacked state", arrays, repeats)
+    repeats = _check_first_axis("stacked state", arrays, repeats) if stacked else repeats or 1
     number = _number_of(batches)
     example = next(iter(batches)) if number is None else jax.tree.map(itemgetter(0), batches)
     _check_step(pure, [array[0] for array in arrays] if stacked else arrays, example)
