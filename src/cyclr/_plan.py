@@ -141,7 +141,7 @@ def _cycles(total: int, steps_per_epoch: int | None, cycles: int | None) -> tupl
 def _annealed(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[str, ...]]:
     """Cycles with a short rise and a long fall, the last of which goes to zero."""
     peak = bounds.max_lr
-    base = min(bounds.base_lr, peak / ONE_CYCLE_BASE) if count == 1 else bounds.base_lr
+    base = min(bounds.base_lr, float(f"{peak / ONE_CYCLE_BASE:.3g}")) if count == 1 else bounds.base_lr
     length = total // count
     last = total - (count - 1) * length
     schedule: Schedule = one_cycle(peak, steps=last, base_lr=base, rise=RISE if last > 2 else 0.5, shape="linear")

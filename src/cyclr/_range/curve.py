@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cyclr._check import choice, problem
 from cyclr._range.bounds import Bounds, Inconclusive
+from cyclr._range.probe import best
 from cyclr._range.ramp import SCALES
 from cyclr._range.reading import find
 from cyclr._range.rules import RULES
@@ -35,6 +36,8 @@ class Curve:
         scale: "log" or "linear": how the rates rise.
         stops: Why each repeat ended: "end", "diverged" or "non-finite".
         maximize: Names of those metrics of which more is better.
+        peaks: The peak rates of probe cycles, if any were made, increasing; shape (probes,).
+        probes: Training losses of each probe cycle, one row a peak, NaN beyond the end of one that diverged.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -54,6 +57,8 @@ class Curve:
     scale: str = "log"
     stops: tuple[str, ...] = ()
     maximize: frozenset[str] = frozenset()
+    peaks: Array = field(default_factory=lambda: np.empty(0))
+    probes: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
@@ -76,14 +81,16 @@ class Curve:
             choice("stops", stop, STOPS)
         for name in self.maximize:
             choice("maximize", name, metrics)
-        values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops}
-        for name, value in (values | {"maximize": frozenset(self.maximize)}).items():
+        peaks, probes = _probes(self.peaks, self.probes)
+        values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops, "peaks": peaks}
+        for name, value in (values | {"maximize": frozenset(self.maximize), "probes": probes}).items():
             object.__setattr__(self, name, value)
 
     @property
     def cost(self) -> int:
-        """Number of optimizer steps that were recorded, all repeats together, bad last ones included."""
-        return int(np.isfinite(self.losses).sum()) + self.stops.count("non-finite")
+        """Number of optimizer steps that were recorded, ramps and probe cycles together, bad last ones included."""
+        bad = self.stops.count("non-finite") + int(np.isnan(self.probes).any(axis=1).sum())
+        return int(np.isfinite(self.losses).sum() + np.isfinite(self.probes).sum()) + bad
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -105,7 +112,10 @@ class Curve:
             ValueError: If there is no such signal or `level` is no probability.
         """
         rates, values = self._points(signal)
-        return find(rates, values, cost=self.cost, level=level, signal=signal, log=self.scale == "log")
+        read = f"negated {signal}" if signal in self.maximize else signal
+        tried = best(self.peaks, self.probes) if signal == "loss" and len(self.peaks) else None
+        log = self.scale == "log"
+        return find(rates, values, tried=tried, cost=self.cost, level=level, signal=read, log=log)
 
     def suggest(self, rule: str, signal: str = "loss") -> float:
         """The rate that a published rule reads off this curve: the median over repeats, in log rate.
@@ -143,6 +153,8 @@ class Curve:
             "rates": self.rates.tolist(),
             "losses": _plain(self.losses),
             "metrics": {name: _plain(rows) for name, rows in self.metrics.items()},
+            "peaks": self.peaks.tolist(),
+            "probes": _plain(self.probes),
         }
         _write(Path(path), json.dumps(plain, allow_nan=False))
 
@@ -166,7 +178,7 @@ class Curve:
             raise ValueError(f"{path}: no JSON ({error}); was it written by Curve.save?") from None
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
-        fields = ("rates", "losses", "metrics", "scale", "stops", "maximize")
+        fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
         for name in fields:
             if name not in plain:
                 raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")
@@ -208,6 +220,18 @@ def _rows(name: str, value: ArrayLike, steps: int) -> Array:
         raise ValueError(problem(f"{name} must have shape (repeats, {steps})", rows.shape, "one value for each rate"))
     # An infinite loss is as little evidence as none.
     return np.where(np.isfinite(rows), rows, np.nan)
+
+
+def _probes(peaks: ArrayLike, probes: ArrayLike) -> tuple[Array, Array]:
+    tried = _array("peaks", peaks)
+    if tried.ndim != 1 or not (np.isfinite(tried).all() and (tried > 0).all() and (np.diff(tried) > 0).all()):
+        raise ValueError(problem("peaks must be positive rates in one row that increase", peaks))
+    rows = _array("probes", probes)
+    if not len(tried) and not rows.size:
+        return np.empty(0), np.empty((0, 0))
+    if rows.ndim != 2 or len(rows) != len(tried) or not rows.shape[1]:
+        raise ValueError(problem(f"probes must be one row of losses for each of {len(tried)} peaks", rows.shape))
+    return tried, np.where(np.isfinite(rows), rows, np.nan)
 
 
 def _plain(rows: Array) -> list[list[float | None]]:

@@ -18,6 +18,7 @@ MOST = 300  #: points that are smoothed; longer ramps are averaged in blocks fir
 CLEAR = 4.0  #: a fall counts from this many standard errors on: 95 % of ramps of mere noise stay below
 LOST = 0.2  #: the edge is where this share of what was gained is lost again
 BACK_OFF = 3.5  #: the upper bound is the edge divided by this
+PROBE_BACK_OFF = 1.4  #: the best peak of short probe cycles is this much too high for a longer training
 CYCLING = 4.0  #: the lower bound is the upper one divided by this (the paper's advice) ...
 LEARNING = 0.2  #: ... or, if that is higher, the rate at which this share of the gain is made
 SCATTER = 0.3  #: standard deviation of the log of an answer over initial weights and data orders: typical of all tasks
@@ -36,8 +37,12 @@ class _Reading:
     spread: float
 
 
-def find(rates: Array, values: Array, *, cost: int, level: float, signal: str, log: bool) -> Bounds:
+def find(
+    rates: Array, values: Array, *, tried: float | None, cost: int, level: float, signal: str, log: bool
+) -> Bounds:
     """Bounds from a signal of which less is better; rows are repeats, NaN beyond the end of a repeat.
+
+    `tried` is the best peak of probe cycles, None without any.
 
     Raises:
         Inconclusive: If most repeats do not fall clearly, or fall until the very end.
@@ -59,24 +64,32 @@ def find(rates: Array, values: Array, *, cost: int, level: float, signal: str, l
         )
     edges = np.array([reading.edge for reading in readings])
     top = float(np.median(edges)) - np.log(BACK_OFF)
+    if tried is not None:
+        # The ramp knows where learning breaks, the probes what the anneal mends: each errs in its own way.
+        top = (top + np.log(tried / PROBE_BACK_OFF)) / 2
     # An answer scatters over initial weights, which repeats do not change, and over batches, which they average out.
     between = edges.var(ddof=1) if len(edges) > 1 else readings[0].spread ** 2
     scatter = np.sqrt(SCATTER**2 + between / len(edges))
     # The difference of two answers scatters more than one of them.
     half = NormalDist().inv_cdf(0.5 + level / 2) * np.sqrt(2) * scatter
-    max_lr = float(np.exp(top))
+    max_lr = _short(np.exp(top))
     onset = float(np.exp(np.median([reading.onset for reading in readings])))
-    base_lr = max(max_lr / CYCLING, min(onset, max_lr / 2))
+    base_lr = _short(max(max_lr / CYCLING, min(onset, max_lr / 2)))
     wide = float(np.exp(half))
     return Bounds(
         base_lr,
         max_lr,
-        (base_lr / wide, base_lr * wide),
-        (max_lr / wide, max_lr * wide),
+        (_short(base_lr / wide), _short(base_lr * wide)),
+        (_short(max_lr / wide), _short(max_lr * wide)),
         level,
-        _evidence(readings, len(values), signal, base_lr, max_lr, onset),
+        _evidence(readings, len(values), signal, tried, max_lr, base_lr, onset),
         cost,
     )
+
+
+def _short(rate: float) -> float:
+    """Three digits: no range test knows more, and people read and copy these."""
+    return float(f"{rate:.3g}")
 
 
 def _read(rates: Array, values: Array, *, signal: str, log: bool) -> _Reading:
@@ -148,18 +161,28 @@ def _thinned(rates: Array, values: Array) -> tuple[Array, Array]:
 
 
 def _evidence(
-    readings: list[_Reading], repeats: int, signal: str, base_lr: float, max_lr: float, onset: float
+    readings: list[_Reading],
+    repeats: int,
+    signal: str,
+    tried: float | None,
+    max_lr: float,
+    base_lr: float,
+    onset: float,
 ) -> tuple[str, ...]:
     """What was seen, in sentences."""
-    edge = max_lr * BACK_OFF
+    edge = float(np.exp(np.median([reading.edge for reading in readings])))
     lowest = float(np.exp(np.median(np.log([reading.lowest for reading in readings]))))
     kept = f" ({len(readings)} of {repeats} repeats say so)" if len(readings) < repeats else ""
     if sum(reading.turned for reading in readings) * 2 > len(readings):
         top = f"The {signal} is lowest at a rate of {lowest:.2g} and has lost {LOST:.0%} of its gain at {edge:.2g}"
     else:
         top = f"The {signal} is lowest at a rate of {lowest:.2g} and has hardly risen at the highest, {edge:.2g}"
-    seen = (f"{top}{kept}; the upper bound backs off from there by a factor of {BACK_OFF}.",)
-    if base_lr > max_lr / CYCLING:
+    if tried is None:
+        seen = (f"{top}{kept}; the upper bound backs off from there by a factor of {BACK_OFF}.",)
+    else:
+        middle = f"the upper bound is the geometric mean of {edge / BACK_OFF:.2g} and {tried / PROBE_BACK_OFF:.2g}"
+        seen = (f"{top}{kept}.", f"Of the probe cycles the one to {tried:.2g} ended lowest; {middle}.")
+    if base_lr > _short(max_lr / CYCLING):
         return (
             *seen,
             f"Learning starts late, at {onset:.2g}: the lower bound is there, not at a quarter of the upper.",
