@@ -49,7 +49,9 @@ LEFT_OUT = {room: gone for room in FRAMEWORKS if (gone := missing(room))}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs JAX goes last: its threads forbid the forks that data loaders make, and it warns of each."""
-    brings_jax = re.compile(r"\b(import|from) (jax|optax|keras|tests\.adapters\.frameworks)\b")
+    brings_jax = re.compile(
+        r"""\b((import|from) (cyclr\.)?(jax|optax|keras|tests\.adapters\.frameworks)|importorskip\("(jax|keras)")"""
+    )
     runs_jax = cache(lambda path: brings_jax.search(path.read_text()) is not None)
     items.sort(key=lambda item: runs_jax(item.path))  # stable: all else stays as it was
 
