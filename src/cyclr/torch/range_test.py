@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from torch.optim import Optimizer
 
 from cyclr._check import choice, count, problem
-from cyclr._range import Curve, StopRule
+from cyclr._range import Curve, Inconclusive, StopRule, candidates
 from cyclr._range import ramp as make_ramp
 from cyclr.torch.batches import check_callable, check_loader, check_metrics, checked_loss, device_of, endless, moved
 from cyclr.torch.groups import put, shares
 from cyclr.torch.preserve import Transaction, preserved
+from cyclr.torch.probe import probe
 from cyclr.torch.task import check_model, check_optimizer
 from cyclr.torch.together import averaged, group_of
 from cyclr.torch.update import Update, evaluate
@@ -36,6 +38,7 @@ def range_test(
     steps: int = 300,
     repeats: int = 1,
     ramp: str = "log",
+    effort: str = "quick",
     metrics: Mapping[str, Callable[..., Any]] | None = None,
     val_loader: Iterable[Any] | None = None,
     val_every: int | None = None,
@@ -71,6 +74,8 @@ def range_test(
         steps: Optimizer updates in a ramp.
         repeats: Number of ramps.
         ramp: "log" or "linear".
+        effort: "quick" (the ramps alone) or "thorough" (then five short whole cycles of 80 updates, up to peaks
+            around the upper bound that the ramps give; they sharpen what `Curve.bounds` says of the training loss).
         metrics: Names to functions, measured on `val_loader`. Higher is better unless the name holds "loss" or
             "error".
         val_loader: Held-out batches. Their loss is recorded as "val_loss", after the update at that rate.
@@ -109,6 +114,7 @@ def range_test(
     check_optimizer("optimizer", optimizer)
     check_loader("loader", loader)
     choice("ramp", ramp, ("log", "linear"))
+    choice("effort", effort, ("quick", "thorough"))
     rates = np.asarray(make_ramp(low, high, steps=steps, scale=ramp)(np.arange(count("steps", steps))), dtype=float)
     count("repeats", repeats)
     names = signals(val_loader, metrics, loss_fn)
@@ -134,7 +140,8 @@ def range_test(
             judge = {} if metrics is None else metrics
             walk.watch(every, lambda: evaluate(model, val_loader, loss_fn, judge, device=where), names)
         walk.run(transaction)
-    return Curve(rates, walk.losses, walk.metrics, ramp, tuple(walk.stops), _maximize(names))
+        curve = Curve(rates, walk.losses, walk.metrics, ramp, tuple(walk.stops), _maximize(names))
+        return curve if effort == "quick" else walk.probed(transaction, curve)
 
 
 class _Walk:
@@ -179,6 +186,16 @@ class _Walk:
             if rule.index is not None:  # what came after it, unseen, is no evidence
                 for rows in (self.losses, *self.metrics.values()):
                     rows[repeat, rule.index + 1 :] = np.nan
+
+    def probed(self, transaction: Transaction, curve: Curve) -> Curve:
+        """The curve with probe cycles, if its ramps say where to probe."""
+        try:
+            peaks = candidates(curve.bounds().max_lr)
+        except Inconclusive:
+            return curve
+        how = {"step": self.step, "batches": self.batches, "group": self.group, "progress": self.progress}
+        losses = probe(peaks, transaction=transaction, optimizer=self.optimizer, **how)
+        return replace(curve, peaks=np.array(peaks), probes=losses)
 
     def _walk(self, repeat: int, rule: StopRule) -> None:
         """One ramp."""

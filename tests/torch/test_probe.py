@@ -1,0 +1,65 @@
+"""Probe cycles after the ramp."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cyclr.torch import range_test
+
+
+def task(seed=0, **how):
+    torch.manual_seed(seed)
+    x = torch.randn(512, 10)
+    y = (x @ torch.randn(10, 3)).argmax(1)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=32, shuffle=True)
+    model = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 3))
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), loader, nn.functional.cross_entropy
+
+
+def test_a_thorough_test_adds_five_cycles_around_the_upper_bound():
+    quick = range_test(*task())
+    thorough = range_test(*task(), effort="thorough")
+    assert np.array_equal(quick.losses, thorough.losses, equal_nan=True)
+    assert thorough.peaks[2] == pytest.approx(quick.bounds().max_lr)
+    assert thorough.probes.shape == (5, 80)
+    assert np.isfinite(thorough.probes[0]).all()
+    assert thorough.cost > quick.cost
+    assert "probe" in thorough.bounds().evidence[1]
+
+
+def test_everything_is_back_after_the_probes():
+    model, optimizer, loader, loss_fn = task()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    range_test(model, optimizer, loader, loss_fn, effort="thorough")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    assert not optimizer.state
+
+
+def test_each_probe_starts_from_the_same_weights_and_ends_with_the_first_loss_that_is_no_number():
+    model, optimizer, _, _ = task()
+    x, y = torch.randn(8, 10), torch.zeros(8, dtype=torch.long)
+
+    towards_one = lambda out, _: nn.functional.mse_loss(out, torch.ones(8, 3))
+    curve = range_test(model, optimizer, [(x, y)], towards_one, effort="thorough")
+    assert len(set(curve.probes[:, 0].tolist())) == 1
+    bad = np.isnan(curve.probes).any(axis=1)
+    for row in curve.probes[bad]:
+        first = int(np.argmax(np.isnan(row)))
+        assert np.isnan(row[first:]).all()
+
+
+def test_without_an_answer_of_the_ramp_nothing_is_probed():
+    model, optimizer, loader, _ = task()
+    curve = range_test(model, optimizer, loader, lambda out, y: 0 * out.sum() + torch.rand(()), effort="thorough")
+    assert len(curve.peaks) == 0
+
+
+def test_an_unknown_effort_is_refused():
+    with pytest.raises(ValueError, match="did you mean 'thorough'"):
+        range_test(*task(), effort="thorogh")
