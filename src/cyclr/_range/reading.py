@@ -100,10 +100,12 @@ def _read(rates: Array, values: Array, *, signal: str, log: bool) -> _Reading:
         )
     rates, values = _thinned(rates, values)
     head = max(3, len(values) // 10)
-    start = float(np.median(values[:head]))
+    # A straight ramp is at rates that teach after a few steps; a log ramp spends a good part before them.
+    opening = head if log else max(3, len(values) // 50)
+    start = float(np.median(values[:opening]))
     calmed = calm(values)
     along = np.convolve(calmed, np.full(head, 1 / head), "valid")  # means of neighbours
-    errors = _fall_in_errors(calmed, along, head)
+    errors = _fall_in_errors(calmed, along, opening)
     if errors < CLEAR:
         raise Inconclusive(
             f"the {signal} does not fall clearly: {max(errors, 0):.1f} standard errors, {CLEAR:.0f} are needed; "
@@ -136,13 +138,13 @@ def _places(line: Array, start: float) -> tuple[int, int, bool]:
     return edge, int(made[0]) if len(made) else bottom, bool(len(above))
 
 
-def _fall_in_errors(values: Array, along: Array, head: int) -> float:
-    """The fall from the first fifth to the lowest mean of neighbours, in standard errors."""
-    first = values[: max(4, len(values) // 5)]
+def _fall_in_errors(values: Array, along: Array, opening: int) -> float:
+    """The fall from the beginning to the lowest mean of neighbours, in standard errors."""
+    first, together = values[: 2 * opening], len(values) - len(along) + 1
     jumps = np.abs(np.diff(values))
     noise = max(1.4826 * float(np.median(jumps)) / np.sqrt(2), 1e-12 * float(np.ptp(values)))
     fall = float(first.mean() - along.min())
-    return fall / (noise * np.sqrt(1 / len(first) + 1 / head)) if noise > 0 else 0.0
+    return fall / (noise * np.sqrt(1 / len(first) + 1 / together)) if noise > 0 else 0.0
 
 
 def _resampled(residuals: Array, rng: np.random.Generator) -> Array:
