@@ -58,7 +58,8 @@ def test_the_tests_of_an_absent_framework_are_skipped_and_say_why():
     names = ["jax", "jaxlib", "optax", "keras"]
     files = ["test_jax.py", "test_keras.py", "test_agreement.py"]
     paths = [str(ROOT / "tests/adapters" / file) for file in files]
-    code = f"import pytest; sys.exit(pytest.main(['-q', '-rs', '-p', 'no:cacheprovider', '-k', 'jax or keras or numpy', *{paths!r}]))"
+    options = ["-q", "-rs", "-p", "no:cacheprovider", "-k", "jax or keras or numpy", *paths]
+    code = f"import pytest; sys.exit(pytest.main({options!r}))"
     done = python(names, code)
     assert done.returncode == 0, done.stdout + done.stderr
     for room in ("jax", "keras"):

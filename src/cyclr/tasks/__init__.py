@@ -12,5 +12,6 @@ BUILT_IN: dict[str, str] = {
     "fashion": "cyclr.tasks.fashion:small",
     "fashion-full": "cyclr.tasks.fashion:full",
     "digits": "cyclr.tasks.digits:digits",
+    "cifar10": "cyclr.tasks.cifar10:cifar10",
 }
 """What a name on the command line stands for; nothing is imported before it is asked for."""

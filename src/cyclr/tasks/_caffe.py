@@ -68,13 +68,13 @@ class _Caffe(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         half = self.precision != torch.float32
         with torch.autocast(x.device.type, dtype=self.precision if half else torch.bfloat16, enabled=half):
-            found = self.features(x)
+            found = self._features(x)
             if found.requires_grad:  # the last pool's backward is six times faster on channels last, and no bit differs
                 found.register_hook(_channels_last)
             scores = self.ip1(found.flatten(1))
         return scores.float()
 
-    def features(self, x: Tensor) -> Tensor:
+    def _features(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
 
@@ -87,7 +87,7 @@ class Full(_Caffe):
     def __init__(self, *, precision: torch.dtype = torch.float32) -> None:
         super().__init__(bias=True, precision=precision)
 
-    def features(self, x: Tensor) -> Tensor:
+    def _features(self, x: Tensor) -> Tensor:
         x = normalize(relu(max_pool2d(self.conv1(x), 3, 2, ceil_mode=True)))
         x = normalize(avg_pool2d(relu(self.conv2(x)), 3, 2, ceil_mode=True))
         return avg_pool2d(relu(self.conv3(x)), 3, 2, ceil_mode=True)
@@ -113,7 +113,7 @@ class SigmoidBatchNorm(_Caffe):
         super().__init__(bias=False, precision=precision)
         self.norm1, self.norm2, self.norm3 = (nn.BatchNorm2d(n, affine=False, momentum=1e-3) for n in (32, 32, 64))
 
-    def features(self, x: Tensor) -> Tensor:
+    def _features(self, x: Tensor) -> Tensor:
         x = torch.sigmoid(self.norm1(max_pool2d(self.conv1(x), 3, 2, ceil_mode=True)))
         x = avg_pool2d(torch.sigmoid(self.norm2(self.conv2(x))), 3, 2, ceil_mode=True)
         return avg_pool2d(torch.sigmoid(self.norm3(self.conv3(x))), 3, 2, ceil_mode=True)
