@@ -41,10 +41,13 @@ FRAMEWORKS = {
 
 def missing(room: str) -> list[str]:
     """The packages that `room` needs and that are not installed."""
-    return [name for name in FRAMEWORKS.get(room, ()) if importlib.util.find_spec(name) is None]
+    return [name for name in (FRAMEWORKS | EXAMPLES).get(room, ()) if importlib.util.find_spec(name) is None]
 
 
-LEFT_OUT = {room: gone for room in FRAMEWORKS if (gone := missing(room))}
+EXAMPLES = {name: ("torch", name) for name in ("accelerate", "ignite", "skorch", "timm", "fastai")}
+"""Frameworks that have no room, but a page of examples: docs/frameworks/NAME.md, left out likewise."""
+
+LEFT_OUT = {room: gone for room in FRAMEWORKS | EXAMPLES if (gone := missing(room))}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,16 +62,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Which rooms are left out, and why; at the end, where it is read also with `-q`."""
     for room, gone in LEFT_OUT.items():
-        terminalreporter.write_line(f"LEFT OUT cyclr.{room}: {', '.join(gone)} not installed")
+        what = f"cyclr.{room}" if room in FRAMEWORKS else f"docs/frameworks/{room}.md"
+        terminalreporter.write_line(f"LEFT OUT {what}: {', '.join(gone)} not installed")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out what belongs to a room that cannot be imported: src/cyclr/ROOM, tests/ROOM, tests/…/test_ROOM.py."""
+    """Leave out what belongs to a room that cannot be imported: src/cyclr/ROOM, tests/…/test_ROOM.py, its page."""
     root = Path(__file__).parent
-    for folder in (root / "src/cyclr", root / "tests"):
+    for folder in (root / "src/cyclr", root / "tests", root / "docs/frameworks"):
         if collection_path.is_relative_to(folder):
             parts = collection_path.relative_to(folder).parts
-            if LEFT_OUT.keys() & {part.removesuffix(".py").removeprefix("test_") for part in parts}:
+            if LEFT_OUT.keys() & {part.split(".")[0].removeprefix("test_") for part in parts}:
                 return True
     return None
 
