@@ -69,6 +69,12 @@ def range_test(
         ValueError: If a value is out of range, `training_step` returns no loss, or the strategy starts processes that
             cannot hand back a curve.
 
+    >>> from lightning.pytorch.demos.boring_classes import BoringModel
+    >>> quiet = {"enable_progress_bar": False, "enable_checkpointing": False, "logger": False}
+    >>> trainer = Trainer(max_epochs=1, accelerator="cpu", **quiet)
+    >>> range_test(trainer, BoringModel(), steps=20).losses.shape
+    (1, 20)
+
     Reference:
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """

@@ -44,6 +44,18 @@ def range_test(trainer: Trainer, **options: Any) -> Curve:
         TypeError: If an argument is of the wrong kind.
         ValueError: If a value is out of range, or the model is trained by DeepSpeed or FSDP.
 
+    >>> import tempfile, torch, transformers
+    >>> class Slope(torch.nn.Linear):
+    ...     def forward(self, x):
+    ...         return {"loss": (super().forward(x) - x.sum(1, keepdim=True)).square().mean()}
+    >>> data = [{"x": torch.randn(3)} for _ in range(32)]
+    >>> quiet = {"report_to": [], "disable_tqdm": True, "use_cpu": True, "dataloader_pin_memory": False}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     arguments = transformers.TrainingArguments(folder, **quiet)
+    ...     curve = range_test(Trainer(Slope(3, 1), arguments, train_dataset=data), steps=20)
+    >>> curve.losses.shape
+    (1, 20)
+
     Reference:
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """

@@ -28,9 +28,15 @@ def python(names, code):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(
-    ("room", "names"), [("jax", ["jax", "jaxlib", "optax"]), ("keras", ["keras"])], ids=["jax", "keras"]
-)
+ABSENT = {
+    "jax": ["jax", "jaxlib", "optax"],
+    "keras": ["keras"],
+    "lightning": ["lightning"],
+    "transformers": ["transformers"],
+}
+
+
+@pytest.mark.parametrize(("room", "names"), ABSENT.items(), ids=ABSENT)
 def test_importing_the_room_of_an_absent_framework_says_what_to_install(room, names):
     done = python(names, f"import cyclr.{room}")
     assert done.returncode == 1
