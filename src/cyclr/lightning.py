@@ -28,6 +28,8 @@ try:
     from lightning.pytorch.trainer import call
     from lightning.pytorch.utilities.exceptions import _TunerExitException
 except ModuleNotFoundError as error:
+    if error.name not in ("lightning", "lightning.pytorch"):
+        raise
     what = "cyclr.lightning needs Lightning, which is not installed; run: pip install 'cyclr[lightning]'"
     raise ImportError(what) from error
 

@@ -21,6 +21,8 @@ try:
     from accelerate.state import GradientState
     from transformers import Trainer
 except ModuleNotFoundError as error:
+    if error.name not in ("accelerate", "transformers"):
+        raise
     what = f"cyclr.transformers needs {error.name}, which is not installed; run: pip install 'cyclr[transformers]'"
     raise ImportError(what) from error
 
