@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cyclr._check import choice, problem
+from cyclr._files import replacing
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.probe import best
 from cyclr._range.ramp import SCALES
@@ -156,7 +156,9 @@ class Curve:
             "peaks": self.peaks.tolist(),
             "probes": _plain(self.probes),
         }
-        _write(Path(path), json.dumps(plain, allow_nan=False))
+        text = json.dumps(plain, allow_nan=False)
+        with replacing(path) as file:
+            file.write(text.encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Curve:
@@ -236,16 +238,3 @@ def _probes(peaks: ArrayLike, probes: ArrayLike) -> tuple[Array, Array]:
 
 def _plain(rows: Array) -> list[list[float | None]]:
     return [[None if np.isnan(value) else float(value) for value in row] for row in rows]
-
-
-def _write(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

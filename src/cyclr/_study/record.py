@@ -6,13 +6,13 @@ Records are data, never code: nothing is unpickled or evaluated here.
 from __future__ import annotations
 
 import math
-import os
-import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
+
+from cyclr._files import replacing
 
 T = TypeVar("T")
 
@@ -117,18 +117,8 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     """Replaces `path` by `data`, whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # the same folder: a rename stays on one disk
-    try:
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException as error:
-        draft.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)  # "no space left on device" alone does not say where
-        raise
+    with replacing(path) as file:
+        file.write(data)
 
 
 def read_json(path: str | Path, kind: type[T]) -> T:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from cyclr._check import count, problem
+from cyclr._files import replacing
 from cyclr._schedules import Schedule
 from cyclr.torch import rng
 from cyclr.torch.batches import check_callable, start_pass
@@ -154,16 +154,8 @@ class _Run:
             "scheduler": self.scheduler.state_dict(),
             "feed": self.feed.state(),
         }
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                torch.save(state, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).replace(file)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with replacing(file) as stream:
+            torch.save(state, stream)
 
     def load(self, file: Path) -> None:
         """Go on from what `save` wrote."""
