@@ -403,7 +403,7 @@ def test_a_flax_model_with_dropout_and_batch_norm_is_a_state():
         ({"repeats": 0}, ValueError, "repeats must be"),
         ({"ramp": "exp"}, ValueError, "ramp must be one of"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_bad_input_is_told_what_must_hold(change, kind, words):
     arguments = {"step": sgd, "state": jnp.zeros(3), "batches": BATCHES, "steps": 10, "repeats": 2} | change

@@ -127,8 +127,13 @@ def test_a_damaged_file_is_one_line_and_no_finished_run_is_lost(copy: Path, cycl
 
 
 def test_a_damaged_run_is_told_kept_and_done_again(
-    copy: Path, done: tuple[Path, str], cyclr: Shell, caplog: pytest.LogCaptureFixture
+    copy: Path,
+    done: tuple[Path, str],
+    cyclr: Shell,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", WIDE["COLUMNS"])
     broken = copy / "runs" / "cosine-1" / "run.json"
     broken.write_text('{"task": "fashion"}')
     called = cyclr("demo", *FAST, "--out", copy, "--jobs", 1)
