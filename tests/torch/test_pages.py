@@ -1,0 +1,48 @@
+"""The commands in README and docs, run as they stand there. (The Python blocks are run by Sybil.)"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TASK = """
+import torch
+import cyclr.torch
+
+
+def task(seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(500, 4, generator=generator)
+    y = (x.sum(1) + torch.randn(500, generator=generator) > 0).long()
+    data = torch.utils.data.TensorDataset(x, y)
+    loader = torch.utils.data.DataLoader(data, batch_size=50, shuffle=True, generator=generator)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return cyclr.torch.Task(model, optimizer, torch.nn.functional.cross_entropy, loader)
+"""
+
+
+def commands(page: Path) -> list[list[str]]:
+    """What stands after `$ cyclr` in the console blocks of a page."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line[8:], comments=True) for line in lines if line.startswith("$ cyclr ")]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_run_as_they_stand_there(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "my_task.py").write_text(TASK)
+    for command in commands(page):
+        done = subprocess.run(
+            [sys.executable, "-m", "cyclr", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (command, done.stderr)
+
+
+def test_there_are_commands_to_run() -> None:
+    assert len(commands(ROOT / "README.md")) >= 3
