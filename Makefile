@@ -15,7 +15,7 @@ demo: .venv/.demo ## find the rates, train with each policy, show which one help
 	@$(BIN)/cyclr demo
 
 test: .venv/.dev ## run the tests and every example of README, docs and docstrings
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: style types layers docs ## format, lint, types, layers, docs
 
