@@ -2,11 +2,12 @@
 
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.cli.conftest import Shell
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,13 +36,13 @@ def commands(page: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
-def test_the_commands_of_a_page_run_as_they_stand_there(page: Path, tmp_path: Path) -> None:
-    (tmp_path / "my_task.py").write_text(TASK)
+def test_the_commands_of_a_page_run_as_they_stand_there(
+    page: Path, task_file: Callable[..., Path], cyclr: Shell
+) -> None:
+    task_file("my_task.py", TASK)
     for command in commands(page):
-        done = subprocess.run(
-            [sys.executable, "-m", "cyclr", *command], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (command, done.stderr)
+        called = cyclr(*command)
+        assert called.code == 0, (command, called.err)
 
 
 def test_there_are_commands_to_run() -> None:
