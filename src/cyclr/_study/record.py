@@ -88,11 +88,21 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
         task: The task of all its runs.
         runs: In the order in which the policies are to be shown.
         cost: Steps spent on finding each policy's rates, by policy.
+        rates: The highest rate of each policy, as it was found.
+        metric: What the policies are judged by, a name in the runs' points.
+        baseline: The policy that the others are compared with.
+        maximize: Whether more of the metric is better.
+        notes: How the rates were found and all else that a reader must know, a sentence each.
     """
 
     task: str
     runs: list[Run]
     cost: dict[str, int] = {}
+    rates: dict[str, float] = {}
+    metric: str = "test_accuracy"
+    baseline: str = ""
+    maximize: bool = True
+    notes: list[str] = []
 
     @property
     def policies(self) -> tuple[str, ...]:
