@@ -16,20 +16,20 @@ import numpy as np
 from cyclr import _check
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
-from cyclr._range.smooth import smooth
 from cyclr._schedules import Schedule
 from cyclr._study.record import Study
 from cyclr._study.stats import Summary
+from cyclr._view import COLOURS as COLOURS
+from cyclr._view import in_words
+from cyclr._view import sample as sample
+from cyclr._view import smoothed as smoothed
+from cyclr._view import window as window
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that is lost on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-_FEWEST_TO_SMOOTH = 8
 _LINES = ("-", "--", "-.", ":")
-_POINTS = 20001  # many times what a screen has pixels in a row: peaks keep their height
 
 
 def plot_schedule(
@@ -99,7 +99,7 @@ def plot_curve(curve: Curve, bounds: Bounds | None = None, ax: Axes | None = Non
     ax.set_xlim(curve.rates[0], curve.rates[-1])
     ax.set_ylim(*window(values, middle))
     ax.set_xlabel("learning rate")
-    ax.set_ylabel("training loss" if signal == "loss" else signal.replace("_", " "))
+    ax.set_ylabel(in_words(signal))
     ax.legend(frameon=False, fontsize="small")
     return ax
 
@@ -133,7 +133,7 @@ def plot_runs(study: Study, ax: Axes | None = None, *, metric: str = "test_accur
         ax.plot(steps, values.mean(axis=0), label=policy, color=colour, ls=line, lw=1.8)
         ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.08, lw=0)
     ax.set_xlabel("step" if epoch is None else "epoch")
-    ax.set_ylabel(f"{metric.replace('_', ' ')}, mean of {len(series)} seed{'s' * (len(series) > 1)}")
+    ax.set_ylabel(f"{in_words(metric)}, mean of {len(series)} seed{'s' * (len(series) > 1)}")
     ax.set_xlim(0, steps[-1])
     shown = np.concatenate(late)
     shown = shown[np.isfinite(shown)]
@@ -173,37 +173,6 @@ def plot_differences(rows: Sequence[Summary], baseline: str, ax: Axes | None = N
     ax.set_xlabel(f"difference from {baseline}{' in points' if unit == '%' else ''}, 95 % interval")
     ax.grid(visible=False, axis="y")
     return ax
-
-
-def sample(schedule: Schedule, steps: int | None = None) -> np.ndarray:
-    """Steps at which to look at a schedule, so that no turning point of a short one is missed."""
-    if steps is None and schedule.duration == math.inf:
-        raise ValueError(_check.problem("steps must be given for an endless schedule", None, "say how many to draw"))
-    last = int(schedule.duration) if steps is None else _check.count("steps", steps)
-    return np.unique(np.linspace(0, last, min(last + 1, _POINTS)).astype(np.int64))
-
-
-def smoothed(curve: Curve, signal: str = "loss") -> tuple[np.ndarray, np.ndarray]:
-    """Rates and the smoothed median over the repeats, as far as most repeats went."""
-    values = curve.losses if signal == "loss" else curve.metrics[signal]
-    most = np.isfinite(values).sum(axis=0) * 2 > len(values)
-    rates, middle = curve.rates[most], np.nanmedian(values[:, most], axis=0)
-    if signal not in curve.maximize and middle.size:
-        middle = np.minimum(middle, 2 * window(values, middle)[1])
-    positions = np.log(rates) if curve.scale == "log" else rates
-    return rates, smooth(positions, middle) if len(middle) >= _FEWEST_TO_SMOOTH else middle
-
-
-def window(values: np.ndarray, middle: np.ndarray) -> tuple[float, float]:
-    """The part of a signal worth looking at: a loss that blows up must not flatten the rest."""
-    known = values[np.isfinite(values)]
-    low, high = float(known.min(initial=math.inf)), float(known.max(initial=-math.inf))
-    if not low < high:
-        return (0.0, 1.0) if not known.size else (low - 0.5, high + 0.5)
-    start = float(np.mean(middle[: max(1, len(middle) // 10)])) if middle.size else high
-    fall = (start - low) or (high - low)
-    top, margin = min(high, start + 0.6 * fall), 0.05 * fall
-    return low - margin, top + margin
 
 
 def _draw_bounds(ax: Axes, bounds: Bounds) -> None:
