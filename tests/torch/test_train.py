@@ -56,7 +56,10 @@ def test_it_is_the_loop_that_one_writes_by_hand() -> None:
     assert set(points[0]) == {"step", "lr", "loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy"}
 
 
-@pytest.mark.parametrize(("arguments", "steps"), [({}, [10, 20, 25]), ({"eval_every": 100}, [25])])
+@pytest.mark.parametrize(
+    ("arguments", "steps"),
+    [({}, [10, 20, 25]), ({"eval_every": 100}, [25]), ({"eval_at": (7, 20, 99)}, [7, 10, 20, 25])],
+)
 def test_there_is_a_point_after_every_epoch_by_default_and_one_at_the_end(
     arguments: dict[str, int], steps: list[int]
 ) -> None:
@@ -177,6 +180,8 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         train(task(0), WAVE, steps=5, checkpoint=tmp_path)
     with pytest.raises(ValueError, match=r"eval_every must be that of the checkpoint"):
         train(task(0), WAVE, steps=4, eval_every=2, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match=r"eval_at must be that of the checkpoint, \[\], got \[3\]"):
+        train(task(0), WAVE, steps=4, eval_at=(3,), checkpoint=tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
@@ -208,6 +213,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         ({"steps": 0}, ValueError, "steps must be"),
         ({"steps": 1.0}, TypeError, "steps must be"),
         ({"eval_every": 0}, ValueError, "eval_every must be"),
+        ({"eval_at": (0, 5)}, ValueError, "eval_at must be"),
         ({"checkpoint_every": 0}, ValueError, "checkpoint_every must be"),
         ({"progress": 3}, TypeError, "progress must be"),
     ],

@@ -34,6 +34,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         seed: Of the weights and of the order of the data.
         steps: Length of the run.
         eval_every: Steps between two evaluations.
+        eval_at: Further steps at which to evaluate, such as the ends of cycles.
         options: Further arguments of the task beside the seed.
 
     >>> Job(task="fashion", policy="fixed", schedule="Constant(0.1)", seed=0, steps=100, eval_every=50).steps
@@ -46,6 +47,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     steps: int
     eval_every: int
+    eval_at: tuple[int, ...] = ()
     options: dict[str, bool | int | float | str] = {}
 
 
@@ -92,6 +94,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
         metric: What the policies are judged by, a name in the runs' points.
         baseline: The policy that the others are compared with.
         maximize: Whether more of the metric is better.
+        target: The value of the metric whose steps and seconds are told; by default the baseline's mean at the end.
         notes: How the rates were found and all else that a reader must know, a sentence each.
     """
 
@@ -102,6 +105,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     metric: str = "test_accuracy"
     baseline: str = ""
     maximize: bool = True
+    target: float | None = None
     notes: list[str] = []
 
     @property

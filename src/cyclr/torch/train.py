@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def train(
     *,
     steps: int,
     eval_every: int | None = None,
+    eval_at: Iterable[int] = (),
     momentum: Given | None = None,
     weight_decay: Given | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -49,6 +50,7 @@ def train(
             `Scheduler`.
         steps: Optimizer updates.
         eval_every: Updates between two points; by default an epoch, and where that has no length the whole training.
+        eval_at: Further updates after which a point is made, such as `Plan.snapshots`.
         momentum: Drives momentum or the first beta, as in `Scheduler`.
         weight_decay: Drives weight decay.
         checkpoint: A folder; made if it is not there.
@@ -76,12 +78,13 @@ def train(
         raise TypeError(problem("task must be a cyclr.torch.Task", task, "call the task with a seed"))
     count("steps", steps)
     every = count("eval_every", task.steps_per_epoch or steps if eval_every is None else eval_every)
+    also = frozenset(count("eval_at", step) for step in eval_at)
     save_every = None if checkpoint_every is None else count("checkpoint_every", checkpoint_every)
     if progress is not None:
         check_callable("progress", progress, "pass a function of (step, total, rate, loss)")
     given = in_proportion(schedule, task.optimizer) if isinstance(schedule, Schedule) else schedule
     scheduler = Scheduler(task.optimizer, given, momentum, weight_decay)
-    run = _Run(task, scheduler, steps, every)
+    run = _Run(task, scheduler, steps, every, also)
     file = None
     if checkpoint is not None:
         Path(checkpoint).mkdir(parents=True, exist_ok=True)
@@ -92,7 +95,7 @@ def train(
         task.model.train()  # else parts that are in evaluation mode on purpose stay there
     while run.step < steps:
         run.advance()
-        at_point = run.step % every == 0 or run.step == steps
+        at_point = run.step % every == 0 or run.step in also or run.step == steps
         if progress is not None and (run.step % REPORT == 0 or run.step == steps):
             progress(run.step, steps, run.rate, float(run.loss))
         if at_point:
@@ -105,8 +108,8 @@ def train(
 class _Run:
     """A training under way."""
 
-    def __init__(self, task: Task, scheduler: Scheduler, steps: int, every: int) -> None:
-        self.task, self.scheduler, self.steps, self.every = task, scheduler, steps, every
+    def __init__(self, task: Task, scheduler: Scheduler, steps: int, every: int, also: frozenset[int]) -> None:
+        self.task, self.scheduler, self.steps, self.every, self.also = task, scheduler, steps, every, sorted(also)
         self.step = 0
         self.points: list[Point] = []
         self.rate = float("nan")
@@ -144,6 +147,7 @@ class _Run:
             "format": FORMAT,
             "steps": self.steps,
             "eval_every": self.every,
+            **({"eval_at": self.also} if self.also else {}),
             "step": self.step,
             "points": self.points,
             "sum": self._sum,
@@ -166,9 +170,10 @@ class _Run:
             raise ValueError(f"{file}: the checkpoint is damaged ({what}); delete it to start again") from None
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise ValueError(f"{file}: must be a checkpoint of train, in format {FORMAT!r}; choose another folder")
-        for name, own in (("steps", self.steps), ("eval_every", self.every)):
-            if state[name] != own:
-                what = problem(f"{name} must be that of the checkpoint, {state[name]}", own, "choose another folder")
+        for name, own in (("steps", self.steps), ("eval_every", self.every), ("eval_at", self.also)):
+            there = state.get(name, [])  # checkpoints without further points do not name them
+            if there != own:
+                what = problem(f"{name} must be that of the checkpoint, {there}", own, "choose another folder")
                 raise ValueError(f"{file}: {what}")
         self.scheduler.load_state_dict(state["scheduler"])
         self.task.model.load_state_dict(state["model"])
