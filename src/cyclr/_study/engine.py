@@ -1,4 +1,4 @@
-"""Does a list of jobs in several processes, each one's run written as soon as it is done.
+"""Does a list of jobs in several processes or on a cluster, each one's run written as soon as it is done.
 
 The engine knows no framework: the function that does a job is passed by name and imported where it runs.
 """
@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import logging
 import os
-import pkgutil
-import signal
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
-from pathlib import Path
+from contextlib import closing, contextmanager
+from pathlib import Path, PurePath
 
 from cyclr import _check
+from cyclr._study import worker
 from cyclr._study.record import Job, RecordError, Run, read_json, write_json
+from cyclr._study.worker import RunError as RunError
 
 RECORD = "run.json"
+LOCK = ".lock"
+ENGINES = ("joblib", "ray")
+LONGEST = 255  #: bytes in the name of a file or folder, on all common file systems
 _log = logging.getLogger("cyclr")
-
-
-class RunError(RuntimeError):
-    """A run that could not be done; the message names it. Finished runs are kept."""
 
 
 def finished_runs(folder: str | Path, jobs: Mapping[str, Job]) -> dict[str, Run]:
@@ -58,78 +55,121 @@ def run_jobs(
     jobs: Mapping[str, Job],
     folder: str | Path,
     *,
-    workers: int = 1,
+    workers: int | None = None,
     on_run: Callable[[str, Run], None] | None = None,
+    engine: str = "joblib",
+    address: str | None = None,
+    cpus_per_run: int = 1,
+    gpus_per_run: float = 0,
+    working_dir: str | Path | None = None,
 ) -> dict[str, Run]:
     """Does what is left of `jobs`, `workers` at a time, and returns all their runs.
 
-    Each job has a folder of its own, named by its key; its `run.json` appears there at once and whole. So the call
-    can be killed at any moment and made again: what is done is read, the rest is done.
+    Each job has a folder of its own, named by its key; its `run.json` appears there at once and whole, written by this
+    process. So the call can be killed at any moment and made again: what is done is read, the rest is done. A function
+    with an argument `folder` is given one for its checkpoints, which are removed when the record is written.
 
     Args:
-        function: `module:function` of what does a job: Job -> Run.
+        function: `module:function` of what does a job: Job -> Run, or (Job, folder: Path) -> Run.
         jobs: The jobs by the names of their folders.
         folder: Where those folders are.
-        workers: Number of processes; with 1, all is done in this one.
+        workers: Most runs at a time. By default 1, and with Ray as many as the cluster has room for. With joblib 1 does
+            all in this process.
         on_run: Called with name and run as each one ends, in the order in which they end.
+        engine: `joblib`, processes on this machine, or `ray`, a cluster: a run whose node dies is done by another one.
+        address: Of the Ray cluster, `HOST:PORT` or `auto` for one that runs on this machine; by default that of the
+            variable RAY_ADDRESS, and where there is none Ray is started here for this call.
+        cpus_per_run: Cores, and so threads, of each run.
+        gpus_per_run: GPUs that Ray keeps for each run; 0.5 lets two runs share one.
+        working_dir: A folder of code that Ray sends to its nodes; runs start in it.
 
     Returns:
         The runs by name, in the order of `jobs`.
 
     Raises:
-        ValueError: If a record is of another job.
-        RunError: If a run fails or its process dies.
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a record is of another job, or an argument is out of range, such as more than any node has.
+        ConnectionError: If there is no cluster at `address`.
+        ImportError: If Ray is asked for and not installed.
+        RunError: If a run fails, its process dies, or another call is at work in the folder.
     """
-    import joblib
-
-    workers = _check.count("workers", workers)
+    _check.choice("engine", engine, ENGINES)
+    most = None if workers is None else _check.count("workers", workers)
+    cpus, gpus = _check.count("cpus_per_run", cpus_per_run), _check.non_negative("gpus_per_run", gpus_per_run)
+    if engine == "joblib" and (address is not None or gpus or working_dir is not None):
+        raise ValueError("address, gpus_per_run and working_dir are for a cluster; pass engine='ray', or leave them out")
+    _check_names(jobs)
+    folder = Path(folder).absolute()  # the current folder of a worker may be another one
     done = finished_runs(folder, jobs)
-    left = {name: job for name, job in jobs.items() if name not in done}
-    alone = min(workers, len(left)) <= 1
-    settings = {"inner_max_num_threads": 1} if not alone else {}
-    with joblib.parallel_config("sequential" if alone else "loky", n_jobs=min(workers, len(left)) or 1, **settings):
-        parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
-        calls = (
-            joblib.delayed(_do)(function, name, job, str(folder), None if alone else os.getpid())
-            for name, job in left.items()
-        )
-        try:
-            with closing(parallel(calls)) as results:
+    if len(done) < len(jobs):
+        with _alone_in(folder):
+            done = finished_runs(folder, jobs)
+            left = {name: job for name, job in jobs.items() if name not in done}
+            if engine == "ray":
+                from cyclr._study.cluster import Cluster
+
+                results = Cluster(address, most, cpus, gpus, working_dir).do(function, left, folder)
+            else:
+                results = _on_this_machine(function, left, folder, most or 1, cpus)
+            with closing(results):
                 for name, run in results:
+                    write_json(Path(folder, name, RECORD), run)
+                    worker.forget(worker.checkpoint_folder(folder, name, jobs[name]))
                     done[name] = run
                     if on_run is not None:
                         on_run(name, run)
+    return {name: done[name] for name in jobs}
+
+
+def _on_this_machine(
+    function: str, jobs: Mapping[str, Job], folder: Path, workers: int, threads: int
+) -> Generator[tuple[str, Run]]:
+    """Runs as they end, by joblib."""
+    import joblib
+
+    alone = min(workers, len(jobs)) <= 1
+    settings = {} if alone else {"inner_max_num_threads": threads}
+    driver = None if alone else os.getpid()
+    with joblib.parallel_config("sequential" if alone else "loky", n_jobs=min(workers, len(jobs)) or 1, **settings):
+        parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+        calls = (joblib.delayed(_do)(function, name, job, folder, driver) for name, job in jobs.items())
+        try:
+            with closing(parallel(calls)) as results:
+                yield from results
         except BrokenProcessPool:
             raise RunError(
                 "a worker process died, perhaps out of memory; finished runs are kept: go on with fewer workers"
             ) from None
-    return {name: done[name] for name in jobs}
 
 
-def _do(function: str, name: str, job: Job, folder: str, driver: int | None) -> tuple[str, Run]:
+def _do(function: str, name: str, job: Job, folder: Path, driver: int | None) -> tuple[str, Run]:
     """One job, in whatever process it landed."""
     if driver is not None:
-        _be_worker(driver)
+        worker.obey(driver)
+    return name, worker.do(function, name, job, worker.checkpoint_folder(folder, name, job))
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keeps other calls out of the folder; the system takes the lock away from a process that is killed."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        run = pkgutil.resolve_name(function)(job)
-    except Exception as error:
-        raise RunError(f"run {name} failed: {type(error).__name__}: {error}") from error
-    write_json(Path(folder, name, RECORD), run)
-    return name, run
+        lock = FileLock(folder / LOCK).acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"another study is at work in {folder}; wait for its end, or choose another folder") from None
+    with lock:
+        yield
 
 
-def _be_worker(driver: int) -> None:
-    """Leaves Ctrl-C to the driver, and does not outlive it: a killed study must not go on in the background."""
-    if any(thread.name == "cyclr-orphan" for thread in threading.enumerate()):
-        return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == driver:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="cyclr-orphan", daemon=True).start()
+def _check_names(jobs: Mapping[str, Job]) -> None:
+    for name in jobs:
+        parts = PurePath(name).parts
+        inside = bool(parts) and not PurePath(name).is_absolute() and ".." not in parts and "\0" not in name
+        if not inside or max(len(os.fsencode(part)) for part in parts) > LONGEST:
+            must = f"the name of a job must be a path inside the folder, each part at most {LONGEST} bytes"
+            raise ValueError(_check.problem(must, name, "choose another name"))
 
 
 def _differences(run: Job, job: Job, fields: list[str]) -> str:
