@@ -37,6 +37,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     seeds: tuple[int, ...]
     row: tuple[Row, ...]
     baseline: str | None = None
+    target: str | None = None  # GROUP/ROW whose end is to be reached, seed by seed
     steps: int | None = None
     eval_every: int = 1_000
     task: Options = {}

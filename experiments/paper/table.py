@@ -14,7 +14,7 @@ from rows import HERE, RECORDS, Group, Row, read_groups, run_name
 
 from cyclr._study.engine import RECORD
 from cyclr._study.record import Run, read_json
-from cyclr._study.stats import difference
+from cyclr._study.stats import difference, steps_to_target
 
 README = HERE / "README.md"
 BEGIN, END = "<!-- tables: made by table.py -->\n", "<!-- end of tables -->\n"
@@ -27,7 +27,8 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=RECORDS, help="where the records are")
     parser.add_argument("--page", type=Path, default=README, help="the page with the marks between which tables stand")
     given = parser.parse_args()
-    tables = "\n".join(table(group, given.records) for group in read_groups(given.table))
+    groups = read_groups(given.table)
+    tables = "\n".join(table(group, given.records, targets(group, groups, given.records)) for group in groups)
     old = given.page.read_text(encoding="utf-8")
     before, begin, rest = old.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -39,22 +40,37 @@ def main() -> None:
     given.page.write_text(new, encoding="utf-8")
 
 
-def table(group: Group, records: Path) -> str:
+def targets(group: Group, groups: tuple[Group, ...], records: Path) -> dict[int, float]:
+    """The accuracy that the group's runs are to reach, by seed."""
+    for other in groups:
+        for row in other.filled():
+            if f"{other.name}/{row.name}" == group.target:
+                return {seed: final(run) for seed, run in read_runs(other, row, records).items()}
+    if group.target:
+        raise SystemExit(f"target of {group.name} must be GROUP/ROW of a row, got {group.target!r}")
+    return {}
+
+
+def table(group: Group, records: Path, target: dict[int, float]) -> str:
     """One table, as Markdown."""
     runs = {row.name: read_runs(group, row, records) for row in group.filled()}
     others = f" against *{group.baseline}* |" if group.baseline else ""
+    if group.target:
+        others += f" first as good as *{group.target.rpartition('/')[2]}* at its end, step |"
     head = f"| policy | steps | seeds | test accuracy, % |{others} paper, % |"
-    rule = "|---|---:|---:|---:|" + (":---:|" if others else "") + "---:|"
-    lines = [line(group, row, runs) for row in group.filled()]
+    rule = "|---|---:|---:|---:|" + ":---:|" * others.count("|") + "---:|"
+    lines = [line(group, row, runs, target) for row in group.filled()]
     return "\n".join([f"### {group.title}", "", group.about, "", head, rule, *lines, ""])
 
 
-def line(group: Group, row: Row, runs: dict[str, dict[int, Run]]) -> str:
+def line(group: Group, row: Row, runs: dict[str, dict[int, Run]], target: dict[int, float]) -> str:
     """One row. A dash: not run yet."""
     own = runs[row.name]
     cells = [row.name.replace("|", "\\|"), f"{row.steps:,}", str(len(own) or "-"), accuracy(list(own.values()))]
     if group.baseline:
         cells.append(against(own, runs[group.baseline]) if row.name != group.baseline else "")
+    if group.target:
+        cells.append(reaching(own, target))
     cells.append(f"{row.paper:.1f}" if row.paper else "")
     return "| " + " | ".join(cells) + " |"
 
@@ -76,6 +92,16 @@ def against(own: dict[int, Run], baseline: dict[int, Run]) -> str:
     found = difference([final(own[seed]) for seed in seeds], [final(baseline[seed]) for seed in seeds])
     interval = "" if math.isinf(found.low) else f" ({found.low:+.2f} to {found.high:+.2f})"
     return f"{found.mean:+.2f}{interval}"
+
+
+def reaching(own: dict[int, Run], target: dict[int, float]) -> str:
+    """When each seed first reached its target, of those that have one; how far below it ended if it never did."""
+    found = []
+    for seed in sorted(own.keys() & target.keys()):
+        steps, values = own[seed].series("test_accuracy")
+        step = steps_to_target(steps, [100 * value for value in values], target[seed])
+        found.append(f"never ({final(own[seed]) - target[seed]:+.2f})" if math.isinf(step) else f"{step:,}")
+    return ", ".join(found) or "-"
 
 
 def final(run: Run) -> float:
