@@ -12,6 +12,7 @@ BUILT_IN: dict[str, str] = {
     "fashion": "cyclr.tasks.fashion:small",
     "fashion-full": "cyclr.tasks.fashion:full",
     "digits": "cyclr.tasks.digits:digits",
+    "text": "cyclr.tasks.text:text",
     "cifar10": "cyclr.tasks.cifar10:cifar10",
 }
 """What a name on the command line stands for; nothing is imported before it is asked for."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,8 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 
 from cyclr import _check
 from cyclr.torch import Task
+
+from ._seeds import seeded
 
 _JUDGED_AT_ONCE = 1_000  # examples a batch where nothing is learnt: larger ones are no faster and need more memory
 
@@ -51,7 +52,7 @@ def classification(
     seed = _check.count("seed", seed, "pass an int such as 0", least=0)
     if held_out >= len(train):
         raise ValueError(_check.problem(f"tuning needs more than {held_out} training examples", len(train)))
-    with _seeded(seed):
+    with seeded(seed):
         model = network()
     fitted, held = train.cut(len(train) - held_out)
     return Task(
@@ -77,11 +78,3 @@ def _loader(examples: Examples, batch: int, generator: torch.Generator, *, shuff
     sampler = BatchSampler(order, batch, drop_last=False)
     # The loader draws from its generator at the start of each pass, and from the global one where it has none.
     return DataLoader(dataset, sampler=sampler, batch_size=None, generator=generator)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Weights are drawn from `seed`. Not `torch.manual_seed`: that one seeds the accelerators too."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

@@ -19,7 +19,8 @@ from cyclr.torch import Task
 
 from . import _cifar_files
 from ._caffe import Full, SigmoidBatchNorm
-from ._classify import _seeded, accuracy
+from ._classify import accuracy
+from ._seeds import seeded
 
 BATCH = 100
 BASE_LR = 0.001
@@ -98,7 +99,7 @@ def cifar10(
     mean = torch.tensor(train.pictures.cpu().numpy().mean(axis=0, dtype=np.float64), dtype=torch.float32, device=device)
     held = _part(arrays, "train", slice(used - held_out, used), device) if tuning else None
     test = None if tuning else _part(arrays, "test", slice(None), device)
-    with _seeded(seed):
+    with seeded(seed):
         model = make_network(precision=dtype).to(device)
     convert_conv2d_weight_memory_format(model, torch.channels_last)
     return Task(
