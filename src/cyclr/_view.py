@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -51,3 +52,17 @@ def window(values: np.ndarray, middle: np.ndarray) -> tuple[float, float]:
 def in_words(signal: str) -> str:
     """What to call a signal or a metric in words: `test_accuracy` is the test accuracy."""
     return "training loss" if signal == "loss" else signal.replace("_", " ")
+
+
+def settled(series: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float] | None:
+    """The range of values after the first fifth of the steps, whose rise would flatten what matters; None if none.
+
+    Args:
+        series: Steps, and values of shape (runs, steps).
+    """
+    late = np.concatenate([values[:, steps >= steps[-1] / 5].ravel() for steps, values in series])
+    late = late[np.isfinite(late)]
+    if not late.size or np.ptp(late) == 0:
+        return None
+    margin = 0.05 * float(np.ptp(late))
+    return float(late.min()) - margin, float(late.max()) + margin

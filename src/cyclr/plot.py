@@ -20,7 +20,7 @@ from cyclr._schedules import Schedule
 from cyclr._study.record import Study
 from cyclr._study.stats import Summary
 from cyclr._view import COLOURS as COLOURS
-from cyclr._view import in_words
+from cyclr._view import in_words, settled
 from cyclr._view import sample as sample
 from cyclr._view import smoothed as smoothed
 from cyclr._view import window as window
@@ -125,20 +125,18 @@ def plot_runs(study: Study, ax: Axes | None = None, *, metric: str = "test_accur
     scale = 1 if epoch is None else _check.count("epoch", epoch)
     found = {policy: [run.series(metric) for run in study.of(policy).values()] for policy in study.policies}
     ax = _axes(ax)
-    late = []  # what comes after the first rise, which would flatten it
+    drawn = []
     for index, (policy, series) in enumerate(found.items()):
         steps, values = np.array(series[0][0]) / scale, np.array([row for _, row in series])
         colour, line = _style(index)
-        late.append(values[:, steps >= steps[-1] / 5].ravel())
+        drawn.append((steps, values))
         ax.plot(steps, values.mean(axis=0), label=policy, color=colour, ls=line, lw=1.8)
         ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.08, lw=0)
     ax.set_xlabel("step" if epoch is None else "epoch")
     ax.set_ylabel(f"{in_words(metric)}, mean of {len(series)} seed{'s' * (len(series) > 1)}")
     ax.set_xlim(0, steps[-1])
-    shown = np.concatenate(late)
-    shown = shown[np.isfinite(shown)]
-    if shown.size and np.ptp(shown) > 0:
-        ax.set_ylim(shown.min() - 0.05 * np.ptp(shown), shown.max() + 0.05 * np.ptp(shown))
+    if shown := settled(drawn):
+        ax.set_ylim(*shown)
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 

@@ -1,0 +1,138 @@
+"""From sections to one HTML page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from cyclr import __version__, _check
+from cyclr._files import replacing
+from cyclr._plan import Plan
+from cyclr._range.curve import Curve
+from cyclr._study.record import Study
+from cyclr.report import curve, plan, study
+from cyclr.report.parts import Figures, Section, clean
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+Thing = Study | Curve | Plan
+
+
+def page(*things: Thing, title: str | None = None) -> str:
+    """One HTML page on studies, curves and plans: figures, tables and sentences, in the order given.
+
+    The page holds all it needs, Plotly too (4.8 MB), and forbids itself every access to the network. Whatever text
+    comes from a record is shown as text.
+
+    Args:
+        things: What to show.
+        title: Of the page; by default it follows from what is shown.
+
+    Returns:
+        The HTML.
+
+    Raises:
+        TypeError: If one of them is neither `Study`, `Curve` nor `Plan`.
+        ValueError: If there is nothing to show, or a run's points have no steps.
+        ImportError: If Jinja2 or Plotly is not installed.
+
+    >>> from cyclr import Bounds, plan
+    >>> html = page(plan(Bounds(0.001, 0.01), epochs=5, steps_per_epoch=100), title="Five epochs")
+    >>> "<h1>Five epochs</h1>" in html, "Linear(0.001, 0.01, steps=150)" in html
+    (True, True)
+    """
+    if not things:
+        raise ValueError("a page must show something, got nothing; pass a Study, a Curve or a Plan")
+    environment, library = _tools()
+    sections = [_section(thing) for thing in things]
+    figures = [
+        figure.plot or ""
+        for section in sections
+        for _, blocks in section.parts
+        for block in blocks
+        if isinstance(block, Figures)
+        for figure in block.items
+    ]
+    draw = _script(figures)
+    html = environment.get_template("page.html").render(
+        title=title or (sections[0].title if len(sections) == 1 else "cyclr report"),
+        version=__version__,
+        sections=sections,
+        scripts=(library, draw) if any(figures) else (),
+        hashes=[_hash(library), _hash(draw)],
+    )
+    return html.encode("utf-8", "replace").decode()
+
+
+def write(path: str | os.PathLike[str], *things: Thing, title: str | None = None) -> None:
+    """Writes the page on `things` to `path`, whole or not at all.
+
+    Args:
+        path: The file; its folder must exist. An older file is replaced.
+        things: What to show.
+        title: Of the page.
+
+    Raises:
+        TypeError: If one of them is neither `Study`, `Curve` nor `Plan`.
+        ValueError: If there is nothing to show, or a run's points have no steps.
+        ImportError: If Jinja2 or Plotly is not installed.
+        OSError: If the file cannot be written.
+    """
+    text = page(*things, title=title)
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def _section(thing: Thing) -> Section:
+    match thing:
+        case Study():
+            return study.section(thing)
+        case Curve():
+            return curve.section(thing)
+        case Plan():
+            return plan.section(thing)
+    raise TypeError(_check.problem("a page shows a Study, a Curve or a Plan", thing))
+
+
+def _tools() -> tuple[Environment, str]:
+    """Jinja's environment, and Plotly's script."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from markupsafe import Markup
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise ImportError(f"{error.name} is not installed; pip install cyclr[report]") from error
+
+    def shown(value: Any) -> Any:
+        return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        loader=PackageLoader("cyclr.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=shown,
+    )
+    return environment, Markup(get_plotlyjs())
+
+
+def _script(figures: list[str]) -> str:
+    """Hands each figure to Plotly when the page is there."""
+    from markupsafe import Markup
+
+    data = ",\n".join(figure or "null" for figure in figures)
+    return Markup(
+        f"const figures = [\n{data}\n];\n"
+        "const config = {responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: ['select2d', 'lasso2d']};\n"
+        "figures.forEach((figure, index) => figure"
+        " && Plotly.newPlot('figure-' + (index + 1), figure.data, figure.layout, config));"
+    )
+
+
+def _hash(script: str) -> str:
+    """What the page's own rules know a script by: no other one may run."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
