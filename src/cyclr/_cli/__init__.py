@@ -16,6 +16,7 @@ from cyclr._cli.demo import demo
 from cyclr._cli.failure import explain
 from cyclr._cli.find import find
 from cyclr._cli.plan import plan
+from cyclr._cli.report import report
 from cyclr._cli.show import show
 from cyclr._cli.train import train
 
@@ -39,6 +40,10 @@ _VERBS = {
         "cyclr train fashion --epochs 10",
         "cyclr train my_task.py:task --epochs 30 --seed 1 --out run-1",
         'cyclr train my_task.py --schedule "Constant(0.01)" --epochs 30',
+    ),
+    report: (
+        "cyclr report cyclr-demo",
+        "cyclr report curve.json plan.json --out page.html",
     ),
     demo: ("cyclr demo", "cyclr demo --seeds 2 --epochs 2 --out quick-demo"),
 }
