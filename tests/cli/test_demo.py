@@ -75,7 +75,7 @@ def test_the_numbers_are_those_of_the_records(done: tuple[Path, str], cyclr: She
         assert row["cost"] == (5 * 120 if name == "fixed" else found["plan"]["bounds"]["steps"])
     tuned = {name: run["points"][-1] for name, run in runs.items() if name.startswith("tuning")}
     best = max(tuned, key=lambda name: tuned[name]["val_accuracy"])
-    assert found["fixed_rate"] == float(best.removeprefix("tuning-"))
+    assert found["fixed_rate"] == float(best.removeprefix("tuning-fixed-"))
 
 
 def test_the_fixed_rate_is_not_chosen_on_the_test_pictures(done: tuple[Path, str]) -> None:

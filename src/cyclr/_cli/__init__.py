@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from cyclr import __version__
 from cyclr._cli import output
+from cyclr._cli.compare import compare
 from cyclr._cli.demo import demo
 from cyclr._cli.failure import explain
 from cyclr._cli.find import find
@@ -44,6 +45,11 @@ _VERBS = {
     report: (
         "cyclr report cyclr-demo",
         "cyclr report curve.json plan.json --out page.html",
+    ),
+    compare: (
+        "cyclr compare fashion",
+        "cyclr compare my_task.py:task --policies auto,linear,cosine --seeds 3 --rates found",
+        "cyclr compare my_task.py:task --rates 0.01,0.03,0.1,0.3 --baseline linear --target 0.9 --out study",
     ),
     demo: ("cyclr demo", "cyclr demo --seeds 2 --epochs 2 --out quick-demo"),
 }

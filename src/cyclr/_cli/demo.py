@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import curves, output
+from cyclr._cli import curves, output, study
+from cyclr._cli.apart import Apart
 from cyclr._cli.plan import as_data, print_plan
-from cyclr._cli.progress import progress
 from cyclr._plan import Plan, plan
-from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve
-from cyclr._schedules import Constant
-from cyclr._study.engine import finished_runs, run_jobs
-from cyclr._study.record import Job, Run, Study, claim
+from cyclr._study.compare import Contest, Entrant
+from cyclr._study.record import Study, claim, write_json
 from cyclr._study.stats import Summary, summarize, verdict
 
 TASK = "fashion"
-METRIC = "test_accuracy"
-_MAKE_RUN = "cyclr._cli.work:make_run"  # by name: it needs torch, and the engine imports it where it runs
+METRIC = "accuracy"
 POLICIES = ("auto", "triangular", "triangular2", "one_cycle", "cosine", "linear", "step")
 FIXED_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 BASELINE = "best fixed"
@@ -56,95 +52,39 @@ def demo(
     """
     seeds, epochs = _check.count("--seeds", seeds), _check.count("--epochs", epochs)
     jobs = _check.count("--jobs", jobs)
-    claim(out / "settings.json", Settings(TASK, seeds, epochs, FIXED_RATES))
-    curve, per_epoch = _curve(out / "curve.json")
+    claim(out / study.SETTINGS, Settings(TASK, seeds, epochs, FIXED_RATES))
+    with Apart() as apart:
+        per_epoch = apart.call("cyclr._cli.work:look", TASK, tuned=False).steps_per_epoch
+        curve = study.curve_in(out, TASK, apart)
     bounds = curve.bounds()
     made = plan(bounds, epochs=epochs, steps_per_epoch=per_epoch)
     if not json:
         _tell_plan(curve, bounds, made)
-    study, rate = _study(out / "runs", made, seeds=seeds, workers=jobs)
-    rows = summarize(study, METRIC, BASELINE)
-    sentences = _verdicts(study, rows, rate)
+    contest = _contest(bounds, seeds=seeds, steps=made.steps, per_epoch=per_epoch)
+    found = study.run_contest(contest, out, workers=jobs)
+    found = msgspec.structs.replace(found, baseline=BASELINE)
+    write_json(out / study.STUDY, found)
+    rows = summarize(found)
+    sentences = _verdicts(found, rows)
     if json:
         output.document({
-            "curve": curves.as_data(curve), "plan": as_data(made), "fixed_rate": rate, "rows": rows,
+            "curve": curves.as_data(curve), "plan": as_data(made), "fixed_rate": found.rates[BASELINE], "rows": rows,
             "verdict": sentences,
         })  # fmt: skip
     else:
-        _tell_result(rows, sentences, rate, steps=made.steps)
-    _pictures(out, curve, made, study, rows, per_epoch)
-    output.note(f"records and pictures are in {out}")
+        _tell_result(found, rows, sentences, steps=made.steps)
+    _pictures(out, curve, made, found, rows, per_epoch)
+    output.note(f"records and pictures are in {out}; cyclr report {out} makes a page of them")
 
 
-def _curve(path: Path) -> tuple[Curve, int]:
-    """The range test, made once, and the steps in an epoch."""
-    import torch
-
-    from cyclr._cli import tasks, work
-
-    torch.set_num_threads(1)  # more of them slow so small a network down; and the numbers are those of the workers
-    task = tasks.build(TASK, 0)
-    if path.exists():
-        curve = Curve.load(path)
-    else:
-        curve = work.find_curve(task, TASK, {})
-        curve.save(path)
-    return curve, task.steps_per_epoch or 0
-
-
-def _study(folder: Path, made: Plan, *, seeds: int, workers: int) -> tuple[Study, float]:
-    """All runs, and which fixed rate was the best one."""
-    tuning = {
-        f"tuning-{rate:g}": _job(f"fixed {rate:g}", Constant(rate).take(made.steps), 0, made, tuning=True)
-        for rate in FIXED_RATES
-    }
-    schedules = {
-        name: make_schedule(name, made.bounds, steps=made.steps, steps_per_epoch=made.steps_per_epoch)
-        for name in POLICIES
-    } | {"auto": made.schedule}
-    compared = {f"{name}-{seed}": _job(name, schedules[name], seed, made) for name in POLICIES for seed in range(seeds)}
-    total = len(tuning) + len(compared) + seeds
-    before = len(finished_runs(folder, tuning | compared))
-    done = before
-    with progress("training", total, "runs", done=before) as update:
-
-        def tell(name: str, run: Run) -> None:
-            nonlocal done
-            done += 1
-            update(done, f"{name} {_last(run):.1%}")
-
-        runs = run_jobs(_MAKE_RUN, tuning | compared, folder, workers=workers, on_run=tell)
-        rate = max(FIXED_RATES, key=lambda rate: _rank(runs[f"tuning-{rate:g}"]))
-        fixed = {f"fixed-{seed}": _job(BASELINE, Constant(rate).take(made.steps), seed, made) for seed in range(seeds)}
-        done = len(runs) + len(finished_runs(folder, fixed))
-        baseline = run_jobs(_MAKE_RUN, fixed, folder, workers=workers, on_run=tell)
-    kept = [*baseline.values(), *(runs[name] for name in compared)]
-    cost = dict.fromkeys(POLICIES, made.bounds.steps) | {BASELINE: len(FIXED_RATES) * made.steps}
-    return Study(task=TASK, runs=kept, cost=cost), rate
-
-
-def _job(policy: str, schedule: object, seed: int, made: Plan, *, tuning: bool = False) -> Job:
-    half = max(1, (made.steps_per_epoch or made.steps) // 2)
-    return Job(
-        task=TASK,
-        policy=policy,
-        schedule=repr(schedule),
-        seed=seed,
-        steps=made.steps,
-        eval_every=half,
-        options={"tuning": True} if tuning else {},
-    )
-
-
-def _last(run: Run) -> float:
-    """The accuracy at the end, on what the run holds out."""
-    return run.series("val_accuracy" if run.options.get("tuning") else METRIC)[1][-1]
-
-
-def _rank(run: Run) -> float:
-    """What the fixed rate is chosen by: never the test pictures; a diverged run comes last."""
-    accuracy = _last(run)
-    return accuracy if math.isfinite(accuracy) else -math.inf
+def _contest(found: Bounds, *, seeds: int, steps: int, per_epoch: int) -> Contest:
+    """The best of the fixed rates, and all policies at the rate that the range test found."""
+    fixed = Entrant(BASELINE, "fixed", tuple(Bounds(rate, rate) for rate in FIXED_RATES))
+    others = [Entrant(name, name, (found,)) for name in POLICIES]
+    return Contest(
+        task=TASK, entrants=(fixed, *others), seeds=seeds, steps=steps, steps_per_epoch=per_epoch, metric=METRIC,
+        eval_every=max(1, per_epoch // 2),
+    )  # fmt: skip
 
 
 def _tell_plan(curve: Curve, bounds: Bounds, made: Plan) -> None:
@@ -158,23 +98,19 @@ def _tell_plan(curve: Curve, bounds: Bounds, made: Plan) -> None:
     output.heading("3. Did it help? All policies, equal budgets, the same seeds")
 
 
-def _tell_result(rows: Sequence[Summary], sentences: Sequence[str], rate: float, *, steps: int) -> None:
-    output.table(
-        (
-            "policy",
-            "test accuracy %",
-            f"gain on {BASELINE}",
-            "at half\nbudget",
-            "steps to\nits end",
-            "cost of\nrates",
-        ),
-        [_row(row) for row in rows],
-    )
+def _tell_result(found: Study, rows: Sequence[Summary], sentences: Sequence[str], *, steps: int) -> None:
+    study.print_ends(found, rows, percent=True)
     output.say(
-        f"Mean of {rows[0].seeds} seeds and 95 % intervals, not corrected for {len(rows) - 1} comparisons. "
-        f"{BASELINE}: {rate:g}, the best of {', '.join(f'{r:g}' for r in FIXED_RATES)} on 1,000 held-out training "
-        f"pictures. Steps to its end: median over seeds, until the accuracy that {BASELINE} has at the end is reached, "
-        f"and in how many runs it is. Cost of rates: the steps that finding them took; each training takes {steps}.",
+        f"Mean of {rows[0].seeds} seeds and 95 % intervals; a corrected p of 0.05 or less is a difference even though "
+        f"{len(rows) - 1} were looked for. {BASELINE}: the best of {', '.join(f'{rate:g}' for rate in FIXED_RATES)} "
+        "on 1,000 held-out training pictures.",
+        "dim",
+    )
+    output.heading("On the way")
+    study.print_ways(found, rows, percent=True, seconds=False)
+    output.say(
+        f"Steps: median over seeds, until the accuracy that {BASELINE} has at the end is reached, and in how many "
+        f"runs it is. Cost of rates: the steps that finding them took; each training takes {steps}.",
         "dim",
     )
     output.heading("In words")
@@ -182,32 +118,14 @@ def _tell_result(rows: Sequence[Summary], sentences: Sequence[str], rate: float,
         output.say(f"- {sentence}")
 
 
-def _row(row: Summary) -> tuple[str, ...]:
-    change = "" if row.difference is None else _span(row.difference.mean, row.difference.low, row.difference.high, "+")
-    reached = "never" if math.isinf(row.to_target) else f"{row.to_target:.0f}"
-    return (
-        row.policy,
-        _span(row.final.mean, row.final.low, row.final.high),
-        change,
-        f"{100 * row.half.mean:.1f}",
-        f"{reached} ({row.reached}/{row.seeds})",
-        f"{row.cost}",
-    )
-
-
-def _span(mean: float, low: float, high: float, sign: str = "") -> str:
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{100 * mean:{sign}.1f}"
-    between = " to " if sign else "–"
-    return f"{100 * mean:{sign}.1f} ({100 * low:{sign}.1f}{between}{100 * high:{sign}.1f})"
-
-
-def _verdicts(study: Study, rows: Sequence[Summary], rate: float) -> list[str]:
+def _verdicts(found: Study, rows: Sequence[Summary]) -> list[str]:
     """What the table says, and what it does not."""
     sentences = [
-        verdict(row, f"the {BASELINE} rate {rate:g}", points=True) for row in rows if row.difference is not None
+        verdict(row, f"the {BASELINE} rate {found.rates[BASELINE]:g}", points=True)
+        for row in rows
+        if row.difference is not None
     ]
-    beside = {row.policy: row for row in summarize(study, METRIC, PLAIN)}
+    beside = {row.policy: row for row in summarize(found, baseline=PLAIN)}
     sentences.append(
         f"Is it the cycle, or only the found rate and the fall to zero? Beside {PLAIN}, which has both and no cycle: "
         + verdict(beside["auto"], PLAIN, points=True)
@@ -217,14 +135,14 @@ def _verdicts(study: Study, rows: Sequence[Summary], rate: float) -> list[str]:
         f"Stopped at half the budget, {early.policy} would be first with {early.half.mean:.1%}; "
         f"auto has {beside['auto'].half.mean:.1%} there."
     )
-    costs = study.cost
+    costs = found.cost
     sentences.append(
         f"The range test took {costs['auto']} steps, trying {len(FIXED_RATES)} fixed rates {costs[BASELINE]}."
     )
     return sentences
 
 
-def _pictures(out: Path, curve: Curve, made: Plan, study: Study, rows: Sequence[Summary], per_epoch: int) -> None:
+def _pictures(out: Path, curve: Curve, made: Plan, found: Study, rows: Sequence[Summary], per_epoch: int) -> None:
     from cyclr import plot
     from cyclr._schedules import parse
 
@@ -236,13 +154,13 @@ def _pictures(out: Path, curve: Curve, made: Plan, study: Study, rows: Sequence[
     plot.plot_curve(curve, made.bounds, ax).set_title("Range test: where learning starts and where it goes wrong")
     figure.savefig(out / "range_test.png")
     figure, axes = plot.figure(2, 4, size=(13, 6))
-    for ax, policy in zip(axes, study.policies, strict=True):
-        run = next(iter(study.of(policy).values()))
+    for ax, policy in zip(axes, found.policies, strict=True):
+        run = next(iter(found.of(policy).values()))
         plot.plot_schedule(parse(run.schedule), ax, epoch=per_epoch).set_title(policy)
         ax.set_ylim(0, 1.05 * made.bounds.max_lr)
     figure.savefig(out / "schedules.png")
     figure, (ax,) = plot.figure(size=(9, 5.5))
-    plot.plot_runs(study, ax, metric=METRIC, epoch=per_epoch).set_title("Test accuracy on the way")
+    plot.plot_runs(found, ax, metric=found.metric, epoch=per_epoch).set_title("Test accuracy on the way")
     figure.savefig(out / "accuracy.png")
     figure, (ax,) = plot.figure()
     plot.plot_differences(rows, BASELINE, ax, unit="%").set_title(f"Test accuracy at the end, beside {BASELINE}")

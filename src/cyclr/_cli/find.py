@@ -47,10 +47,7 @@ def find(
     output.check_target(png, picture=True)
     from cyclr._cli import tasks, work
 
-    # A built-in task holds data out only when asked to.
-    asked = {"tuning": True} if signal != "loss" and "tuning" in tasks.arguments(task) else {}
-    made = tasks.build(task, seed, **asked)
-
+    made = tasks.build(task, seed, tuning=signal != "loss")  # a built-in task holds data out only when asked to
     options = {"low": low, "high": high, "steps": steps, "repeats": repeats, "ramp": "linear" if linear else "log"}
     curve = work.find_curve(made, task, options, signal=signal)
     if out is not None:

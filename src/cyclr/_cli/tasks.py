@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,8 +22,15 @@ if TYPE_CHECKING:
 DEFAULT = "task"  # the function's name where none is given
 
 
-def build(text: str, seed: int, **options: Any) -> Task:
+def build(text: str, seed: int, *, tuning: bool = False, **options: Any) -> Task:
     """The task of that name for a seed.
+
+    Args:
+        text: What the user typed.
+        seed: Of the task.
+        tuning: For choosing by trying: there is no test data, and a function that takes `tuning` is told to hold out
+            training data.
+        options: Further arguments of the function.
 
     Raises:
         TaskError: If it cannot be found or made; one line that says where.
@@ -30,11 +39,13 @@ def build(text: str, seed: int, **options: Any) -> Task:
     from cyclr.torch import Task
 
     make = load(text)
+    if tuning and "tuning" in arguments(text):
+        options["tuning"] = True
     with _Blame(text):
         made = make(seed, **options)
     if not isinstance(made, Task):
         raise TaskError(f"task {text}: the function must return a cyclr.torch.Task, got {type(made).__name__}")
-    return made
+    return replace(made, test_loader=None) if tuning else made
 
 
 def load(text: str) -> Callable[..., Any]:
@@ -67,6 +78,14 @@ def load(text: str) -> Callable[..., Any]:
 def arguments(text: str) -> tuple[str, ...]:
     """The names of the arguments that the task's function takes."""
     return tuple(inspect.signature(load(text)).parameters)
+
+
+def fingerprint(text: str) -> str:
+    """Of the file that holds the user's own function: another one means another task. None for a built-in task."""
+    from cyclr.tasks import BUILT_IN
+
+    path = None if text in BUILT_IN else inspect.getsourcefile(inspect.unwrap(load(text)))
+    return "" if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
 
 
 class _Blame:

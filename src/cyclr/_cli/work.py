@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,65 @@ def find_curve(task: Task, title: str, options: Mapping[str, Any], *, signal: st
         return range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, **given)
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What must be known of a task before it is compared.
+
+    Args:
+        steps_per_epoch: None where the training data has no length.
+        metrics: What can be compared, "loss" last.
+        judge: The data that the final comparison is made on: "test", "val" where there is no test data, or "".
+        tunable: Whether it has other held-out data to choose rates on.
+        code: Fingerprint of the user's file.
+    """
+
+    steps_per_epoch: int | None
+    metrics: tuple[str, ...]
+    judge: str
+    tunable: bool
+    code: str
+
+
+def look(text: str, *, tuned: bool) -> Facts:
+    """Makes the task once, and judges one batch, so that what is wrong with it is said before any work.
+
+    Args:
+        text: The task.
+        tuned: Whether rates will be chosen by trying.
+    """
+    from itertools import islice
+
+    from cyclr.torch.update import evaluate
+
+    final = tasks.build(text, 0)
+    choosing = tasks.build(text, 0, tuning=True) if tuned else None
+    judge = "test" if final.test_loader is not None else "val" if final.val_loader is not None else ""
+    for task in (final, choosing):
+        for loader in () if task is None else (task.val_loader, task.test_loader):
+            if loader is not None:
+                evaluate(task.model, list(islice(loader, 1)), task.loss_fn, task.metrics)
+    return Facts(
+        steps_per_epoch=final.steps_per_epoch,
+        metrics=(*final.metrics, "loss"),
+        judge=judge,
+        tunable=judge == "test" and choosing is not None and choosing.val_loader is not None,
+        code=tasks.fingerprint(text),
+    )
+
+
+def save_curve(text: str, path: Path) -> None:
+    """A range test of the task under seed 0, written to a file."""
+    _one_thread()
+    find_curve(tasks.build(text, 0), text, {}).save(path)
+
+
+def make_study_run(job: Job, folder: Path) -> Run:
+    """One of many runs at a time: on one thread, and what the task prints goes to stderr."""
+    _one_thread()
+    with redirect_stdout(sys.stderr):
+        return make_run(job, folder=folder)
+
+
 def make_run(job: Job, *, task: Task | None = None, folder: Path | None = None, watch: bool = False) -> Run:
     """Does one job: the task under its seed, trained with its schedule.
 
@@ -63,6 +124,7 @@ def make_run(job: Job, *, task: Task | None = None, folder: Path | None = None, 
             parse(job.schedule),
             steps=job.steps,
             eval_every=job.eval_every,
+            eval_at=job.eval_at,
             checkpoint=folder,
             progress=None if update is None else _teller(update),
         )
@@ -75,6 +137,13 @@ def make_run(job: Job, *, task: Task | None = None, folder: Path | None = None, 
         versions={name: version(name) for name in ("cyclr", "torch", "numpy")},
         status="finished" if loss is not None and math.isfinite(loss) else "diverged",
     )
+
+
+def _one_thread() -> None:
+    """Small networks are fastest on one, and runs beside one another do not fight; the numbers are the same in each."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _teller(update: Update) -> Callable[[int, int, float, float], None]:

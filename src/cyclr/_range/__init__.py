@@ -3,6 +3,7 @@
 from cyclr._range.bounds import Bounds as Bounds
 from cyclr._range.bounds import Inconclusive as Inconclusive
 from cyclr._range.curve import Curve as Curve
+from cyclr._range.curve import more_is_better as more_is_better
 from cyclr._range.probe import candidates as candidates
 from cyclr._range.probe import cycle as cycle
 from cyclr._range.ramp import ramp as ramp

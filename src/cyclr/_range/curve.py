@@ -24,6 +24,15 @@ STOPS = ("end", "diverged", "non-finite")
 FORMAT = "cyclr.curve.1"
 
 
+def more_is_better(name: str) -> bool:
+    """Whether a metric of that name is one to be large: unless it is a loss or an error.
+
+    >>> more_is_better("accuracy"), more_is_better("top1_error")
+    (True, False)
+    """
+    return not ("loss" in name.lower() or "error" in name.lower())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """What a range test recorded: one ramp of rates, walked through once or several times.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.optim import Optimizer
 
 from cyclr._check import choice, count, problem
-from cyclr._range import Curve, Inconclusive, StopRule, candidates
+from cyclr._range import Curve, Inconclusive, StopRule, candidates, more_is_better
 from cyclr._range import ramp as make_ramp
 from cyclr.torch.batches import check_callable, check_loader, check_metrics, checked_loss, device_of, endless, moved
 from cyclr.torch.groups import put, shares
@@ -140,7 +140,8 @@ def range_test(
             judge = {} if metrics is None else metrics
             walk.watch(every, lambda: evaluate(model, val_loader, loss_fn, judge, device=where), names)
         walk.run(transaction)
-        curve = Curve(rates, walk.losses, walk.metrics, ramp, tuple(walk.stops), _maximize(names))
+        maximize = frozenset(filter(more_is_better, names))
+        curve = Curve(rates, walk.losses, walk.metrics, ramp, tuple(walk.stops), maximize)
         return curve if effort == "quick" else walk.probed(transaction, curve)
 
 
@@ -266,7 +267,3 @@ def _every(val_every: int | None, val_loader: Any, steps: int) -> int:
     if val_loader is None:
         raise ValueError(problem("val_every must come with a val_loader", None))
     return min(count("val_every", val_every), steps)
-
-
-def _maximize(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(name for name in names if not ("loss" in name.lower() or "error" in name.lower()))

@@ -1,0 +1,188 @@
+"""`cyclr compare`: does it help on this network, and how sure is that?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from cyclr import _check
+from cyclr._cli import output, study
+from cyclr._cli.apart import Apart
+from cyclr._cli.work import Facts
+from cyclr._policies import POLICIES
+from cyclr._policies import policy as make_schedule
+from cyclr._range import Bounds
+from cyclr._study.compare import TUNING_SEED, Contest, entrants
+from cyclr._study.record import Study, claim, write_json
+from cyclr._study.stats import Summary, is_fraction, summarize, verdict
+
+DEFAULT = "auto,fixed,step,cosine,linear,one_cycle,triangular2"
+TUNED, FOUND = "tuned", "found"
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What decides the runs; kept in their folder. By what they are read (baseline, target) can change later."""
+
+    task: str
+    task_file: str
+    policies: tuple[str, ...]
+    seeds: int
+    epochs: int
+    metric: str
+    rates: str | tuple[float, ...]
+
+
+def compare(
+    task: str,
+    /,
+    *,
+    policies: str = DEFAULT,
+    seeds: int = 5,
+    epochs: int = 30,
+    rates: str = TUNED,
+    baseline: str | None = None,
+    metric: str | None = None,
+    target: float | None = None,
+    jobs: int = 2,
+    out: Path = Path("cyclr-compare"),
+    json: bool = False,
+) -> None:
+    """Compare policies on a task: equal budgets, the same seeds, and a peak for each found in the same way.
+
+    auto has the range test's answer. The peak of each other policy is the best of five around that answer, tried by
+    whole trainings on validation data under a seed of its own; these count as its cost. So a task needs both
+    validation and test data (val_loader and test_loader), or a function task(seed, tuning=False) that holds out part
+    of the training data when it is asked to. Stopped at any moment, the same command goes on where it was.
+
+    Args:
+        task: A built-in name, file.py:function or module:function.
+        policies: Names, with commas between them.
+        seeds: How often each policy is trained.
+        epochs: The budget of each training; every schedule is stretched to it.
+        rates: Peaks to try, with commas between them (a single one is taken as it is); or tuned: five around the
+            range test's answer; or found: the range test's answer for all, which needs no validation data.
+        baseline: The policy that the others are compared with; by default fixed, if it is among them, or the first.
+        metric: loss or a metric of the task, measured on held-out data; by default its first one.
+        target: A value of the metric; how fast it is reached is told. By default what the baseline has at the end.
+        jobs: Trainings at the same time, each on one thread.
+        out: The folder for records.
+        json: Print one JSON document instead.
+    """
+    names = _policies(policies)
+    reference = _baseline(baseline, names)
+    seeds, epochs, jobs = _check.count("--seeds", seeds), _check.count("--epochs", epochs), _check.count("--jobs", jobs)
+    if seeds > TUNING_SEED:
+        raise ValueError(_check.problem(f"--seeds must be at most {TUNING_SEED}", seeds))
+    peaks = _rates(rates)
+    tuned = peaks == TUNED or (not isinstance(peaks, str) and len(peaks) > 1)
+    if target is not None:
+        target = _check.number("--target", target)
+    with Apart() as apart:
+        facts = apart.call("cyclr._cli.work:look", task, tuned=tuned)
+        judged = _metric(metric, task, facts)
+        per_epoch = _check_task(task, facts, tuned=tuned, names=names, epochs=epochs)
+        claim(out / study.SETTINGS, Settings(task, facts.code, names, seeds, epochs, judged, peaks))
+        found = None
+        if isinstance(peaks, str) or "auto" in names:
+            found = study.curve_in(out, task, apart).bounds()
+    contest = Contest(
+        task=task,
+        entrants=entrants(names, found, None if isinstance(peaks, str) else peaks, tuned=tuned),
+        seeds=seeds,
+        steps=epochs * per_epoch,
+        steps_per_epoch=per_epoch,
+        metric=judged,
+        judge=facts.judge,
+    )
+    made = study.run_contest(contest, out, workers=jobs)
+    made = msgspec.structs.replace(made, baseline=reference, target=target)
+    write_json(out / study.STUDY, made)
+    rows = summarize(made)
+    sentences = [verdict(row, reference, points=is_fraction(made), maximize=made.maximize) for row in rows
+                 if row.difference is not None]  # fmt: skip
+    if json:
+        output.document(_as_data(made, rows, sentences, found))
+    else:
+        _tell(made, rows, sentences, contest)
+        output.note(f"records are in {out}; cyclr report {out} makes a page of them")
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        _check.choice("--policies", name, POLICIES)
+    if len(set(names)) < max(2, len(names)):
+        raise ValueError(_check.problem("--policies must name two or more, each once", text, "such as auto,fixed"))
+    return names
+
+
+def _baseline(name: str | None, policies: Sequence[str]) -> str:
+    if name is None:
+        return "fixed" if "fixed" in policies else policies[0]
+    return _check.choice("--baseline", name, policies)
+
+
+def _rates(text: str) -> str | tuple[float, ...]:
+    if text in (TUNED, FOUND):
+        return text
+    advice = f"such as 0.01,0.03,0.1; or {TUNED}, or {FOUND}"
+    try:
+        rates = tuple(_check.positive("--rates", float(part), advice) for part in text.split(","))
+    except ValueError:
+        raise ValueError(_check.problem("--rates must be positive numbers with commas", text, advice)) from None
+    if len(set(rates)) < len(rates):
+        raise ValueError(_check.problem("--rates must name each rate once", text))
+    return tuple(sorted(rates))
+
+
+def _metric(name: str | None, task: str, facts: Facts) -> str:
+    if not facts.judge:
+        raise ValueError(f"task {task} has no held-out data to compare by; give it a test_loader")
+    return facts.metrics[0] if name is None else _check.choice("--metric", name, facts.metrics)
+
+
+def _check_task(task: str, facts: Facts, *, tuned: bool, names: Sequence[str], epochs: int) -> int:
+    """That the task has what the comparison needs; the steps in an epoch."""
+    if facts.steps_per_epoch is None:
+        raise ValueError(f"task {task}: train_loader must have a length, so that an epoch has an end")
+    if tuned and not facts.tunable:
+        missing = "no test_loader" if facts.judge == "val" else "no val_loader, and no argument `tuning`"
+        raise ValueError(
+            f"task {task} has {missing}: rates must not be chosen on the data that judges; give it both a val_loader "
+            f"and a test_loader, or pass --rates {FOUND} or a single rate, which choose nothing"
+        )
+    for name in names:
+        make_schedule(name, Bounds(0.1, 1), steps=epochs * facts.steps_per_epoch, steps_per_epoch=facts.steps_per_epoch)
+    return facts.steps_per_epoch
+
+
+def _as_data(made: Study, rows: Sequence[Summary], sentences: Sequence[str], found: Bounds | None) -> dict[str, object]:
+    return {
+        "task": made.task, "metric": made.metric, "baseline": made.baseline, "maximize": made.maximize,
+        "target": made.target, "bounds": found, "rates": made.rates, "rows": rows, "verdict": sentences,
+        "notes": made.notes,
+    }  # fmt: skip
+
+
+def _tell(made: Study, rows: Sequence[Summary], sentences: Sequence[str], contest: Contest) -> None:
+    percent = is_fraction(made)
+    base = next(row for row in rows if row.difference is None)
+    seeds = "one seed" if contest.seeds == 1 else f"{contest.seeds} seeds, means and 95 % intervals"
+    output.heading(f"{made.task}: {contest.steps} steps a training, {seeds}")
+    study.print_ends(made, rows, percent=percent)
+    output.say("Corrected p: 0.05 or less is a difference even though several were looked for (Holm).", "dim")
+    output.heading("On the way")
+    study.print_ways(made, rows, percent=percent)
+    output.say(
+        f"Steps to {'its end' if made.target is None else 'the target'}: median, and in how many runs it is reached. "
+        "Cost of rates: steps spent on finding the peak. Best cycle end: which one is best is known only afterwards.",
+        "dim",
+    )
+    output.heading("In words")
+    for sentence in (*sentences, *made.notes):
+        output.say(f"- {sentence}")
+    if math.isnan(base.final.mean):
+        output.say(f"- {made.baseline}, the baseline, diverged: compare with another one by --baseline.")

@@ -1,0 +1,102 @@
+"""Studies in the shell: what every one goes through, and its tables. The driver never imports torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cyclr._cli import output
+from cyclr._cli.apart import Apart
+from cyclr._cli.progress import progress
+from cyclr._range import Curve
+from cyclr._study.compare import Contest, compare, finished
+from cyclr._study.record import Run, Study
+from cyclr._study.stats import Interval, Summary
+
+CURVE, RUNS, STUDY, SETTINGS = "curve.json", "runs", "study.json", "settings.json"
+_MAKE_RUN = "cyclr._cli.work:make_study_run"  # by name: it needs torch, and the engine imports it where it runs
+
+
+def curve_in(out: Path, task: str, apart: Apart) -> Curve:
+    """The range test of a study, made once."""
+    path = out / CURVE
+    if not path.exists():
+        apart.call("cyclr._cli.work:save_curve", task, path)
+    return Curve.load(path)
+
+
+def run_contest(contest: Contest, out: Path, **engine: Any) -> Study:
+    """All runs, or what is left of them, with a progress bar."""
+    done = finished(contest, out / RUNS)
+    with progress("training", contest.total, "runs", done=done) as update:
+
+        def tell(name: str, run: Run) -> None:
+            nonlocal done
+            done += 1
+            update(done, f"{name} {_last(contest, run)}")
+
+        return compare(contest, out / RUNS, _MAKE_RUN, on_run=tell, **engine)
+
+
+def _last(contest: Contest, run: Run) -> str:
+    judge = "val" if run.options.get("tuning") else contest.judge
+    return f"{contest.metric} {output.number(run.series(f'{judge}_{contest.metric}')[1][-1])}"
+
+
+def print_ends(study: Study, rows: Sequence[Summary], *, percent: bool) -> None:
+    """How good at the end of the budget, and how sure."""
+    name = study.metric.replace("_", " ") + (" %" if percent else "")
+    output.table(
+        ("policy", "peak\nrate", f"{name}\nat the end", f"gain on\n{study.baseline}", "corrected\np"),
+        [
+            (
+                row.policy,
+                output.number(study.rates.get(row.policy, math.nan)),
+                span(row.final, percent=percent),
+                "" if row.difference is None else span(row.difference, percent=percent, sign="+"),
+                "" if math.isnan(row.corrected) else f"{row.corrected:.2g}",
+            )
+            for row in rows
+        ],
+    )
+
+
+def print_ways(study: Study, rows: Sequence[Summary], *, percent: bool, seconds: bool = True) -> None:
+    """How fast on the way, and at what cost."""
+
+    def shown(value: float) -> str:
+        return f"{100 * value:.1f}" if percent else f"{value:.3g}"
+
+    target = next(row.final.mean for row in rows if row.difference is None) if study.target is None else study.target
+    reach = shown(target)
+    columns = [
+        "policy",
+        "best cycle\nend",
+        "at half\nbudget",
+        "mean on\nthe way",
+        f"steps to\n{reach}",
+        "cost of\nrates",
+    ]
+    if seconds:
+        columns.insert(5, f"seconds\nto {reach}")
+    table = []
+    for row in rows:
+        to = "never" if math.isinf(row.to_target) else f"{row.to_target:.0f}"
+        cells = [row.policy, shown(row.best.mean), shown(row.half.mean), shown(row.area.mean)]
+        cells.append(f"{to} ({row.reached}/{row.seeds})")
+        if seconds:
+            cells.append("never" if math.isinf(row.seconds) else f"{row.seconds:.3g}")
+        table.append((*cells, f"{row.cost}"))
+    output.table(columns, table)
+
+
+def span(found: Interval, *, percent: bool, sign: str = "") -> str:
+    """A mean with its interval, in points of a hundred for a fraction."""
+    scale, form = (100, f"{sign}.1f") if percent else (1, f"{sign}.3g")
+    mean = f"{scale * found.mean:{form}}"
+    if not (math.isfinite(found.low) and math.isfinite(found.high)):
+        return mean
+    between = " to " if sign or min(found.low, found.high) < 0 else "–"
+    return f"{mean} ({scale * found.low:{form}}{between}{scale * found.high:{form}})"
