@@ -142,7 +142,7 @@ def plot_runs(study: Study, ax: Axes | None = None, *, metric: str = "test_accur
 
 
 def plot_differences(rows: Sequence[Summary], baseline: str, ax: Axes | None = None, *, unit: str = "") -> Axes:
-    """How far each policy's end is from the baseline's, with intervals: what crosses zero is no difference found.
+    """How far each policy's end is from the baseline's, with intervals: what is grey is no difference found.
 
     Args:
         rows: From `summarize`.
@@ -158,9 +158,9 @@ def plot_differences(rows: Sequence[Summary], baseline: str, ax: Axes | None = N
     """
     ax = _axes(ax)
     scale = 100 if unit == "%" else 1
-    found = {row.policy: row.difference for row in rows if row.difference is not None}
-    for place, change in enumerate(found.values()):
-        colour = "0.55" if change.contains(0) else COLOURS[0]
+    found = {row.policy: (row.difference, row.differs) for row in rows if row.difference is not None}
+    for place, (change, differs) in enumerate(found.values()):
+        colour = COLOURS[0] if differs else "0.55"
         low, high = scale * change.low, scale * change.high
         if math.isfinite(low) and math.isfinite(high):
             ax.plot([low, high], [place, place], color=colour, lw=2.5, solid_capstyle="round")

@@ -209,6 +209,7 @@ def _ends(schedule: str, steps: int) -> tuple[int, ...]:
 
 
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf)
+_ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,17 @@ class Summary:
     corrected: float = math.nan
     comparisons: int = 1
     diverged: int = 0
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference from the baseline is found.
+
+        So it is called if zero lies outside its interval and, where several policies are compared, its corrected
+        p-value is at most 0.05.
+        """
+        if self.difference is None or self.difference.contains(0):
+            return False
+        return not (self.comparisons > 1 and self.corrected > _ALPHA)
 
 
 def summarize(
@@ -323,14 +335,8 @@ def is_fraction(study: Study) -> bool:
     return study.maximize and bool(values) and min(values) >= 0 and max(values) <= 1
 
 
-_ALPHA = 0.05
-
-
 def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool = True) -> str:
     """One sentence in plain words on `row` beside `baseline`.
-
-    A difference is called one if zero lies outside its interval and, where several policies are compared, its
-    corrected p-value is at most 0.05.
 
     Args:
         row: The policy's row.
@@ -356,7 +362,7 @@ def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool
     numbers = f"({change}{noun}, 95 % interval {low} to {high})"
     if row.difference.contains(0):
         return f"{row.policy}: no difference from {baseline} found at {row.seeds} seeds {numbers}{_diverged(row)}."
-    if row.comparisons > 1 and row.corrected > _ALPHA:
+    if not row.differs:
         return (
             f"{row.policy}: no difference from {baseline} found at {row.seeds} seeds, once it counts that "
             f"{row.comparisons} policies were compared {numbers[:-1]} by itself, corrected p "

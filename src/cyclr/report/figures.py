@@ -110,16 +110,15 @@ def runs(series: Mapping[str, tuple[Array, Array]], metric: str, *, fraction: bo
 
 
 def differences(rows: Sequence[Summary], baseline: str, *, points: bool) -> str:
-    """How far each policy's end is from the baseline's, with intervals: what crosses zero is no difference found."""
-    scale = 100 if points else 1
-    found = [(row.policy, row.difference) for row in rows if row.difference is not None]
+    """How far each policy's end is from the baseline's, with intervals, and whether that is a difference found."""
+    scale, unit = (100, " points") if points else (1, "")
+    found = [(row.policy, row.difference, row.differs) for row in rows if row.difference is not None]
     axis = f"difference from {label(baseline)}{' in points' if points else ''}, 95 % interval"
-    figure = _figure(x=axis, y="", hovermode="closest")
-    unit = " points" if points else ""
-    kinds = ((False, COLOURS[0], "circle", "differs"), (True, _GREY, "circle-open", "no difference found"))
-    for contains, colour, symbol, name in kinds:
-        here = [(place, policy, change) for place, (policy, change) in enumerate(found)
-                if change.contains(0) == contains and math.isfinite(change.mean)]  # fmt: skip
+    figure = _figure(x=axis, y="", hovermode="closest", showlegend=True)
+    kinds = ((True, COLOURS[0], "circle", "difference found"), (False, _GREY, "circle-open", "no difference found"))
+    for differs, colour, symbol, name in kinds:
+        here = [(place, policy, change) for place, (policy, change, differing) in enumerate(found)
+                if differing == differs and math.isfinite(change.mean)]  # fmt: skip
         if not here:
             continue
         middle = scale * np.array([change.mean for _, _, change in here])
@@ -137,7 +136,7 @@ def differences(rows: Sequence[Summary], baseline: str, *, points: bool) -> str:
     # Places are numbers: a policy that is called 1e3 or 2020-01-01 would else become one, or a date.
     figure.update_yaxes(
         tickvals=list(range(len(found))),
-        ticktext=[label(policy) for policy, _ in found],
+        ticktext=[label(policy) for policy, _, _ in found],
         range=[len(found) - 0.5, -0.5],
     )
     return _json(figure)

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 Thing = Study | Curve | Plan
 
+# Of Plotly's own buttons none that sends the data away.
+_CONFIG = (
+    "{responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: ['select2d', 'lasso2d']}"
+)
+
 
 def page(*things: Thing, title: str | None = None) -> str:
     """One HTML page on studies, curves and plans: figures, tables and sentences, in the order given.
@@ -127,7 +132,7 @@ def _script(figures: list[str]) -> str:
     data = ",\n".join(figure or "null" for figure in figures)
     return Markup(
         f"const figures = [\n{data}\n];\n"
-        "const config = {responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: ['select2d', 'lasso2d']};\n"
+        f"const config = {_CONFIG};\n"
         "figures.forEach((figure, index) => figure"
         " && Plotly.newPlot('figure-' + (index + 1), figure.data, figure.layout, config));"
     )
