@@ -97,7 +97,9 @@ def run_jobs(
     most = None if workers is None else _check.count("workers", workers)
     cpus, gpus = _check.count("cpus_per_run", cpus_per_run), _check.non_negative("gpus_per_run", gpus_per_run)
     if engine == "joblib" and (address is not None or gpus or working_dir is not None):
-        raise ValueError("address, gpus_per_run and working_dir are for a cluster; pass engine='ray', or leave them out")
+        raise ValueError(
+            "address, gpus_per_run and working_dir are for a cluster; pass engine='ray', or leave them out"
+        )
     _check_names(jobs)
     folder = Path(folder).absolute()  # the current folder of a worker may be another one
     done = finished_runs(folder, jobs)
