@@ -1,0 +1,191 @@
+"""Runs on a Ray cluster: a run whose worker or node dies is done again elsewhere, from its last checkpoint.
+
+The nodes need not share a file system: results come back as data, and what is written down is written by the driver.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from cyclr import _check
+from cyclr._study import worker
+from cyclr._study.record import Job, Run
+from cyclr._study.worker import RunError
+
+RETRIES = 3  #: how often a run is done again because its worker or node died
+PATIENCE = 5  #: seconds to wait for an answer from the cluster, and between two looks at its nodes
+LOCAL = "local"
+
+
+class Cluster:
+    """The nodes of a Ray cluster, as runs see them.
+
+    Args:
+        address: `HOST:PORT`, `auto`, or None for RAY_ADDRESS and else a cluster on this machine while the runs last.
+        workers: Most runs at a time; None leaves it to the cluster.
+        cpus: Of each run.
+        gpus: Of each run.
+        working_dir: A folder of code that is sent to the nodes.
+    """
+
+    def __init__(
+        self, address: str | None, workers: int | None, cpus: int, gpus: float, working_dir: str | Path | None
+    ) -> None:
+        self.address = address or os.environ.get("RAY_ADDRESS") or LOCAL
+        self.workers, self.cpus, self.gpus, self.working_dir = workers, cpus, gpus, working_dir
+
+    def do(self, function: str, jobs: Mapping[str, Job], folder: Path) -> Generator[tuple[str, Run]]:
+        """Runs as they end; closing the generator stops what is under way."""
+        with self._connected() as ray:
+            self._check_room(ray)
+            place = self._place(folder)
+            do = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES)(_do)
+            waiting = iter(jobs.items())
+            under_way: dict[Any, str] = {}
+            try:
+                while self._fill(under_way, waiting, do, function, place):
+                    ended, _ = ray.wait(list(under_way), timeout=PATIENCE)
+                    if not ended:
+                        self._check_room(ray)  # the nodes that had room may be gone
+                    for result in ended:
+                        name = under_way.pop(result)
+                        run, node, kept = _get(ray, result, name)
+                        yield name, run  # comes back when the record is written
+                        if kept is not None:
+                            _forget(ray, node, kept)
+            finally:
+                for result in under_way:
+                    ray.cancel(result, force=True)
+
+    def _fill(
+        self, under_way: dict[Any, str], waiting: Iterator[tuple[str, Job]], do: Any, function: str, place: Any
+    ) -> bool:
+        """Hands over as many jobs as may be under way; whether any are."""
+        while self.workers is None or len(under_way) < self.workers:
+            name, job = next(waiting, (None, None))
+            if name is None:
+                break
+            under_way[do.remote(function, name, job, place)] = name
+        return bool(under_way)
+
+    def _place(self, folder: Path) -> dict[str, Any]:
+        """What a worker needs to know of the driver."""
+        return {
+            "host": socket.gethostname(),
+            "folder": str(folder),
+            "mark": folder.stat().st_ino,
+            "here": None if self.working_dir is not None else str(Path.cwd()),
+            "path": sys.path,
+            "variables": {name: value for name, value in os.environ.items() if name.startswith("CYCLR_")},
+        }
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """Ray, connected for the time of the runs; a connection that the caller has already is used and left open."""
+        try:
+            import ray
+        except ImportError:
+            raise ImportError("engine 'ray' needs Ray, which is not installed; pip install cyclr[ray]") from None
+        if ray.is_initialized():
+            yield ray
+            return
+        options: dict[str, Any] = {"include_dashboard": False} if self.address == LOCAL else {}
+        if self.working_dir is not None:
+            options["runtime_env"] = {"working_dir": str(self.working_dir)}
+        _probe(self.address)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns that this will be so one day
+        try:
+            ray.init(self.address, log_to_driver=False, logging_level="ERROR", **options)
+        except (ConnectionError, RuntimeError, ImportError) as error:
+            raise ConnectionError(f"no Ray cluster at {self.address}: {error}") from None
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+    def _check_room(self, ray: Any) -> None:
+        """That there is a node on which a run can be, now or when others have ended: else Ray waits for one for ever.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(node.get("CPU", 0) >= self.cpus and node.get("GPU", 0) >= self.gpus for node in nodes):
+            there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+            raise ValueError(
+                f"a run needs {self.cpus} CPUs and {self.gpus:g} GPUs of one node, and the cluster's nodes have "
+                f"{there or 'gone'}; ask for less with cpus_per_run and gpus_per_run, or add a node"
+            )
+
+
+def _do(function: str, name: str, job: Job, place: dict[str, Any]) -> tuple[Run, str, str | None]:
+    """One job on a node: its run, the node, and the checkpoints there if the driver cannot reach them."""
+    import ray
+
+    os.environ.update(place["variables"])
+    if place["here"] is not None:
+        sys.path.extend(path for path in place["path"] if path not in sys.path)
+        with suppress(OSError):  # not on this node
+            os.chdir(place["here"])
+    folder, shared = Path(place["folder"]), False
+    with suppress(OSError):
+        shared = folder.stat().st_ino == place["mark"]
+    if not shared:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "cyclr", place["host"])
+        folder = cache.joinpath(*folder.parts[1:])
+    kept = worker.checkpoint_folder(folder, name, job)
+    run = worker.do(function, name, job, kept)
+    return run, ray.get_runtime_context().get_node_id(), None if shared else str(kept)
+
+
+def _get(ray: Any, result: Any, name: str) -> tuple[Run, str, str | None]:
+    """What a worker returned, or one line of why it did not."""
+    try:
+        return ray.get(result)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, RunError):
+            raise error.cause from None
+        raise RunError(f"run {name} failed on the cluster: {error.cause!r}") from None
+    except ray.exceptions.RayError as error:  # WorkerCrashedError, NodeDiedError, OutOfMemoryError, ...
+        said = str(error).partition("\n")[0]
+        raise RunError(f"run {name} failed {RETRIES + 1} times: {type(error).__name__}: {said}") from None
+
+
+def _forget(ray: Any, node: str, kept: str) -> None:
+    """Removes checkpoints where they are. What cannot be removed, as its node is gone, is no harm."""
+    there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+    forget = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(worker.forget)
+    ray.wait([forget.remote(Path(kept))], timeout=PATIENCE)
+
+
+def _probe(address: str) -> None:
+    """That a server of gRPC, as Ray's is one, answers at `address`; left to itself Ray would wait for it for ever.
+
+    Raises:
+        ValueError: If it is no address.
+        ConnectionError: If there is no answer.
+    """
+    if address in (LOCAL, "auto"):
+        return
+    parts = re.fullmatch(r"(?:ray://)?\[?([^\]/]+?)\]?:(\d{1,5})", address)
+    if parts is None:
+        raise ValueError(_check.problem("address must be HOST:PORT or auto", address, "Ray's own port is 6379"))
+    try:
+        with socket.create_connection((parts[1], int(parts[2])), timeout=PATIENCE) as connection:
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+            frame = connection.recv(9)  # the other side's settings, a frame of type 4, come first
+            why = None if frame[3:4] == b"\x04" else "what answers there is not Ray"
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+    if why is not None:
+        raise ConnectionError(
+            f"no Ray cluster at {address}: {why}; is it running, and is its port open to this machine?"
+        )
