@@ -11,7 +11,11 @@ from cyclr._view import in_words
 from cyclr.report import figures
 from cyclr.report.parts import Block, Facts, Figure, Figures, Section, Sentences, Table, count, number
 
-_STOPS = {"end": "went to its end", "diverged": "diverged", "non-finite": "ended in a loss that is no number"}
+_STOPS = {
+    "end": "went to the highest rate",
+    "diverged": "ended when the loss blew up",
+    "non-finite": "ended in a loss that is no number",
+}
 
 
 def section(curve: Curve) -> Section:
@@ -49,8 +53,10 @@ def _bounds(bounds: Bounds) -> Table:
 
 def _rules(rules: dict[str, float | None], bounds: Bounds | None) -> Table:
     rows = tuple((name, *_beside(rate, bounds)) for name, rate in rules.items())
-    caption = "What the published rules read off the same curve, for comparison: they differ by 5 to 20 times."
-    return Table(caption, ("published rule", "its rate", "times max_lr"), rows)
+    caption = "What the published rules read off the same curve, for comparison"
+    if found := [rate for rate in rules.values() if rate is not None]:
+        caption += f": the highest is {max(found) / min(found):,.1f} times the lowest"
+    return Table(f"{caption}.", ("published rule", "its rate", "times max_lr"), rows)
 
 
 def _beside(rate: float | None, bounds: Bounds | None) -> tuple[str, str]:

@@ -45,7 +45,7 @@ def plan(schedule: Schedule, steps: int, snapshots: Sequence[int], epoch: int | 
     figure = _figure(x="epoch" if epoch else "step", y="learning rate")
     _line(figure, at / scale, schedule(at), COLOURS[0], name="learning rate")
     ends = np.array(snapshots, dtype=np.int64)
-    _dots(figure, ends / scale, schedule(ends), COLOURS[1], name="snapshot: a cycle has closed")
+    _dots(figure, ends / scale, schedule(ends), COLOURS[1], name="snapshot: a cycle has closed", cliponaxis=False)
     figure.update_yaxes(rangemode="tozero")
     return _json(figure)
 
@@ -98,8 +98,8 @@ def runs(series: Mapping[str, tuple[Array, Array]], metric: str, *, fraction: bo
         figure.add_scatter(
             x=np.concatenate([steps[known], steps[known][::-1]]),
             y=np.concatenate([high, low[::-1]]).astype(np.float32),
-            fill="toself", fillcolor=colour, opacity=0.12, line={"width": 0}, mode="lines", hoverinfo="skip",
-            legendgroup=str(index), showlegend=False,
+            fill="toself", fillcolor=colour, opacity=min(0.12, 0.5 / len(series)), line={"width": 0}, mode="lines",
+            hoverinfo="skip", legendgroup=str(index), showlegend=False,
         )  # fmt: skip
         _line(figure, steps[known], values[:, known].mean(axis=0), colour, dash=dash, name=label(policy),
               legendgroup=str(index), customdata=np.column_stack([low, high]).astype(np.float32),
@@ -113,7 +113,7 @@ def differences(rows: Sequence[Summary], baseline: str, *, points: bool) -> str:
     """How far each policy's end is from the baseline's, with intervals, and whether that is a difference found."""
     scale, unit = (100, " points") if points else (1, "")
     found = [(row.policy, row.difference, row.differs) for row in rows if row.difference is not None]
-    axis = f"difference from {label(baseline)}{' in points' if points else ''}, 95 % interval"
+    axis = f"difference from {label(baseline)}{' in points' if points else ''}"
     figure = _figure(x=axis, y="", hovermode="closest", showlegend=True)
     kinds = ((True, COLOURS[0], "circle", "difference found"), (False, _GREY, "circle-open", "no difference found"))
     for differs, colour, symbol, name in kinds:

@@ -19,7 +19,7 @@ from cyclr.report import figures
 from cyclr.report.parts import Block, Facts, Figure, Figures, Section, Sentences, Table, count, number
 
 Array = NDArray[np.float64]
-_MANY = 40  # rows from which on a table is folded
+_MANY = 12  # rows, or seeds side by side, from which on a table is folded, or left out
 _OURS = ("step", "lr", "loss")  # of a point; all else in it is a metric
 
 
@@ -43,7 +43,7 @@ def section(study: Study) -> Section:
         ("What was compared", (_facts(study),)),
         ("How the rates were found", _rates(study)),
         ("Schedules", (_schedules(study),)),
-        ("Run by run", (_runs(study, points=points),)),
+        ("Run by run", (*_by_seed(study, points=points), _runs(study, points=points))),
         ("Settings", (_settings(study),)),
     ]
     return Section(title, tuple(parts))
@@ -90,7 +90,7 @@ def _outcome(study: Study, *, points: bool) -> tuple[Block, ...]:
     found: tuple[Block, ...] = (Sentences((_subject(study), *said, *_diverged(study)), first=True), table)
     if not said:
         return found
-    shown = f"How far each policy ends from {study.baseline}: the mean of paired differences and its interval."
+    shown = f"How far each policy ends from {study.baseline}: the mean of paired differences and its 95 % interval."
     plot = figures.differences(rows, study.baseline, points=points)
     return (*found, Figures((Figure(plot, shown, height=120 + 34 * len(said)),)))
 
@@ -139,7 +139,7 @@ def _results(study: Study, rows: Sequence[Summary], *, points: bool) -> Table:
             _mean(row.half, scale),
             f"{_time(row.to_target)} ({row.reached} of {row.seeds})",
             _time(row.seconds),
-            f"{row.cost:,}",
+            f"{study.cost[row.policy]:,}" if row.policy in study.cost else "not recorded",
         )
         for row in rows
     )
@@ -198,26 +198,42 @@ def _by_step(runs: Iterable[Run], metric: str) -> tuple[Array, Array]:
     return np.array(steps, dtype=np.float64), np.array(values, dtype=np.float64)
 
 
+def _by_seed(study: Study, *, points: bool) -> tuple[Table, ...]:
+    """A row for each policy, a column for each seed: what was paired stands in one column."""
+    seeds, scale = _seeds(study), 100 if points else 1
+    if not 1 < len(seeds) <= _MANY:
+        return ()
+    rows = []
+    for policy in study.policies:
+        runs = study.of(policy)
+        cells = (_end(runs[seed], study.metric, scale) if seed in runs else "not run" for seed in seeds)
+        rows.append((policy, *cells))
+    caption = f"The {in_words(study.metric)} at the end{' in %' if points else ''}, seed by seed."
+    return (Table(caption, ("policy", *(f"seed {seed}" for seed in seeds)), tuple(rows)),)
+
+
+def _end(run: Run, metric: str, scale: int) -> str:
+    value = run.points[-1].get(metric) if run.points else None
+    return _value(math.nan if value is None else value, scale) + (" diverged" if run.status == "diverged" else "")
+
+
 def _runs(study: Study, *, points: bool) -> Table:
     scale, percent = (100, " %") if points else (1, "")
     best = max if study.maximize else min
     rows = []
     for run in study.runs:
-        values = [point.get(study.metric) for point in run.points]
-        known = [value for value in values if value is not None]
-        end = math.nan if not values or values[-1] is None else values[-1]
+        known = [value for point in run.points if (value := point.get(study.metric)) is not None]
         loss = run.points[-1].get("loss") if run.points else None
         rows.append((
             run.policy,
             str(run.seed),
-            _value(end, scale),
+            _end(run, study.metric, scale),
             _value(best(known, default=math.nan), scale),
             number(math.nan if loss is None else loss),
             f"{run.seconds:.3g}",
-            run.status,
         ))  # fmt: skip
     columns = ("policy", "seed", f"{in_words(study.metric)} at the end{percent}", f"best on the way{percent}",
-               "training loss at the end", "seconds", "how it ended")  # fmt: skip
+               "training loss at the end", "seconds")  # fmt: skip
     return Table(f"All {count(len(rows), 'run')}.", columns, tuple(rows), folded=len(rows) > _MANY)
 
 
@@ -257,7 +273,8 @@ def _rates(study: Study) -> tuple[Block, ...]:
     rows = []
     for policy in study.policies:
         rate = study.rates.get(policy)
-        rows.append((policy, "" if rate is None else f"{rate:.4g}", f"{study.cost.get(policy, 0):,}"))
+        cost = study.cost.get(policy)
+        rows.append((policy, "" if rate is None else f"{rate:.4g}", "not recorded" if cost is None else f"{cost:,}"))
     return (*said, Table("What finding each rate cost.", ("policy", "highest rate", "steps"), tuple(rows)))
 
 
