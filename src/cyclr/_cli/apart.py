@@ -7,6 +7,7 @@ import os
 import pkgutil
 import traceback
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from cyclr._cli.failure import TaskError, explain
@@ -14,23 +15,22 @@ from cyclr._study import worker
 
 
 class Apart:
-    """A context in which functions, by name, are called in one new process.
+    """A context in which functions, by name, are called in one new process, started when it is needed.
 
     What goes wrong there is raised here as a `TaskError`, one line. What tasks print goes to stderr.
     """
 
+    def __init__(self) -> None:
+        self._process: SpawnProcess | None = None
+
     def __enter__(self) -> Apart:
-        context = multiprocessing.get_context("spawn")
-        self._ours, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
-        self._process.start()
-        theirs.close()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ours.close()
-        self._process.kill()  # it holds nothing that is to be kept
-        self._process.join()
+        if self._process is not None:
+            self._ours.close()
+            self._process.kill()  # it holds nothing that is to be kept
+            self._process.join()
 
     def call(self, function: str, *arguments: Any, **options: Any) -> Any:
         """What `module:function` returns there.
@@ -38,6 +38,8 @@ class Apart:
         Raises:
             TaskError: If it fails, or its process dies.
         """
+        if self._process is None:
+            self._start()
         try:
             self._ours.send((function, arguments, options))
             failure, value = self._ours.recv()
@@ -46,6 +48,13 @@ class Apart:
         if failure:
             raise TaskError(failure)
         return value
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
+        self._process.start()
+        theirs.close()
 
 
 def _serve(calls: Connection, driver: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,8 +15,9 @@ from cyclr._cli.apart import Apart
 from cyclr._cli.work import Facts
 from cyclr._policies import POLICIES
 from cyclr._policies import policy as make_schedule
-from cyclr._range import Bounds
+from cyclr._range import Bounds, Curve, Inconclusive
 from cyclr._study.compare import TUNING_SEED, Contest, entrants
+from cyclr._study.engine import ENGINES
 from cyclr._study.record import Study, claim, write_json
 from cyclr._study.stats import Summary, is_fraction, summarize, verdict
 
@@ -33,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True):
     epochs: int
     metric: str
     rates: str | tuple[float, ...]
+    curve: str | None
 
 
 def compare(
@@ -43,10 +46,16 @@ def compare(
     seeds: int = 5,
     epochs: int = 30,
     rates: str = TUNED,
+    curve: Path | None = None,
     baseline: str | None = None,
     metric: str | None = None,
     target: float | None = None,
-    jobs: int = 2,
+    jobs: int | None = None,
+    engine: str = "joblib",
+    address: str | None = None,
+    cpus_per_run: int = 1,
+    gpus_per_run: float = 0,
+    working_dir: Path | None = None,
     out: Path = Path("cyclr-compare"),
     json: bool = False,
 ) -> None:
@@ -64,30 +73,34 @@ def compare(
         epochs: The budget of each training; every schedule is stretched to it.
         rates: Peaks to try, with commas between them (a single one is taken as it is); or tuned: five around the
             range test's answer; or found: the range test's answer for all, which needs no validation data.
+        curve: A range test that `cyclr find --out` wrote, in place of one of 300 steps that is made here.
         baseline: The policy that the others are compared with; by default fixed, if it is among them, or the first.
         metric: loss or a metric of the task, measured on held-out data; by default its first one.
         target: A value of the metric; how fast it is reached is told. By default what the baseline has at the end.
-        jobs: Trainings at the same time, each on one thread.
+        jobs: Trainings at the same time; by default 2, and with Ray as many as the cluster has room for.
+        engine: joblib, processes on this machine; or ray, a cluster. The range test is made on this machine.
+        address: Of the Ray cluster, HOST:PORT or auto; by default one is started here.
+        cpus_per_run: Cores, and so threads, of each training.
+        gpus_per_run: GPUs of each training, for Ray.
+        working_dir: A folder of code that Ray sends to its nodes.
         out: The folder for records.
         json: Print one JSON document instead.
     """
     names = _policies(policies)
     reference = _baseline(baseline, names)
-    seeds, epochs, jobs = _check.count("--seeds", seeds), _check.count("--epochs", epochs), _check.count("--jobs", jobs)
-    if seeds > TUNING_SEED:
-        raise ValueError(_check.problem(f"--seeds must be at most {TUNING_SEED}", seeds))
+    seeds, epochs = _seeds(seeds), _check.count("--epochs", epochs)
+    where = _where(engine, jobs, address, cpus_per_run, gpus_per_run, working_dir)
     peaks = _rates(rates)
     tuned = peaks == TUNED or (not isinstance(peaks, str) and len(peaks) > 1)
     if target is not None:
         target = _check.number("--target", target)
+    given = None if curve is None else Curve.load(curve)
     with Apart() as apart:
         facts = apart.call("cyclr._cli.work:look", task, tuned=tuned)
         judged = _metric(metric, task, facts)
         per_epoch = _check_task(task, facts, tuned=tuned, names=names, epochs=epochs)
-        claim(out / study.SETTINGS, Settings(task, facts.code, names, seeds, epochs, judged, peaks))
-        found = None
-        if isinstance(peaks, str) or "auto" in names:
-            found = study.curve_in(out, task, apart).bounds()
+        claim(out / study.SETTINGS, Settings(task, facts.code, names, seeds, epochs, judged, peaks, curve and str(curve)))
+        found = _bounds(task, given, out, apart) if isinstance(peaks, str) or "auto" in names else None
     contest = Contest(
         task=task,
         entrants=entrants(names, found, None if isinstance(peaks, str) else peaks, tuned=tuned),
@@ -97,7 +110,7 @@ def compare(
         metric=judged,
         judge=facts.judge,
     )
-    made = study.run_contest(contest, out, workers=jobs)
+    made = study.run_contest(contest, out, **where)
     made = msgspec.structs.replace(made, baseline=reference, target=target)
     write_json(out / study.STUDY, made)
     rows = summarize(made)
@@ -117,6 +130,30 @@ def _policies(text: str) -> tuple[str, ...]:
     if len(set(names)) < max(2, len(names)):
         raise ValueError(_check.problem("--policies must name two or more, each once", text, "such as auto,fixed"))
     return names
+
+
+def _seeds(seeds: int) -> int:
+    if _check.count("--seeds", seeds) > TUNING_SEED:
+        raise ValueError(_check.problem(f"--seeds must be at most {TUNING_SEED}", seeds))
+    return seeds
+
+
+def _where(
+    engine: str, jobs: int | None, address: str | None, cpus: int, gpus: float, working_dir: Path | None
+) -> dict[str, Any]:
+    """The arguments of `run_jobs` that say where the trainings run."""
+    _check.choice("--engine", engine, ENGINES)
+    if engine == "joblib" and (address is not None or gpus or working_dir is not None):
+        raise ValueError("--address, --gpus-per-run and --working-dir are for a cluster; pass --engine ray, too")
+    jobs = 2 if jobs is None and engine == "joblib" else jobs
+    return {
+        "workers": None if jobs is None else _check.count("--jobs", jobs),
+        "engine": engine,
+        "address": address,
+        "cpus_per_run": _check.count("--cpus-per-run", cpus),
+        "gpus_per_run": _check.non_negative("--gpus-per-run", gpus),
+        "working_dir": working_dir,
+    }
 
 
 def _baseline(name: str | None, policies: Sequence[str]) -> str:
@@ -157,6 +194,19 @@ def _check_task(task: str, facts: Facts, *, tuned: bool, names: Sequence[str], e
     for name in names:
         make_schedule(name, Bounds(0.1, 1), steps=epochs * facts.steps_per_epoch, steps_per_epoch=facts.steps_per_epoch)
     return facts.steps_per_epoch
+
+
+def _bounds(task: str, given: Curve | None, out: Path, apart: Apart) -> Bounds:
+    """The range test's answer."""
+    if given is not None and not (out / study.CURVE).exists():
+        given.save(out / study.CURVE)
+    try:
+        return study.curve_in(out, task, apart).bounds()
+    except Inconclusive as error:
+        raise Inconclusive(
+            f"the range test has no answer: {error}. Make another with `cyclr find {task} --out curve.json` and pass "
+            "--curve curve.json in another folder; or pass --rates and leave auto out"
+        ) from None
 
 
 def _as_data(made: Study, rows: Sequence[Summary], sentences: Sequence[str], found: Bounds | None) -> dict[str, object]:

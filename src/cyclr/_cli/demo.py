@@ -19,6 +19,7 @@ from cyclr._study.stats import Summary, summarize, verdict
 
 TASK = "fashion"
 METRIC = "accuracy"
+STEPS_PER_EPOCH = 120
 POLICIES = ("auto", "triangular", "triangular2", "one_cycle", "cosine", "linear", "step")
 FIXED_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 BASELINE = "best fixed"
@@ -54,13 +55,12 @@ def demo(
     jobs = _check.count("--jobs", jobs)
     claim(out / study.SETTINGS, Settings(TASK, seeds, epochs, FIXED_RATES))
     with Apart() as apart:
-        per_epoch = apart.call("cyclr._cli.work:look", TASK, tuned=False).steps_per_epoch
         curve = study.curve_in(out, TASK, apart)
     bounds = curve.bounds()
-    made = plan(bounds, epochs=epochs, steps_per_epoch=per_epoch)
+    made = plan(bounds, epochs=epochs, steps_per_epoch=STEPS_PER_EPOCH)
     if not json:
         _tell_plan(curve, bounds, made)
-    contest = _contest(bounds, seeds=seeds, steps=made.steps, per_epoch=per_epoch)
+    contest = _contest(bounds, seeds=seeds, steps=made.steps)
     found = study.run_contest(contest, out, workers=jobs)
     found = msgspec.structs.replace(found, baseline=BASELINE)
     write_json(out / study.STUDY, found)
@@ -73,17 +73,17 @@ def demo(
         })  # fmt: skip
     else:
         _tell_result(found, rows, sentences, steps=made.steps)
-    _pictures(out, curve, made, found, rows, per_epoch)
+    _pictures(out, curve, made, found, rows)
     output.note(f"records and pictures are in {out}; cyclr report {out} makes a page of them")
 
 
-def _contest(found: Bounds, *, seeds: int, steps: int, per_epoch: int) -> Contest:
+def _contest(found: Bounds, *, seeds: int, steps: int) -> Contest:
     """The best of the fixed rates, and all policies at the rate that the range test found."""
     fixed = Entrant(BASELINE, "fixed", tuple(Bounds(rate, rate) for rate in FIXED_RATES))
     others = [Entrant(name, name, (found,)) for name in POLICIES]
     return Contest(
-        task=TASK, entrants=(fixed, *others), seeds=seeds, steps=steps, steps_per_epoch=per_epoch, metric=METRIC,
-        eval_every=max(1, per_epoch // 2),
+        task=TASK, entrants=(fixed, *others), seeds=seeds, steps=steps, steps_per_epoch=STEPS_PER_EPOCH, metric=METRIC,
+        eval_every=STEPS_PER_EPOCH // 2,
     )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def _verdicts(found: Study, rows: Sequence[Summary]) -> list[str]:
     return sentences
 
 
-def _pictures(out: Path, curve: Curve, made: Plan, found: Study, rows: Sequence[Summary], per_epoch: int) -> None:
+def _pictures(out: Path, curve: Curve, made: Plan, found: Study, rows: Sequence[Summary]) -> None:
     from cyclr import plot
     from cyclr._schedules import parse
 
@@ -156,11 +156,11 @@ def _pictures(out: Path, curve: Curve, made: Plan, found: Study, rows: Sequence[
     figure, axes = plot.figure(2, 4, size=(13, 6))
     for ax, policy in zip(axes, found.policies, strict=True):
         run = next(iter(found.of(policy).values()))
-        plot.plot_schedule(parse(run.schedule), ax, epoch=per_epoch).set_title(policy)
+        plot.plot_schedule(parse(run.schedule), ax, epoch=STEPS_PER_EPOCH).set_title(policy)
         ax.set_ylim(0, 1.05 * made.bounds.max_lr)
     figure.savefig(out / "schedules.png")
     figure, (ax,) = plot.figure(size=(9, 5.5))
-    plot.plot_runs(found, ax, metric=found.metric, epoch=per_epoch).set_title("Test accuracy on the way")
+    plot.plot_runs(found, ax, metric=found.metric, epoch=STEPS_PER_EPOCH).set_title("Test accuracy on the way")
     figure.savefig(out / "accuracy.png")
     figure, (ax,) = plot.figure()
     plot.plot_differences(rows, BASELINE, ax, unit="%").set_title(f"Test accuracy at the end, beside {BASELINE}")

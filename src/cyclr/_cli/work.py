@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -78,10 +79,9 @@ def look(text: str, *, tuned: bool) -> Facts:
     final = tasks.build(text, 0)
     choosing = tasks.build(text, 0, tuning=True) if tuned else None
     judge = "test" if final.test_loader is not None else "val" if final.val_loader is not None else ""
-    for task in (final, choosing):
-        for loader in () if task is None else (task.val_loader, task.test_loader):
-            if loader is not None:
-                evaluate(task.model, list(islice(loader, 1)), task.loss_fn, task.metrics)
+    for task in filter(None, (final, choosing)):
+        for loader in filter(None, (task.val_loader, task.test_loader)):
+            evaluate(task.model, list(islice(loader, 1)), task.loss_fn, task.metrics)
     return Facts(
         steps_per_epoch=final.steps_per_epoch,
         metrics=(*final.metrics, "loss"),
@@ -93,13 +93,13 @@ def look(text: str, *, tuned: bool) -> Facts:
 
 def save_curve(text: str, path: Path) -> None:
     """A range test of the task under seed 0, written to a file."""
-    _one_thread()
+    _few_threads()
     find_curve(tasks.build(text, 0), text, {}).save(path)
 
 
 def make_study_run(job: Job, folder: Path) -> Run:
-    """One of many runs at a time: on one thread, and what the task prints goes to stderr."""
-    _one_thread()
+    """One of many runs at a time: what the task prints goes to stderr, as results are the driver's to print."""
+    _few_threads()
     with redirect_stdout(sys.stderr):
         return make_run(job, folder=folder)
 
@@ -116,7 +116,9 @@ def make_run(job: Job, *, task: Task | None = None, folder: Path | None = None, 
     from cyclr.torch import train
 
     if task is None:
-        task = tasks.build(job.task, job.seed, **job.options)
+        options: dict[str, Any] = dict(job.options)
+        task = tasks.build(job.task, job.seed, **options)
+    begun = _steps_done(folder)
     started = time.perf_counter()
     with progress(f"training {job.policy}", job.steps) if watch else nullcontext(None) as update:
         points = train(
@@ -128,22 +130,36 @@ def make_run(job: Job, *, task: Task | None = None, folder: Path | None = None, 
             checkpoint=folder,
             progress=None if update is None else _teller(update),
         )
+    seconds = time.perf_counter() - started
     loss = points[-1].get("loss")
     return Run(
         **{field: getattr(job, field) for field in Job.__struct_fields__},
         steps_per_epoch=task.steps_per_epoch or 0,
         points=[dict(point) for point in points],
-        seconds=time.perf_counter() - started,
+        seconds=seconds * job.steps / max(1, job.steps - begun),  # as if it had not been stopped
         versions={name: version(name) for name in ("cyclr", "torch", "numpy")},
         status="finished" if loss is not None and math.isfinite(loss) else "diverged",
     )
 
 
-def _one_thread() -> None:
-    """Small networks are fastest on one, and runs beside one another do not fight; the numbers are the same in each."""
+def _few_threads() -> None:
+    """As many as the engine said, else one: runs beside one another do not fight, and small networks are fastest so."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+def _steps_done(folder: Path | None) -> int:
+    """Of a run that was stopped: how far its checkpoint is."""
+    import torch
+
+    path = None if folder is None else folder / "checkpoint.pt"
+    if path is None or not path.exists():
+        return 0
+    try:
+        return int(torch.load(path, weights_only=True)["step"])
+    except Exception:  # noqa: BLE001 (`train` says what is wrong with it)
+        return 0
 
 
 def _teller(update: Update) -> Callable[[int, int, float, float], None]:
