@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from cyclr import Linear
 from cyclr.tasks._caffe import Full, SigmoidBatchNorm, normalize
-from cyclr.tasks.cifar10 import cifar10
+from cyclr.tasks.cifar10 import OPTIMIZERS, cifar10, resnet
 from cyclr.torch import Task, range_test, train
 
 
@@ -76,6 +77,65 @@ def test_the_folder_its_parent_the_variable_and_an_npz_file_give_the_same(
             for (inputs, labels), (others, theirs) in zip(loader, first, strict=True):
                 torch.testing.assert_close(inputs, others, rtol=0, atol=0)
                 assert labels.tolist() == theirs.tolist()
+
+
+def pack(folder: Path, archive: Path, prefix: str = "cifar-10-batches-bin/") -> Path:
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in folder.iterdir():
+            tar.add(path, f"{prefix}{path.name}")
+    return archive
+
+
+def test_the_archive_as_downloaded_is_read_where_it_lies(data: Path, tmp_path: Path) -> None:
+    archive = pack(data, tmp_path / "cifar-10-binary.tar.gz")
+    expected = cifar10(0, data=data)
+    for path in (archive, tmp_path):  # or the folder that holds it
+        task = cifar10(0, data=path)
+        for loader, other in ((task.train_loader, expected.train_loader), (task.test_loader, expected.test_loader)):
+            assert torch.equal(loader.dataset.pictures, other.dataset.pictures)
+            assert torch.equal(loader.dataset.labels, other.dataset.labels)
+    assert [path.name for path in tmp_path.iterdir()] == [archive.name]
+
+
+def test_an_archive_with_paths_that_climb_writes_nothing(data: Path, tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    archive = pack(data, inner / "climbs.tgz", prefix="../")
+    assert len(cifar10(0, data=archive).test_loader.dataset) == 40
+    assert [path.name for path in tmp_path.iterdir()] == ["inner"]
+    assert [path.name for path in inner.iterdir()] == ["climbs.tgz"]
+
+
+def test_a_link_in_an_archive_is_not_followed(data: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "links.tar", "w") as tar:
+        for path in data.iterdir():
+            link = tarfile.TarInfo(path.name)
+            link.type, link.linkname = tarfile.SYMTYPE, str(path)
+            tar.addfile(link)
+    with pytest.raises(FileNotFoundError, match=r"links.tar must hold data_batch_1.bin, got \[\]"):
+        cifar10(0, data=tmp_path / "links.tar")
+
+
+def test_broken_and_other_archives_are_named(data: Path, tmp_path: Path) -> None:
+    whole = pack(data, tmp_path / "whole.tar.gz").read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "page.tar.gz").write_bytes(b"<html>not found</html>")
+    for name in ("cut", "page"):
+        with pytest.raises(ValueError, match=rf"must be a whole tar archive, got '.*{name}.tar.gz'; fetch it again"):
+            cifar10(0, data=tmp_path / f"{name}.tar.gz")
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python/data_batch_1").write_bytes(b"a pickle")
+    pack(tmp_path / "python", tmp_path / "cifar-10-python.tar.gz")
+    with pytest.raises(FileNotFoundError, match=r"must hold data_batch_1.bin, got \['data_batch_1'\]; take the binary"):
+        cifar10(0, data=tmp_path / "cifar-10-python.tar.gz")
+
+
+def test_without_data_the_error_says_where_it_is_and_both_ways_to_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CYCLR_DATA", raising=False)
+    with pytest.raises(FileNotFoundError) as caught:
+        cifar10(0)
+    for part in ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "data=PATH", "CYCLR_DATA=PATH"):
+        assert part in str(caught.value)
 
 
 def test_tuning_holds_out_the_last_training_pictures_and_hides_the_test_pictures(data: Path) -> None:
@@ -144,7 +204,11 @@ def test_a_broken_npz_file_is_named(tmp_path: Path) -> None:
         ({"seed": -1}, ValueError, "seed must be an integer of at least 0"),
         ({"seed": 1.0}, TypeError, "seed must be"),
         ({"data": 3}, TypeError, "data must be a path, got 3"),
-        ({"data": "/nowhere"}, FileNotFoundError, "test_batch.bin .*got '/nowhere'; pass data=PATH or set CYCLR_DATA"),
+        (
+            {"data": "/nowhere"},
+            FileNotFoundError,
+            "test_batch.bin .*got '/nowhere'; download .*pass data=PATH or set CYCLR_DATA",
+        ),
         ({"network": "ful"}, ValueError, "did you mean 'full'"),
         ({"optimizer": "sdg"}, ValueError, "did you mean 'sgd'"),
         ({"precision": "half"}, ValueError, "precision must be one of"),
@@ -261,7 +325,7 @@ def test_the_sigmoid_network_has_no_biases_under_its_norms_and_no_decay(data: Pa
     assert isinstance(task.model, SigmoidBatchNorm)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "rmsprop", "adagrad", "adadelta"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_takes_the_groups_and_steps(data: Path, optimizer: str) -> None:
     task = cifar10(0, data=data, optimizer=optimizer, pictures=20)
     before = [p.clone() for p in task.model.parameters()]
@@ -304,3 +368,59 @@ def test_it_learns_and_a_range_test_leaves_no_trace(data: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in task.model.state_dict().items())
     points = train(task, Linear(0.01, 0.005, steps=24), steps=24, eval_every=12)
     assert points[-1]["loss"] < points[0]["loss"] - 0.05
+
+
+# ---------------------------------------------------------------- the residual network
+
+
+def test_the_residual_network_is_trained_as_its_authors_do(data: Path) -> None:
+    task = resnet(0, data=data)
+    assert task.steps_per_epoch == 3
+    (group,) = task.optimizer.param_groups
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.9, 1e-4)
+    assert sum(parameter.numel() for parameter in task.model.parameters()) == 269_722
+    assert (task.train_loader.shuffled, task.train_loader.augment) == (True, True)
+    assert not cifar10(0, data=data, network="resnet", augment=False).train_loader.augment
+    assert cifar10(0, data=data, augment=True).train_loader.augment
+
+
+def test_the_seed_decides_order_and_augmentation_of_the_residual_network(data: Path) -> None:
+    first, again, other = ([x for x, _ in resnet(seed, data=data, pictures=50).train_loader] for seed in (1, 1, 2))
+    assert torch.equal(first[0], again[0])
+    assert not torch.equal(first[0], other[0])
+
+
+def test_a_residual_network_goes_on_from_a_checkpoint_in_mid_epoch_bit_by_bit(data: Path, tmp_path: Path) -> None:
+    def short() -> Task:
+        task = resnet(0, data=data, pictures=12)
+        task.train_loader.batch = 4
+        return task
+
+    class StopError(Exception):
+        pass
+
+    def stop(step: int, *_: float) -> None:
+        if step == 10:
+            raise StopError
+
+    whole, cut, rest = short(), short(), short()
+    schedule = Linear(0.1, 0, steps=11)
+    points = train(whole, schedule, steps=11, eval_every=4)
+    options = {"steps": 11, "eval_every": 4, "checkpoint": tmp_path, "checkpoint_every": 1}
+    with pytest.raises(StopError):
+        train(cut, schedule, **options, progress=stop)
+    assert train(rest, schedule, **options) == points
+    for name, value in rest.model.state_dict().items():
+        assert torch.equal(value, whole.model.state_dict()[name])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("network", ["full", "sigmoid", "resnet"])
+def test_on_a_gpu_the_compiled_network_gives_the_same_training_within_rounding(data: Path, network: str) -> None:
+    found = []
+    for compiled in (False, True):
+        task = cifar10(0, data=data, network=network, device="cuda", compiled=compiled)
+        assert task.train_loader.dataset.pictures.is_cuda
+        found.append(train(task, Linear(0.001, 0, steps=6), steps=6, eval_every=3))
+    for plain, fast in zip(*found, strict=True):
+        assert fast["test_loss"] == pytest.approx(plain["test_loss"], rel=1e-2)

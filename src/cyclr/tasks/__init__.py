@@ -10,9 +10,11 @@ from __future__ import annotations
 
 BUILT_IN: dict[str, str] = {
     "fashion": "cyclr.tasks.fashion:small",
+    "fashion-resnet": "cyclr.tasks.fashion:resnet",
     "fashion-full": "cyclr.tasks.fashion:full",
     "digits": "cyclr.tasks.digits:digits",
     "text": "cyclr.tasks.text:text",
     "cifar10": "cyclr.tasks.cifar10:cifar10",
+    "cifar10-resnet": "cyclr.tasks.cifar10:resnet",
 }
 """What a name on the command line stands for; nothing is imported before it is asked for."""

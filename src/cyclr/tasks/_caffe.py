@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import avg_pool2d, max_pool2d, relu
 
+from ._precision import computing_in
+
 ALPHA, BETA = 5e-5, 0.75
 
 
@@ -66,8 +68,7 @@ class _Caffe(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        half = self.precision != torch.float32
-        with torch.autocast(x.device.type, dtype=self.precision if half else torch.bfloat16, enabled=half):
+        with computing_in(self.precision, x.device):
             found = self._features(x)
             if found.requires_grad:  # the last pool's backward is six times faster on channels last, and no bit differs
                 found.register_hook(_channels_last)

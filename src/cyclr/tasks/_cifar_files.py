@@ -1,10 +1,14 @@
-"""CIFAR-10 as people have it: the official binary files in a folder, or one `.npz` file."""
+"""CIFAR-10 as people have it: the official binary files, in their archive or in a folder, or one `.npz` file."""
 
 from __future__ import annotations
 
+import gzip
 import os
+import tarfile
 import zipfile
-from pathlib import Path
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -16,13 +20,17 @@ TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_FILE = "test_batch.bin"
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 RECORD = 1 + 3 * 32 * 32  # a label, then 1,024 red, green and blue values, row by row
+ARCHIVE = "cifar-10-binary.tar.gz"
+ENDINGS = (".tar.gz", ".tgz", ".tar")
+LARGEST = 200_000 * RECORD  # bytes of one file in an archive; the official ones hold 10,000 records
 ADVICE = (
-    f"pass data=PATH or set {VARIABLE}: the folder with data_batch_1.bin (cs.toronto.edu/~kriz/cifar.html), or .npz"
+    f"download https://www.cs.toronto.edu/~kriz/{ARCHIVE} and pass data=PATH or set {VARIABLE}=PATH: "
+    "that file, the folder with data_batch_1.bin, or an .npz file"
 )
 
 
 def locate(data: str | Path | None) -> Path:
-    """The folder with the binary files, or the `.npz` file, that `data` or the environment variable names.
+    """The folder with the binary files, their archive, or the `.npz` file that `data` or the variable names.
 
     Raises:
         TypeError: If `data` is no path.
@@ -34,11 +42,13 @@ def locate(data: str | Path | None) -> Path:
     if not given:
         raise FileNotFoundError(_check.problem("the task cifar10 needs its data", None, ADVICE))
     path = Path(given)
-    if path.suffix == ".npz" and path.is_file():
+    if path.name.endswith((".npz", *ENDINGS)) and path.is_file():
         return path
     for folder in (path, path / "cifar-10-batches-bin"):
         if (folder / TEST_FILE).is_file():
             return folder
+    if (path / ARCHIVE).is_file():
+        return path / ARCHIVE
     raise FileNotFoundError(_check.problem(f"the data must be {TEST_FILE} and its fellows", str(path), ADVICE))
 
 
@@ -51,19 +61,52 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """
     if path.suffix == ".npz":
         return _read_npz(path)
-    halves = {"train": [_records(path / name) for name in TRAIN_FILES], "test": [_records(path / TEST_FILE)]}
+    if path.is_file():
+        try:
+            with tarfile.open(path) as archive:
+                return _halves(path, _from_archive(path, archive))
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            what = _check.problem("the data must be a whole tar archive", str(path), "fetch it again")
+            raise ValueError(f"{what} ({error})") from None
+    return _halves(path, _from_folder(path))
+
+
+def _halves(path: Path, take: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
     arrays = {}
-    for half, blocks in halves.items():
-        rows = np.concatenate(blocks)
+    for half, names in (("train", TRAIN_FILES), ("test", (TEST_FILE,))):
+        rows = np.concatenate([take(name) for name in names])
         arrays[f"{half}_images"] = np.ascontiguousarray(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         arrays[f"{half}_labels"] = rows[:, 0]
     return _checked(path, arrays)
 
 
-def _records(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(_check.problem(f"the data folder must hold {path.name}", str(path.parent), ADVICE))
-    raw = np.fromfile(path, np.uint8)
+def _from_folder(folder: Path) -> Callable[[str], np.ndarray]:
+    def take(name: str) -> np.ndarray:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(_check.problem(f"the data folder must hold {name}", str(folder), ADVICE))
+        return _records(folder / name, np.fromfile(folder / name, np.uint8))
+
+    return take
+
+
+def _from_archive(path: Path, archive: tarfile.TarFile) -> Callable[[str], np.ndarray]:
+    """Files are found by their last name and read into memory: nothing is unpacked, so no path in it matters."""
+    members = {PurePosixPath(member.name).name: member for member in archive if member.isfile()}
+
+    def take(name: str) -> np.ndarray:
+        member = members.get(name)
+        stream = None if member is None else archive.extractfile(member)
+        if member is None or stream is None:
+            must = f"{path} must hold {name}"
+            raise FileNotFoundError(_check.problem(must, sorted(members)[:8], f"take the binary version: {ADVICE}"))
+        if member.size > LARGEST:
+            raise ValueError(_check.problem(f"{path}/{name} must hold {LARGEST} bytes at most", member.size))
+        return _records(path / name, np.frombuffer(stream.read(), np.uint8))
+
+    return take
+
+
+def _records(path: Path, raw: np.ndarray) -> np.ndarray:
     if not raw.size or raw.size % RECORD:
         must = f"{path} must hold records of {RECORD} bytes"
         raise ValueError(_check.problem(must, f"{raw.size} bytes", "fetch the binary version again"))

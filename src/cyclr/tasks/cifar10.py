@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,26 +19,45 @@ from cyclr.torch import Task
 
 from . import _cifar_files
 from ._caffe import Full, SigmoidBatchNorm
+from ._caffe_sgd import CaffeSGD
 from ._classify import accuracy
+from ._pictures import Drawn, InOrder, Pictures
+from ._precision import PRECISIONS
+from ._resnet import ResNet
 from ._seeds import seeded
 
-BATCH = 100
-BASE_LR = 0.001
-WEIGHT_DECAY = 0.004
 HELD_OUT = 5_000
 JUDGED_AT_ONCE = 500
 
-NETWORKS: dict[str, Callable[..., Full | SigmoidBatchNorm]] = {"full": Full, "sigmoid": SigmoidBatchNorm}
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A network and how those who published it train it."""
+
+    network: Callable[..., Full | SigmoidBatchNorm | ResNet]
+    batch: int
+    base_lr: float
+    weight_decay: float
+    shuffled: bool  # and augmented, unless asked otherwise
+
+
+NETWORKS = {
+    "full": Recipe(Full, 100, 0.001, 0.004, shuffled=False),
+    "sigmoid": Recipe(SigmoidBatchNorm, 100, 0.001, 0.004, shuffled=False),
+    "resnet": Recipe(ResNet, 128, 0.1, 1e-4, shuffled=True),
+    "resnet56": Recipe(partial(ResNet, depth=56), 128, 0.1, 1e-4, shuffled=True),
+}
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": partial(SGD, momentum=0.9),
     "nesterov": partial(SGD, momentum=0.9, nesterov=True),
+    "caffe-sgd": partial(CaffeSGD, momentum=0.9),
+    "caffe-nesterov": partial(CaffeSGD, momentum=0.9, nesterov=True),
     "adam": Adam,
     "rmsprop": RMSprop,
     "adagrad": Adagrad,
     "adadelta": Adadelta,
 }
 """All add weight decay to the gradient, as Caffe's do."""
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def cifar10(
@@ -49,28 +68,39 @@ def cifar10(
     network: str = "full",
     optimizer: str = "sgd",
     pictures: int | None = None,
+    augment: bool | None = None,
     precision: str = "float32",
     device: str = "cpu",
+    compiled: bool = False,
 ) -> Task:
-    """CIFAR-10 as Caffe's example trains it: no augmentation, pixels from 0 to 255 less their mean, batches of 100.
+    """CIFAR-10 as Caffe's example trains it, or as He et al. do their residual networks.
 
-    SGD with momentum 0.9 and weight decay 0.004, 500 steps an epoch. The order of the pictures is that of the files,
+    Caffe's networks, "full" and "sigmoid": no augmentation, pixels from 0 to 255 less their mean, batches of 100, so
+    500 steps an epoch; SGD with momentum 0.9 and weight decay 0.004. The order of the pictures is that of the files,
     the same in each epoch and for each seed. Parameters have rates and decays of their own: biases learn twice as fast
     as weights, the classifier decays 250 times as much. Each group of the optimizer keeps the factor of its rate as
     `lr_mult`. Rates in the paper are those of the weights, `lr_mult` 1; a rate for the task as a whole, as in
     `cyclr.torch.train(task, schedule)`, is that of the fastest group, so the paper's rate times two.
 
+    Residual networks: pixels less their mean, batches of 128, so 391 steps an epoch; SGD with momentum 0.9 and weight
+    decay 1e-4, rate 0.1. Each epoch has an order of its own, and each picture is moved by up to 4 pixels and mirrored
+    half of the time.
+
     Args:
-        seed: Decides the weights.
-        data: The folder with `data_batch_1.bin` to `test_batch.bin` (or its parent), or an `.npz` file with
-            `train_images` (n, 32, 32, 3), `train_labels`, `test_images` and `test_labels`, all bytes; by default
-            what the environment variable CYCLR_DATA names.
+        seed: Decides the weights, and for residual networks the order and the augmentation.
+        data: The official archive `cifar-10-binary.tar.gz`, which is read without unpacking it; or the folder with
+            `data_batch_1.bin` to `test_batch.bin`, or its parent; or an `.npz` file with `train_images` (n, 32, 32, 3),
+            `train_labels`, `test_images` and `test_labels`, all bytes. By default what the environment variable
+            CYCLR_DATA names.
         tuning: Hold out the last 5,000 training pictures as `val_loader`, for choosing rates; no test data then.
-        network: "full", or "sigmoid": sigmoids and batch normalisation, no weight decay.
-        optimizer: "sgd", "nesterov", "adam", "rmsprop", "adagrad" or "adadelta", else with torch's defaults.
+        network: "full"; "sigmoid": sigmoids and batch normalisation, no weight decay; "resnet": ResNet-20; "resnet56".
+        optimizer: "sgd", "nesterov", "adam", "rmsprop", "adagrad" or "adadelta", else with torch's defaults; or
+            "caffe-sgd", "caffe-nesterov": with the rate inside the velocity, which differs where the rate moves.
         pictures: Train on so many of the first pictures only.
+        augment: Move and mirror the training pictures, drawn from the seed; by default for residual networks.
         precision: "float32", or "bfloat16", in which convolutions are faster on machines that have it.
         device: Where the network and all the pictures are.
+        compiled: Compile the network by `torch.compile`, on a GPU into CUDA graphs. The first steps take a minute.
 
     Returns:
         The task; its metric is the accuracy, a fraction.
@@ -81,11 +111,12 @@ def cifar10(
         ValueError: If an argument or a file has a wrong value.
 
     Source:
-        Krizhevsky (2009), Learning multiple layers of features from tiny images. The network and its solver:
-        https://github.com/BVLC/caffe/tree/master/examples/cifar10
+        Krizhevsky (2009), Learning multiple layers of features from tiny images. Caffe's networks and their solver:
+        https://github.com/BVLC/caffe/tree/master/examples/cifar10. He et al. (2015), Deep residual learning for image
+        recognition, https://arxiv.org/abs/1512.03385, section 4.2.
     """
     seed = _check.count("seed", seed, "pass an int such as 0", least=0)
-    make_network = NETWORKS[_check.choice("network", network, NETWORKS)]
+    recipe = NETWORKS[_check.choice("network", network, NETWORKS)]
     make_optimizer = OPTIMIZERS[_check.choice("optimizer", optimizer, OPTIMIZERS)]
     dtype = PRECISIONS[_check.choice("precision", precision, PRECISIONS)]
     arrays = _arrays(_cifar_files.locate(data))
@@ -100,63 +131,44 @@ def cifar10(
     held = _part(arrays, "train", slice(used - held_out, used), device) if tuning else None
     test = None if tuning else _part(arrays, "test", slice(None), device)
     with seeded(seed):
-        model = make_network(precision=dtype).to(device)
+        model = recipe.network(precision=dtype).to(device)
     convert_conv2d_weight_memory_format(model, torch.channels_last)
+    if compiled:
+        model.compile(mode="reduce-overhead" if torch.device(device).type == "cuda" else "default", dynamic=False)
+    moved = recipe.shuffled if augment is None else augment
+    source = torch.Generator().manual_seed(seed)
     return Task(
         model=model,
-        optimizer=make_optimizer(groups(model), lr=BASE_LR),
+        optimizer=make_optimizer(groups(model, recipe), lr=recipe.base_lr),
         loss_fn=nn.functional.cross_entropy,
-        train_loader=InOrder(train, mean, BATCH),
+        train_loader=Drawn(train, mean, recipe.batch, source, shuffled=recipe.shuffled, augment=moved)
+        if recipe.shuffled or moved
+        else InOrder(train, mean, recipe.batch),
         val_loader=None if held is None else InOrder(held, mean, JUDGED_AT_ONCE),
         test_loader=None if test is None else InOrder(test, mean, JUDGED_AT_ONCE),
         metrics={"accuracy": accuracy},
     )
 
 
-def groups(model: Full | SigmoidBatchNorm) -> list[dict[str, Any]]:
+resnet = partial(cifar10, network="resnet")
+"""`cifar10` with a residual network, under a name for the command line."""
+
+
+def groups(model: Full | SigmoidBatchNorm | ResNet, recipe: Recipe) -> list[dict[str, Any]]:
     """The parameters by their factors of rate and decay, as an optimizer takes them."""
     found: dict[tuple[float, float], list[Tensor]] = {}
     factors = model.multipliers()
     for name, parameter in model.named_parameters():
         found.setdefault(factors[name], []).append(parameter)
     return [
-        {"params": params, "lr": BASE_LR * rate, "weight_decay": WEIGHT_DECAY * decay, "lr_mult": rate}
+        {"params": params, "lr": recipe.base_lr * rate, "weight_decay": recipe.weight_decay * decay, "lr_mult": rate}
         for (rate, decay), params in found.items()
     ]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pictures:
-    pictures: Tensor  # bytes, (n, 32, 32, 3)
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class InOrder:
-    """A loader: batches in the order of the file, less the mean, in the layout that convolutions are fastest on."""
-
-    dataset: _Pictures
-    mean: Tensor
-    batch: int
-
-    def __len__(self) -> int:
-        """Batches in a pass."""
-        return -(-len(self.dataset) // self.batch)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """One pass."""
-        for start in range(0, len(self.dataset), self.batch):
-            chosen = slice(start, start + self.batch)
-            # the view has its channels last in memory already
-            yield (self.dataset.pictures[chosen] - self.mean).permute(0, 3, 1, 2), self.dataset.labels[chosen]
-
-
-def _part(arrays: dict[str, np.ndarray], half: str, chosen: slice, device: str) -> _Pictures:
+def _part(arrays: dict[str, np.ndarray], half: str, chosen: slice, device: str) -> Pictures:
     pictures, labels = (torch.from_numpy(arrays[f"{half}_{what}"][chosen]) for what in ("images", "labels"))
-    return _Pictures(pictures.to(device), labels.to(device, torch.int64))
+    return Pictures(pictures.to(device), labels.to(device, torch.int64))
 
 
 # Read once in a process: a study makes the task anew for each run. Nothing writes into these arrays.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,27 +17,30 @@ from cyclr.torch import Task
 
 from . import _idx
 from ._classify import Examples, classification
+from ._resnet import ResNet
 
 DEBIAN = "/usr/share/datasets/fashion-mnist"
 """Where Debian's package `dataset-fashion-mnist` puts the four files."""
 
 
-def small(seed: int, *, tuning: bool = False) -> Task:
-    """6,000 training and 2,000 test pictures of 14x14, a network of one hidden layer, SGD with momentum 0.9.
+def small(seed: int, *, tuning: bool = False, network: str = "mlp") -> Task:
+    """6,000 training and 2,000 test pictures of 14x14, a small network, SGD with momentum 0.9.
 
-    Batches of 50, so 120 steps an epoch; 10 epochs take less than half a second on one core. The pictures are the
-    first ones of the official files, each square of 2x2 pixels replaced by its mean.
+    Batches of 50, so 120 steps an epoch; 10 epochs of "mlp" take less than half a second on one core. The pictures are
+    the first ones of the official files, each square of 2x2 pixels replaced by its mean.
 
     Args:
         seed: Decides the weights and the order of the batches.
         tuning: Hold out the last 1,000 training pictures as `val_loader`, for choosing rates; no test data then.
+        network: "mlp", one hidden layer; or "resnet", a residual network of 8 layers, 8 to 32 channels, batch
+            normalisation and 19,074 weights, with weight decay 1e-4.
 
     Returns:
         The task; its metric is the accuracy, a fraction.
 
     Raises:
-        TypeError: If the seed is not an integer.
-        ValueError: If the seed is negative.
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If the seed is negative, or there is no such network.
 
     >>> task = small(0)
     >>> task.steps_per_epoch, len(task.test_loader.dataset)
@@ -49,8 +52,13 @@ def small(seed: int, *, tuning: bool = False) -> Task:
     Source:
         Xiao, Rasul and Vollgraf (2017), Fashion-MNIST. https://arxiv.org/abs/1708.07747
     """
+    make_network, make_optimizer = SMALL[_check.choice("network", network, SMALL)]
     held_out = 1_000 if tuning else 0
-    return classification(*_embedded(), _small_network, _sgd, seed=seed, batch=50, held_out=held_out)
+    return classification(*_embedded(), make_network, make_optimizer, seed=seed, batch=50, held_out=held_out)
+
+
+resnet = partial(small, network="resnet")
+"""`small` with a residual network, under a name for the command line."""
 
 
 def full(seed: int, *, data: str | Path = DEBIAN, tuning: bool = False) -> Task:
@@ -92,6 +100,15 @@ def _full_network() -> nn.Module:
 
 def _sgd(model: nn.Module) -> Optimizer:
     return SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+
+SMALL: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Optimizer]]] = {
+    "mlp": (_small_network, _sgd),
+    "resnet": (
+        partial(ResNet, depth=8, width=8, channels=1),
+        lambda model: SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4),
+    ),
+}
 
 
 # Read once in a process: a study makes the task anew for each run. Nothing writes into these tensors.

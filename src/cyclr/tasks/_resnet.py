@@ -1,0 +1,76 @@
+"""The residual networks for small pictures of He, Zhang, Ren and Sun (2015), section 4.2.
+
+Source: Deep residual learning for image recognition. https://arxiv.org/abs/1512.03385
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad, relu
+
+from cyclr import _check
+
+from ._precision import computing_in
+
+
+class Block(nn.Module):
+    """Two convolutions of 3x3, added to what they were given.
+
+    Where the size is halved, every second pixel is taken and the new channels are 0: the paper's option A, which has
+    no weights.
+    """
+
+    def __init__(self, given: int, channels: int) -> None:
+        super().__init__()
+        self.stride = 1 if given == channels else 2
+        self.conv1 = nn.Conv2d(given, channels, 3, stride=self.stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.norm2(self.conv2(relu(self.norm1(self.conv1(x)))))
+        if self.stride == 2:
+            x = pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, found.shape[1] - x.shape[1]))
+        return relu(found + x)
+
+
+class ResNet(nn.Module):
+    """One convolution, three stages of (depth - 2) / 6 blocks, the mean over all pixels, a linear classifier.
+
+    With the defaults, on pictures of 32x32: the paper's ResNet-20, of 269,722 parameters. Convolutions are drawn as He
+    et al. (2015), Delving deep into rectifiers, https://arxiv.org/abs/1502.01852, say.
+
+    Args:
+        depth: Layers with weights, 6n + 2.
+        width: Channels of the first stage; the next ones have twice and four times as many.
+        channels: Of the pictures.
+        precision: What to compute in.
+    """
+
+    def __init__(
+        self, *, depth: int = 20, width: int = 16, channels: int = 3, precision: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__()
+        if depth < 8 or depth % 6 != 2:
+            raise ValueError(_check.problem("depth must be 6n + 2", depth, "such as 8, 20, 32, 44 or 56"))
+        self.precision = precision
+        self.conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        widths = [width * 2**stage for stage in range(3) for _ in range((depth - 2) // 6)]
+        self.blocks = nn.Sequential(*map(Block, [width, *widths], widths))
+        self.classify = nn.Linear(widths[-1], 10)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.kaiming_normal_(self.classify.weight, nonlinearity="linear")
+        nn.init.zeros_(self.classify.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with computing_in(self.precision, x.device):
+            scores = self.classify(self.blocks(relu(self.norm(self.conv(x)))).mean(dim=(2, 3)))
+        return scores.float()
+
+    def multipliers(self) -> dict[str, tuple[float, float]]:
+        """By parameter: what its rate and its weight decay are multiplied by. All decay, as in the paper."""
+        return {name: (1, 1) for name, _ in self.named_parameters()}
