@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from cyclr._check import count, problem
 from cyclr._files import replacing
@@ -35,6 +36,7 @@ def train(
     eval_at: Iterable[int] = (),
     momentum: Given | None = None,
     weight_decay: Given | None = None,
+    average: AveragedModel | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
     progress: Callable[[int, int, float, float], Any] | None = None,
@@ -53,6 +55,8 @@ def train(
         eval_at: Further updates after which a point is made, such as `Plan.snapshots`.
         momentum: Drives momentum or the first beta, as in `Scheduler`.
         weight_decay: Drives weight decay.
+        average: A copy of the task's model that takes in its weights after each update and is looked at, too: from
+            `averaged_model`, or torch's `AveragedModel` in any of its ways.
         checkpoint: A folder; made if it is not there.
         checkpoint_every: Updates between two checkpoints; by default one at every point.
         progress: Called every 10 steps with (steps done, steps in all, rate, loss of the last step).
@@ -60,6 +64,7 @@ def train(
     Returns:
         Points: "step" (updates done), "lr" (of the last of them, the largest of the groups), "loss" (mean of the
         training loss since the point before), then "val_loss", "val_..." for each metric, and the same with "test_".
+        With `average` all those once more, of the average: "averaged_val_loss" and so on.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -82,9 +87,10 @@ def train(
     save_every = None if checkpoint_every is None else count("checkpoint_every", checkpoint_every)
     if progress is not None:
         check_callable("progress", progress, "pass a function of (step, total, rate, loss)")
+    _check_average(average)
     given = in_proportion(schedule, task.optimizer) if isinstance(schedule, Schedule) else schedule
     scheduler = Scheduler(task.optimizer, given, momentum, weight_decay)
-    run = _Run(task, scheduler, steps, every, also)
+    run = _Run(task, scheduler, steps, every, also, average)
     file = None
     if checkpoint is not None:
         Path(checkpoint).mkdir(parents=True, exist_ok=True)
@@ -105,11 +111,25 @@ def train(
     return run.points
 
 
+def _check_average(average: Any) -> None:
+    if average is not None and not isinstance(average, AveragedModel):
+        raise TypeError(problem("average must be an AveragedModel", average, "pass averaged_model(task.model)"))
+
+
 class _Run:
     """A training under way."""
 
-    def __init__(self, task: Task, scheduler: Scheduler, steps: int, every: int, also: frozenset[int]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        scheduler: Scheduler,
+        steps: int,
+        every: int,
+        also: frozenset[int],
+        average: AveragedModel | None,
+    ) -> None:
         self.task, self.scheduler, self.steps, self.every, self.also = task, scheduler, steps, every, sorted(also)
+        self.average = average
         self.step = 0
         self.points: list[Point] = []
         self.rate = float("nan")
@@ -124,6 +144,8 @@ class _Run:
         self.rate = max(plain(rate) for rate in self.scheduler.get_last_lr())
         self.loss = self.update(self.feed)
         self.scheduler.step()
+        if self.average is not None:
+            self.average.update_parameters(self.task.model)
         self.step += 1
         self._sum = self.loss if self._sum is None else self._sum + self.loss
         self._since += 1
@@ -133,10 +155,12 @@ class _Run:
         task = self.task
         assert self._sum is not None
         point: Point = {"step": self.step, "lr": self.rate, "loss": float(self._sum) / self._since}
-        for name, loader in (("val", task.val_loader), ("test", task.test_loader)):
-            if loader is not None:
-                found = evaluate(task.model, loader, task.loss_fn, task.metrics)
-                point.update({f"{name}_{key}": value for key, value in found.items()})
+        models = {"": task.model} if self.average is None else {"": task.model, "averaged_": self.average.module}
+        for which, model in models.items():
+            for name, loader in (("val", task.val_loader), ("test", task.test_loader)):
+                if loader is not None:
+                    found = evaluate(model, loader, task.loss_fn, task.metrics)
+                    point.update({f"{which}{name}_{key}": value for key, value in found.items()})
         self.points.append(point)
         self._sum, self._since = None, 0
 
@@ -157,6 +181,7 @@ class _Run:
             "optimizer": self.task.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "feed": self.feed.state(),
+            **({} if self.average is None else {"average": self.average.state_dict()}),
         }
         with replacing(file) as stream:
             torch.save(state, stream)
@@ -175,6 +200,13 @@ class _Run:
             if there != own:
                 what = problem(f"{name} must be that of the checkpoint, {there}", own, "choose another folder")
                 raise ValueError(f"{file}: {what}")
+        if ("average" in state) != (self.average is not None):
+            what = "with" if "average" in state else "without"
+            raise ValueError(
+                f"{file}: the checkpoint was written {what} an average; do as then, or choose another folder"
+            )
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.task.model.load_state_dict(state["model"])
         with torch.no_grad():

@@ -1,0 +1,75 @@
+"""Averages of the weights over the last part of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from cyclr import _check
+
+Average = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
+
+
+def trailing_average(share: float = 0.05) -> Average:
+    """An average of the weights that looks back over a share of all steps so far, for torch's `AveragedModel`.
+
+    average_t = average_{t-1} + (weights_t - average_{t-1}) * min(1, 1 / (share * t))
+
+    As the training goes on the window grows with it, so that one number serves for 1,000 steps and for 100,000, where
+    a constant decay must be chosen for each. The average has at high rates much of what a fall of the rate brings.
+    What is no float, such as a count of batches, is copied.
+
+    Args:
+        share: Of the steps so far, above 0 and at most 1; with 1 it is the plain mean.
+
+    Returns:
+        The function to be passed as `multi_avg_fn`.
+
+    Raises:
+        TypeError: If `share` is no number.
+        ValueError: If it is not above 0 and at most 1.
+
+    >>> import torch
+    >>> from torch.optim.swa_utils import AveragedModel
+    >>> model = torch.nn.Linear(1, 1)
+    >>> average = AveragedModel(model, multi_avg_fn=trailing_average(0.5))
+    >>> for step in range(100):
+    ...     _ = torch.nn.init.constant_(model.weight, step)
+    ...     average.update_parameters(model)
+    >>> round(average.module.weight.item(), 1)
+    66.3
+
+    Reference:
+        Karras et al. (2024), Analyzing and Improving the Training Dynamics of Diffusion Models, section 3.1: averages
+        whose width is a share of the training. https://arxiv.org/abs/2312.02696
+    """
+    share = _check.positive("share", share)
+    if share > 1:
+        raise ValueError(_check.problem("share must be at most 1", share, "pass 0.05 for the last twentieth"))
+
+    @torch.no_grad()
+    def update(averages: Sequence[Tensor], weights: Sequence[Tensor], averaged: Tensor | int) -> None:
+        # `averaged` counts from 0 what has been taken in; a tensor on the device, so nothing here waits for it
+        weight = torch.clamp(1 / (share * (torch.as_tensor(averaged) + 1)), max=1.0)
+        for average, new in zip(averages, weights, strict=True):
+            if average.is_floating_point():
+                average.lerp_(new, weight.to(average.dtype))
+            else:
+                average.copy_(new)
+
+    return update
+
+
+def averaged_model(model: torch.nn.Module, share: float = 0.05) -> AveragedModel:
+    """A copy of `model` that follows it with a `trailing_average`, its buffers too.
+
+    Call `update_parameters(model)` on it after each step, and evaluate it in place of `model`.
+
+    >>> import torch
+    >>> type(averaged_model(torch.nn.Linear(1, 1))).__name__
+    'AveragedModel'
+    """
+    return AveragedModel(model, multi_avg_fn=trailing_average(share), use_buffers=True)
