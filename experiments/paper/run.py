@@ -36,7 +36,7 @@ from cyclr._study.engine import RECORD, RunError, finished_runs, run_jobs
 from cyclr._study.record import Job, Run, read_json, write_json
 from cyclr.tasks import _cifar_files
 from cyclr.tasks.cifar10 import cifar10
-from cyclr.torch import range_test, train
+from cyclr.torch import averaged_model, range_test, train
 
 WORK = Path(os.environ.get("CYCLR_PAPER_WORK", HERE / "work"))  # checkpoints
 FOUND = "found.json"
@@ -180,6 +180,7 @@ def do(job: Job) -> Run:
         lambda group: schedule if group["lr_mult"] == 1 else group["lr_mult"] * schedule,
         steps=job.steps,
         eval_every=job.eval_every,
+        average=averaged_model(task.model),  # looked at beside the weights themselves; the training is as without it
         checkpoint=folder,
         progress=progress,
     )
