@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,21 +26,47 @@ def job(seed: int, **options: bool | float | str) -> Job:
 
 def do(job: Job) -> Run:
     """A run that takes a moment, and leaves a line in the log when it starts."""
-    if job.options["log"]:
-        with Path(str(job.options["log"])).open("a") as log:
-            print(job.seed, os.getpid(), os.environ.get("OMP_NUM_THREADS"), file=log, flush=True)
+    note(job, os.environ.get("OMP_NUM_THREADS"))
     time.sleep(float(job.options.get("seconds", 0)))
     if job.options.get("fail"):
         raise ValueError("boom")
     if job.options.get("die"):
         os._exit(3)
+    return run_of(job)
+
+
+def go_on(job: Job, folder: Path) -> Run:
+    """A run that keeps each of its steps and goes on from the last one. It may kill itself once, or wait at a gate."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "steps"
+    at = len(kept.read_text()) if kept.exists() else 0
+    note(job, os.getppid(), at)
+    for step in range(at, job.steps):
+        if job.options.get("die") and step == 2 and at == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        while step == 3 and "gate" in job.options and not Path(str(job.options["gate"])).exists():
+            time.sleep(0.02)
+        time.sleep(float(job.options.get("seconds", 0)) / job.steps)
+        with kept.open("a") as file:
+            file.write(".")
+    return run_of(job)
+
+
+def note(job: Job, *what: object) -> None:
+    if job.options["log"]:
+        with Path(str(job.options["log"])).open("a") as log:
+            print(job.seed, os.getpid(), *what, file=log, flush=True)
+
+
+def run_of(job: Job) -> Run:
     fields = {field: getattr(job, field) for field in Job.__struct_fields__}
-    points = [{"step": 10, "lr": 0.1, "loss": 1.0 / (1 + job.seed), "accuracy": float("nan") if job.seed == 3 else 0.5}]
-    return Run(**fields, steps_per_epoch=5, points=points, seconds=0.0, versions={})
+    point = {"step": 10, "lr": 0.1, "loss": 1.0 / (1 + job.seed), "accuracy": float("nan") if job.seed == 3 else 0.5}
+    return Run(**fields, steps_per_epoch=5, points=[point], seconds=0.0, versions={})
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
+    engine = {"workers": 2} if len(sys.argv) == 2 else {"engine": "ray", "address": sys.argv[2]}
     slow = {f"p-{seed}": job(seed, seconds=0.3, log=str(folder / "log")) for seed in range(6)}
     folder.mkdir(exist_ok=True)
-    run_jobs("tests.study.jobs:do", slow, folder, workers=2, on_run=lambda name, run: print(name, flush=True))  # noqa: T201
+    run_jobs("tests.study.jobs:go_on", slow, folder, **engine, on_run=lambda name, run: print(name, flush=True))  # noqa: T201

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import curves, draw, output
+from cyclr._cli import curves, draw, output, processes
 from cyclr._cli.plan import bounds_of, print_plan
 from cyclr._plan import plan
 from cyclr._policies import POLICIES
@@ -51,7 +51,8 @@ def train(
     """Train a task under a policy, from the range test to the last epoch.
 
     The rates come from --bounds, from --curve or from a range test made first; --schedule needs none of them. With
-    --out all is written down, and the same command goes on where it was stopped.
+    --out all is written down, and the same command goes on where it was stopped. Under torchrun all its processes train
+    one model.
 
     Args:
         task: A built-in name, file.py:function or module:function.
@@ -70,26 +71,33 @@ def train(
     given = bounds_of(bounds, curve)
     if schedule is not None and (given is not None or policy != "auto"):
         raise ValueError("--schedule says all about the rates; leave out --policy, --bounds and --curve")
+    with processes.joined():
+        run = _train(settings, given, out, quiet=json)
+        if json:
+            output.document(run)
+        else:
+            print_run(run)
+
+
+def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet: bool) -> Run:
+    """From the task to the run."""
     from cyclr._cli import tasks
 
+    task, policy, seed = settings.task, settings.policy, settings.seed
     made = tasks.build(task, seed)
+    processes.check_shared(task, made)
     per_epoch = made.steps_per_epoch
     if per_epoch is None:
         raise ValueError(f"task {task}: train_loader must have a length, so that an epoch has an end")
-    steps = epochs * per_epoch
-    chosen = None if schedule is None else parse(schedule, epoch=per_epoch)
+    chosen = None if settings.schedule is None else parse(settings.schedule, epoch=per_epoch)
     if out is not None:
-        claim(out / "settings.json", settings)
+        processes.once(lambda: claim(out / "settings.json", settings))
     if chosen is None:
-        bounds_found = given or _find(settings, made, out, quiet=json)
-        chosen = _schedule(settings, bounds_found, per_epoch, quiet=json)
-    name = policy if schedule is None else "schedule"
+        chosen = _schedule(settings, bounds or _find(settings, made, out, quiet=quiet), per_epoch, quiet=quiet)
+    name = policy if settings.schedule is None else "schedule"
+    steps = settings.epochs * per_epoch
     job = Job(task=task, policy=name, schedule=repr(chosen), seed=seed, steps=steps, eval_every=per_epoch)
-    run = _run(job, made, out)
-    if json:
-        output.document(run)
-    else:
-        print_run(run)
+    return _run(job, made, out)
 
 
 def _find(settings: Settings, task: Task, out: Path | None, *, quiet: bool) -> Bounds:
@@ -97,12 +105,11 @@ def _find(settings: Settings, task: Task, out: Path | None, *, quiet: bool) -> B
     from cyclr._cli import work
 
     path = None if out is None else out / "curve.json"
-    if path is not None and path.exists():
-        curve = Curve.load(path)
-    else:
-        curve = work.find_curve(task, settings.task, {})
+    curve = processes.once(lambda: Curve.load(path) if path is not None and path.exists() else None)
+    if curve is None:
+        curve = made = work.find_curve(task, settings.task, {})
         if path is not None:
-            curve.save(path)
+            processes.once(lambda: made.save(path))
     bounds = curve.bounds()
     if not quiet:
         output.heading("Range test")
@@ -130,14 +137,14 @@ def _run(job: Job, task: Task, out: Path | None) -> Run:
     if out is None:
         return work.make_run(job, task=task, watch=True)
     record = out / RECORD
-    if record.exists():
-        run = read_json(record, Run)
+    run = processes.once(lambda: read_json(record, Run) if record.exists() else None)
+    if run is not None:
         if run.job != job:
             raise ValueError(f"{record} is of another schedule, {run.schedule}; choose another folder")
         output.note(f"{record} is finished; nothing is left to do")
         return run
-    run = work.make_run(job, task=task, folder=out, watch=True)
-    write_json(record, run)
+    run = made = work.make_run(job, task=task, folder=out, watch=True)
+    processes.once(lambda: write_json(record, made))
     return run
 
 

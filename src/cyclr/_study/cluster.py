@@ -89,10 +89,7 @@ class Cluster:
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         """Ray, connected for the time of the runs; a connection that the caller has already is used and left open."""
-        try:
-            import ray
-        except ImportError:
-            raise ImportError("engine 'ray' needs Ray, which is not installed; pip install cyclr[ray]") from None
+        ray = _ray()
         if ray.is_initialized():
             yield ray
             return
@@ -100,8 +97,6 @@ class Cluster:
         if self.working_dir is not None:
             options["runtime_env"] = {"working_dir": str(self.working_dir)}
         _probe(self.address)
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns that this will be so one day
         try:
             ray.init(self.address, log_to_driver=False, logging_level="ERROR", **options)
         except (ConnectionError, RuntimeError, ImportError) as error:
@@ -144,6 +139,18 @@ def _do(function: str, name: str, job: Job, place: dict[str, Any]) -> tuple[Run,
     kept = worker.checkpoint_folder(folder, name, job)
     run = worker.do(function, name, job, kept)
     return run, ray.get_runtime_context().get_node_id(), None if shared else str(kept)
+
+
+def _ray() -> Any:
+    """Ray, told to be quiet: it prints of each dead worker on stdout, also when asked to log nothing."""
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns that this will be so one day
+    try:
+        import ray
+    except ImportError:
+        raise ImportError("engine 'ray' needs Ray, which is not installed; pip install cyclr[ray]") from None
+    return ray
 
 
 def _get(ray: Any, result: Any, name: str) -> tuple[Run, str, str | None]:

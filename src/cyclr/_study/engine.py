@@ -115,11 +115,12 @@ def run_jobs(
                 results = _on_this_machine(function, left, folder, most or 1, cpus)
             with closing(results):
                 for name, run in results:
-                    write_json(Path(folder, name, RECORD), run)
+                    record = Path(folder, name, RECORD)
+                    write_json(record, run)
                     worker.forget(worker.checkpoint_folder(folder, name, jobs[name]))
-                    done[name] = run
+                    done[name] = read_json(record, Run)  # as a later call finds it: JSON has no NaN
                     if on_run is not None:
-                        on_run(name, run)
+                        on_run(name, done[name])
     return {name: done[name] for name in jobs}
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 def group_of(model: torch.nn.Module) -> Any:
@@ -30,3 +33,33 @@ def averaged(values: torch.Tensor, group: Any) -> torch.Tensor:
     values = values.clone()
     distributed.all_reduce(values, group=group)
     return values / distributed.get_world_size(group)
+
+
+def place_in(group: Any) -> tuple[int, int]:
+    """The number of this process in `group`, and how many there are. The first one, 0, writes for all."""
+    return (0, 1) if group is None else (distributed.get_rank(group), distributed.get_world_size(group))
+
+
+def once(do: Callable[[], T], group: Any) -> T:
+    """What the first process of `group` gets from `do`, or the error that it raises, in all of them."""
+    if group is None:
+        return do()
+    box: list[Any] = [None, None]
+    if place_in(group)[0] == 0:
+        try:
+            box[0] = do()
+        except Exception as error:  # noqa: BLE001 - all raise it, else the others wait for ever
+            box[1] = error
+    distributed.broadcast_object_list(box, group=group, group_src=0)
+    if box[1] is not None:
+        raise box[1]
+    return box[0]
+
+
+def of_each(value: T, group: Any) -> list[T]:
+    """The `value` of every process of `group`, in all of them."""
+    if group is None:
+        return [value]
+    values: list[Any] = [None] * distributed.get_world_size(group)
+    distributed.all_gather_object(values, value, group=group)
+    return values

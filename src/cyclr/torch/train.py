@@ -20,6 +20,7 @@ from cyclr.torch.groups import in_proportion, plain
 from cyclr.torch.scheduler import Given, Scheduler
 from cyclr.torch.snapshot import sources_of
 from cyclr.torch.task import Task
+from cyclr.torch.together import averaged, group_of, of_each, once, place_in
 from cyclr.torch.update import Update, evaluate
 
 REPORT = 10  #: steps between two calls of `progress`, each of which waits for the device
@@ -93,10 +94,8 @@ def train(
     run = _Run(task, scheduler, steps, every, also, average)
     file = None
     if checkpoint is not None:
-        Path(checkpoint).mkdir(parents=True, exist_ok=True)
         file = Path(checkpoint) / "checkpoint.pt"
-        if file.exists():
-            run.load(file)
+        run.begin(file)
     if not task.model.training:
         task.model.train()  # else parts that are in evaluation mode on purpose stay there
     while run.step < steps:
@@ -130,6 +129,7 @@ class _Run:
     ) -> None:
         self.task, self.scheduler, self.steps, self.every, self.also = task, scheduler, steps, every, sorted(also)
         self.average = average
+        self.group = group_of(task.model)
         self.step = 0
         self.points: list[Point] = []
         self.rate = float("nan")
@@ -154,19 +154,25 @@ class _Run:
         """Record a point."""
         task = self.task
         assert self._sum is not None
-        point: Point = {"step": self.step, "lr": self.rate, "loss": float(self._sum) / self._since}
+        point: Point = {
+            "step": self.step,
+            "lr": self.rate,
+            "loss": float(averaged(self._sum, self.group)) / self._since,
+        }
         models = {"": task.model} if self.average is None else {"": task.model, "averaged_": self.average.module}
         for which, model in models.items():
             for name, loader in (("val", task.val_loader), ("test", task.test_loader)):
                 if loader is not None:
                     found = evaluate(model, loader, task.loss_fn, task.metrics)
-                    point.update({f"{which}{name}_{key}": value for key, value in found.items()})
+                    values = averaged(torch.tensor(list(found.values()), device=self._sum.device), self.group).tolist()
+                    point.update({f"{which}{name}_{key}": value for key, value in zip(found, values, strict=True)})
         self.points.append(point)
         self._sum, self._since = None, 0
 
     def save(self, file: Path) -> None:
         """Write all that is needed to go on, all or nothing."""
         model = self.task.model.state_dict()
+        own, *others = of_each({"sum": self._sum, "feed": self.feed.state()}, self.group)
         state = {
             "format": FORMAT,
             "steps": self.steps,
@@ -174,27 +180,26 @@ class _Run:
             **({"eval_at": self.also} if self.also else {}),
             "step": self.step,
             "points": self.points,
-            "sum": self._sum,
             "since": self._since,
             "model": model,
             "buffers": {name: buffer for name, buffer in self.task.model.named_buffers() if name not in model},
             "optimizer": self.task.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
-            "feed": self.feed.state(),
+            **own,
+            **({"others": others} if others else {}),  # of the other processes that train the model
             **({} if self.average is None else {"average": self.average.state_dict()}),
         }
-        with replacing(file) as stream:
-            torch.save(state, stream)
+        if place_in(self.group)[0] == 0:
+            with replacing(file) as stream:
+                torch.save(state, stream)
 
-    def load(self, file: Path) -> None:
-        """Go on from what `save` wrote."""
-        try:
-            state = torch.load(file, weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            what = next(iter(str(error).splitlines()), "empty")
-            raise ValueError(f"{file}: the checkpoint is damaged ({what}); delete it to start again") from None
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise ValueError(f"{file}: must be a checkpoint of train, in format {FORMAT!r}; choose another folder")
+    def begin(self, file: Path) -> None:
+        """Go on from what `save` wrote, if it did: all processes from what the first one finds."""
+        if any(hasattr(parameter, "device_mesh") for parameter in self.task.model.parameters()):
+            raise ValueError("a sharded model has no checkpoint here; leave checkpoint out, or replicate it (DDP)")
+        state = once(lambda: _read(file), self.group)
+        if state is None:
+            return
         for name, own in (("steps", self.steps), ("eval_every", self.every), ("eval_at", self.also)):
             there = state.get(name, [])  # checkpoints without further points do not name them
             if there != own:
@@ -205,6 +210,15 @@ class _Run:
             raise ValueError(
                 f"{file}: the checkpoint was written {what} an average; do as then, or choose another folder"
             )
+        each = [state, *state.get("others", [])]
+        rank, size = place_in(self.group)
+        if len(each) != size:
+            what = problem(f"processes must be as many as wrote the checkpoint, {len(each)}", size, "start as many")
+            raise ValueError(f"{file}: {what}")
+        self._load(state, each[rank])
+
+    def _load(self, state: dict[str, Any], own: dict[str, Any]) -> None:
+        """Be as the training was that wrote `state`, of which `own` is this process's alone."""
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -214,9 +228,24 @@ class _Run:
                 self.task.model.get_buffer(name).copy_(buffer)
         self.task.optimizer.load_state_dict(state["optimizer"])
         self.step, self.points = state["step"], state["points"]
-        self._sum, self._since = state["sum"], state["since"]
+        self._sum, self._since = own["sum"], state["since"]
         if self.step < self.steps:
-            self.feed.resume(state["feed"])
+            self.feed.resume(own["feed"])
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """The checkpoint in `file`, or None if there is none; its folder is made, so that one can be written."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        return None
+    try:
+        state = torch.load(file, weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        what = next(iter(str(error).splitlines()), "empty")
+        raise ValueError(f"{file}: the checkpoint is damaged ({what}); delete it to start again") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ValueError(f"{file}: must be a checkpoint of train, in format {FORMAT!r}; choose another folder")
+    return state
 
 
 class _Feed:

@@ -1,0 +1,68 @@
+"""One training spread over the processes that `torchrun` started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cyclr._cli.failure import TaskError
+
+if TYPE_CHECKING:
+    from cyclr.torch import Task
+
+T = TypeVar("T")
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """A process group of all processes, of which the first alone prints; nothing where `torchrun` is not at work."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield
+        return
+    import torch
+    from torch import distributed
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group()
+    if distributed.get_rank() == 0:
+        yield
+    else:
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            yield
+    distributed.destroy_process_group()  # after an error the others may be waiting: torchrun ends them
+
+
+def once(do: Callable[[], T]) -> T:
+    """What the first process gets from `do`, or the error that it raises, in all of them."""
+    group = _all()
+    if group is None:
+        return do()
+    from cyclr.torch import together
+
+    return together.once(do, group)
+
+
+def check_shared(text: str, task: Task) -> None:
+    """That several processes train one model, and not one each.
+
+    Raises:
+        TaskError: If the model is not wrapped.
+    """
+    from cyclr.torch.together import group_of
+
+    if _all() is not None and group_of(task.model) is None:
+        raise TaskError(f"task {text}: several processes train one model only if it is wrapped in "
+                        "torch.nn.parallel.DistributedDataParallel; wrap it, or start one process")  # fmt: skip
+
+
+def _all() -> Any:
+    """The group of all processes; None where there is one alone."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    from torch import distributed
+
+    return distributed.group.WORLD
