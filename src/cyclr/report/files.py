@@ -83,6 +83,9 @@ def _study(runs: list[Run], path: Path) -> Study:
     kept = [run for run in runs if not run.options.get("tuning")] or runs
     if len(tasks := sorted({run.task for run in kept})) > 1:
         raise ValueError(_check.problem(f"{path}: runs must be of one task to be compared", tasks))
-    tried = len(runs) - len(kept)
-    note = f"{tried} runs that tried out rates, {sum(run.steps for run in runs if run not in kept):,} steps, not shown."
-    return Study(task=tasks[0], runs=kept, notes=[note] if tried else [])
+    tried = [run for run in runs if run not in kept]
+    steps = f"{sum(run.steps for run in tried):,} steps"
+    which = "1 run that tried out a rate is" if len(tried) == 1 else f"{len(tried)} runs that tried out rates are"
+    took = "it took" if len(tried) == 1 else "they took"
+    notes = [f"{which} not shown; {took} {steps}."] if tried else []
+    return Study(task=tasks[0], runs=kept, notes=notes)

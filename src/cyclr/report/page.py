@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from cyclr import __version__, _check
@@ -102,6 +103,7 @@ def _section(thing: Thing) -> Section:
     raise TypeError(_check.problem("a page shows a Study, a Curve or a Plan", thing))
 
 
+@cache
 def _tools() -> tuple[Environment, str]:
     """Jinja's environment, and Plotly's script."""
     try:
@@ -109,7 +111,8 @@ def _tools() -> tuple[Environment, str]:
         from markupsafe import Markup
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise ImportError(f"{error.name} is not installed; pip install cyclr[report]") from error
+        gone = (error.name or "").partition(".")[0]
+        raise ImportError(f"{gone} is not installed; pip install cyclr[report]") from error
 
     def shown(value: Any) -> Any:
         return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -122,7 +125,8 @@ def _tools() -> tuple[Environment, str]:
         lstrip_blocks=True,
         finalize=shown,
     )
-    return environment, Markup(get_plotlyjs())
+    # Browsers read every line end as \n before they compare a script with its hash.
+    return environment, Markup(get_plotlyjs().replace("\r\n", "\n"))
 
 
 def _script(figures: list[str]) -> str:
