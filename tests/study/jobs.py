@@ -30,13 +30,11 @@ def do(job: Job) -> Run:
     time.sleep(float(job.options.get("seconds", 0)))
     if job.options.get("fail"):
         raise ValueError("boom")
-    if job.options.get("die"):
-        os._exit(3)
     return run_of(job)
 
 
 def go_on(job: Job, folder: Path) -> Run:
-    """A run that keeps each of its steps and goes on from the last one. It may kill itself once, or wait at a gate."""
+    """A run that keeps its steps and goes on from the last one. It may kill itself once, fail, or wait at a gate."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "steps"
     at = len(kept.read_text()) if kept.exists() else 0
@@ -44,6 +42,8 @@ def go_on(job: Job, folder: Path) -> Run:
     for step in range(at, job.steps):
         if job.options.get("die") and step == 2 and at == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+        if job.options.get("fail") and step == 2:
+            raise ValueError("boom")
         while step == 3 and "gate" in job.options and not Path(str(job.options["gate"])).exists():
             time.sleep(0.02)
         time.sleep(float(job.options.get("seconds", 0)) / job.steps)

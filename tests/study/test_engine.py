@@ -88,12 +88,95 @@ def test_a_failed_run_is_named_and_the_finished_ones_stay(tmp_path: Path, worker
     assert [path.parent.name for path in tmp_path.glob("*/run.json")] == ["good"]
 
 
-def test_a_dead_worker_is_one_line_and_the_finished_runs_stay(tmp_path: Path) -> None:
-    jobs = {"good": job(0), "bad": job(1, die=True, seconds=0.5)}
-    with pytest.raises(RunError, match="a worker process died"):
-        run_jobs("tests.study.jobs:do", jobs, tmp_path, workers=2)
-    assert [path.parent.name for path in tmp_path.glob("*/run.json")] == ["good"]
-    assert list(run_jobs("tests.study.jobs:do", {"good": job(0)}, tmp_path)) == ["good"]
+def test_a_dead_worker_is_one_line_and_its_run_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    jobs = {"good": job(0, log=log), "bad": job(1, log=log, die=True, seconds=2.0)}
+    with pytest.raises(RunError, match="a worker process died, perhaps out of memory; finished runs are kept"):
+        run_jobs("tests.study.jobs:go_on", jobs, tmp_path / "out", workers=2)
+    assert [path.parent.name for path in tmp_path.glob("out/*/run.json")] == ["good"]
+    run_jobs("tests.study.jobs:go_on", jobs, tmp_path / "out", workers=2)
+    begun = [line.split() for line in Path(log).read_text().splitlines()]
+    assert sorted((line[0], line[3]) for line in begun) == [("0", "0"), ("1", "0"), ("1", "2")]
+    assert {path.name for path in (tmp_path / "out").glob("*/*")} == {"run.json"}
+
+
+def test_a_checkpoint_of_another_job_is_not_gone_on_from(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    with pytest.raises(RunError, match="run p failed: ValueError: boom"):
+        run_jobs("tests.study.jobs:go_on", {"p": job(1, fail=True)}, tmp_path)
+    assert [file.name for file in tmp_path.glob("p/checkpoint-*/*")] == ["steps"]
+    run_jobs("tests.study.jobs:go_on", {"p": job(3, log=log)}, tmp_path)
+    assert Path(log).read_text().split()[3] == "0"
+
+
+FULL = """
+import resource
+from cyclr._study.engine import run_jobs
+from tests.study.jobs import job
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # bytes in a file
+try:
+    run_jobs("tests.study.jobs:do", {"good": job(0), "bad": job(1)}, "FOLDER")
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_named_and_loses_no_finished_run(tmp_path: Path) -> None:
+    run_jobs("tests.study.jobs:do", {"good": job(0)}, tmp_path)
+    before = (tmp_path / "good" / "run.json").read_bytes()
+    code = FULL.replace("FOLDER", str(tmp_path))
+    full = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (full.stdout, full.stderr) == (f"[Errno 27] File too large: '{tmp_path}/bad/run.json'\n", "")
+    assert list((tmp_path / "bad").iterdir()) == []
+    assert (tmp_path / "good" / "run.json").read_bytes() == before
+    assert list(run_jobs("tests.study.jobs:do", {"good": job(0), "bad": job(1)}, tmp_path)) == ["good", "bad"]
+
+
+def test_a_second_call_in_the_folder_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
+    refused = []
+
+    def second(name: str, run: Run) -> None:
+        with pytest.raises(RunError, match=f"^another study is at work in {tmp_path}; wait for its end, or choose"):
+            run_jobs("tests.study.jobs:do", {"q": job(1)}, tmp_path)
+        refused.append(name)
+        assert run_jobs("tests.study.jobs:do", {name: run.job}, tmp_path) == {name: run}  # nothing to do: no lock
+
+    run_jobs("tests.study.jobs:do", {"p": job(0)}, tmp_path, on_run=second)
+    assert refused == ["p"]
+    assert list(run_jobs("tests.study.jobs:do", {"q": job(1)}, tmp_path)) == ["q"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_folders_may_be_relative_and_names_long_nested_and_odd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("x" * 255, "a/b c/d", "ü$(x)'\"%\n{}", "-f", ".hidden")
+    runs = run_jobs("tests.study.jobs:go_on", {name: job(0) for name in names}, "out/put", workers=workers)
+    assert {name: read_json(tmp_path / "out/put" / name / "run.json", Run) for name in names} == runs
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/../../x", "/x", "a\0b", "x" * 256, "a/" + "ü" * 128])
+def test_a_name_that_is_no_path_inside_the_folder_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="the name of a job must be a path inside the folder, each part at most 255"):
+        run_jobs("tests.study.jobs:do", {"good": job(0), name: job(1)}, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (Path("/proc/nowhere"), tmp_path / "file" / "out"):
+        with pytest.raises(OSError, match=str(folder)):
+            run_jobs("tests.study.jobs:do", {"p": job(0, log=str(tmp_path / "log"))}, folder)
+    assert not (tmp_path / "log").exists()
+
+
+def test_what_only_a_cluster_has_is_refused_on_one_machine(tmp_path: Path) -> None:
+    for extra in ({"address": "host:1"}, {"gpus_per_run": 1}, {"working_dir": "."}):
+        with pytest.raises(ValueError, match="are for a cluster; pass engine='ray', or leave them out"):
+            run_jobs("tests.study.jobs:do", {"p": job(0)}, tmp_path, **extra)
+    with pytest.raises(ValueError, match=r"engine must be one of 'joblib', 'ray', got 'Ray'; did you mean 'ray'\?"):
+        run_jobs("tests.study.jobs:do", {"p": job(0)}, tmp_path, engine="Ray")
 
 
 def test_the_number_of_workers_must_be_a_positive_integer(tmp_path: Path) -> None:
