@@ -142,7 +142,11 @@ class Curve:
         """
         read = RULES[choice("rule", rule, RULES)]
         rates, values = self._points(signal)
-        answers = [read(rates, row[: _known(row)]) for row in values]
+        # What the tools make of a loss that is no number is theirs to say; what was not recorded they cannot see.
+        rows = [
+            row if stop == "non-finite" else row[: _known(row)] for row, stop in zip(values, self.stops, strict=True)
+        ]
+        answers = [read(rates, row) for row in rows]
         found = [answer for answer in answers if answer is not None and answer > 0]
         if not found:
             raise Inconclusive(f"{rule!r} has no answer: the ramps end after {self.cost} steps; record more")

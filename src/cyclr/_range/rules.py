@@ -29,24 +29,24 @@ def _average_from_first(losses: Array) -> Array:
     return out
 
 
-def _until(losses: Array, times: float, *, skip: int = 0) -> int:
-    """Number of losses kept by "stop when the loss exceeds `times` the best so far"."""
-    best = np.inf
-    for i, loss in enumerate(losses):
-        if i >= skip and loss > times * best:
-            return i + 1
-        best = loss if i < skip else min(best, loss)
-    return len(losses)
+def _until(losses: Array, times: float) -> int:
+    """Number of losses kept by "stop when the loss exceeds `times` the best, this one included"; nan never does."""
+    return _first(losses > times * np.fmin.accumulate(losses)) + 1
+
+
+def _first(where: NDArray[np.bool_]) -> int:
+    """Index of the first True, the length without any."""
+    return int(np.argmax(where)) if where.any() else len(where)
 
 
 def _fastai(rates: Array, losses: Array) -> tuple[Array, Array]:
-    """Fastai's average, its stop, and its trim: the first tenth and the last five are cut off."""
-    planned = len(rates)
-    known = np.isfinite(losses)
-    losses = _average(losses[: len(losses) if known.all() else int(np.argmin(known))], 0.98, 1)
+    """Fastai's average, its stop, and its trim: a tenth of the ramp, the last five, and all from the first nan on."""
+    losses = _average(losses, 0.98, 1)
     losses = losses[: _until(losses, 4)]
-    kept = slice(planned // 10, len(losses) - 5 if len(losses) > 5 else 0)
-    return rates[: len(losses)][kept], losses[kept]
+    kept = slice(len(rates) // 10, max(len(losses) - 5, 0))
+    rates, losses = rates[: len(losses)][kept], losses[kept]
+    known = _first(np.isnan(losses))
+    return rates[:known], losses[:known]
 
 
 def valley(rates: Array, losses: Array) -> float | None:
@@ -61,7 +61,7 @@ def valley(rates: Array, losses: Array) -> float | None:
         if lengths[i] > lengths[end]:
             end, start = i, i - int(lengths[i])
     section = (end - start) / 3
-    return float(rates[max(start + int(section) + int(section / 2), 0)])
+    return float(rates[start + int(section) + int(section / 2)])  # -1 on the shortest curves: the last rate
 
 
 def slide(rates: Array, losses: Array) -> float | None:
@@ -93,9 +93,10 @@ def steep(rates: Array, losses: Array) -> float | None:
 def lightning(rates: Array, losses: Array) -> float | None:
     """Lightning 2.5.3 and later: the steepest fall over the rate itself (not its logarithm)."""
     losses = _average(losses, 0.98, 2)  # its power counts one step too many; so does this
-    losses = losses[: _until(losses, 4, skip=2)][10:-1]
-    known = np.isfinite(losses)
-    rates, losses = rates[10:][: len(losses)][known], losses[known]
+    # Its stop compares each loss with the best before it.
+    losses = losses[: _first(losses[1:] > 4 * np.fmin.accumulate(losses)[:-1]) + 2][10:-1]
+    rates, known = rates[10:][: len(losses)], np.isfinite(losses)
+    rates, losses = rates[known], losses[known]
     return float(rates[np.argmin(np.gradient(losses, rates))]) if len(losses) > 1 else None
 
 

@@ -20,7 +20,7 @@ from cyclr.torch.preserve import Transaction, preserved
 from cyclr.torch.probe import probe
 from cyclr.torch.task import check_model, check_optimizer
 from cyclr.torch.together import averaged, group_of
-from cyclr.torch.update import Update, evaluate
+from cyclr.torch.update import Update, evaluate, module_of
 
 BLOCK = 10  #: losses are read from the device in blocks: to wait for each would slow every step
 VALIDATIONS = 20  #: looks at held-out data in one ramp, unless told otherwise
@@ -113,35 +113,26 @@ def range_test(
     check_model("model", model)
     check_optimizer("optimizer", optimizer)
     check_loader("loader", loader)
-    choice("ramp", ramp, ("log", "linear"))
     choice("effort", effort, ("quick", "thorough"))
-    rates = np.asarray(make_ramp(low, high, steps=steps, scale=ramp)(np.arange(count("steps", steps))), dtype=float)
+    rates = _rates(low, high, steps, ramp)
     count("repeats", repeats)
     names = signals(val_loader, metrics, loss_fn)
     if progress is not None:
         check_callable("progress", progress, "pass a function of (step, total, rate, loss)")
-    where = None if device is None else torch.device(device)
-    if step_fn is not None:
-        taken = {"clip_norm": clip_norm is not None, "accumulate": accumulate != 1, "autocast": autocast is not None}
-        step = _own_step(step_fn, where or device_of(model), taken)
-    else:
-        check_callable("loss_fn", loss_fn, "pass a function of (outputs, targets), or step_fn")
-        assert loss_fn is not None
-        step = Update(model, optimizer, loss_fn, scaler, clip_norm, accumulate, autocast, where)
     every = _every(val_every, val_loader, steps)
+    where = None if device is None else torch.device(device)
+    how = {"scaler": scaler, "clip_norm": clip_norm, "accumulate": accumulate, "autocast": autocast}
+    step = _step(model, optimizer, loss_fn, step_fn, where, **how)
 
+    kept = [model, *filter(None, map(module_of, (loss_fn, *(metrics or {}).values())))]
     loaders = [one for one in (loader, val_loader) if one is not None]
-    kept = [model, *(module for module in map(_module, (loss_fn, *(metrics or {}).values())) if module is not None)]
     with preserved(kept, optimizer, scheduler=scheduler, scaler=scaler, loader=loaders) as transaction:
         if not model.training:
             model.train()
         walk = _Walk(rates, repeats, optimizer, step, endless(loader), group_of(model), progress)
         if val_loader is not None:
-            judge = {} if metrics is None else metrics
-            walk.watch(every, lambda: evaluate(model, val_loader, loss_fn, judge, device=where), names)
-        walk.run(transaction)
-        maximize = frozenset(filter(more_is_better, names))
-        curve = Curve(rates, walk.losses, walk.metrics, ramp, tuple(walk.stops), maximize)
+            walk.watch(every, lambda: evaluate(model, val_loader, loss_fn, metrics, device=where), names)
+        curve = walk.run(transaction, ramp)
         return curve if effort == "quick" else walk.probed(transaction, curve)
 
 
@@ -173,7 +164,7 @@ class _Walk:
         self._every, self._look = every, look
         self.metrics = {name: np.full(self.losses.shape, np.nan) for name in names}
 
-    def run(self, transaction: Transaction) -> None:
+    def run(self, transaction: Transaction, scale: str) -> Curve:
         """All repeats, each from the same start."""
         for repeat in range(self.repeats):
             if repeat:
@@ -187,6 +178,8 @@ class _Walk:
             if rule.index is not None:  # what came after it, unseen, is no evidence
                 for rows in (self.losses, *self.metrics.values()):
                     rows[repeat, rule.index + 1 :] = np.nan
+        maximize = frozenset(filter(more_is_better, self.metrics))
+        return Curve(self.rates, self.losses, self.metrics, scale, tuple(self.stops), maximize)
 
     def probed(self, transaction: Transaction, curve: Curve) -> Curve:
         """The curve with probe cycles, if its ramps say where to probe."""
@@ -224,20 +217,31 @@ class _Walk:
                     return
 
 
-def _module(function: Any) -> torch.nn.Module | None:
-    """The module that `function` is, or is a method of: a loss may have parameters and buffers of its own."""
-    owner = getattr(function, "__self__", function)
-    return owner if isinstance(owner, torch.nn.Module) else None
+def _rates(low: float, high: float, steps: int, scale: str) -> NDArray[np.float64]:
+    """All the rates of a ramp."""
+    choice("ramp", scale, ("log", "linear"))
+    return np.asarray(make_ramp(low, high, steps=steps, scale=scale)(np.arange(count("steps", steps))), dtype=float)
 
 
-def _own_step(
-    step_fn: Callable[[Any], torch.Tensor], device: torch.device | None, taken: dict[str, bool]
+def _step(
+    model: torch.nn.Module,
+    optimizer: Optimizer,
+    loss_fn: Callable[..., torch.Tensor] | None,
+    step_fn: Callable[[Any], torch.Tensor] | None,
+    device: torch.device | None,
+    **how: Any,
 ) -> Callable[[Iterator[Any]], torch.Tensor]:
-    """The user's update, which takes the place of `Update` and all that it can do."""
+    """What makes one update from the next batches: ours, or the user's own in its place and in that of all it does."""
+    if step_fn is None:
+        check_callable("loss_fn", loss_fn, "pass a function of (outputs, targets), or step_fn")
+        assert loss_fn is not None
+        return Update(model, optimizer, loss_fn, device=device, **how)
     check_callable("step_fn", step_fn, "pass a function of a batch that makes one update and returns the loss")
-    for name, given in taken.items():
-        if given:
-            raise ValueError(problem(f"{name} must be left out where step_fn makes the update", True, "do it in there"))
+    for name, default in (("clip_norm", None), ("accumulate", 1), ("autocast", None)):
+        if how[name] != default:
+            what = f"{name} must be left out where step_fn makes the update"
+            raise ValueError(problem(what, how[name], "do it in there"))
+    device = device_of(model) if device is None else device
 
     def step(batches: Iterator[Any]) -> torch.Tensor:
         return checked_loss(step_fn(moved(next(batches), device))).detach()

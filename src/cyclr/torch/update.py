@@ -27,6 +27,10 @@ class Update:
         accumulate: Batches for one update; the loss is their mean.
         autocast: The type to compute in, such as `torch.bfloat16`.
         device: Where batches go; by default the model's.
+
+    Raises:
+        TypeError: If something is of the wrong kind.
+        ValueError: If a value is out of range, or the optimizer holds no parameter of the model or of the loss.
     """
 
     model: torch.nn.Module
@@ -44,6 +48,7 @@ class Update:
             positive("clip_norm", self.clip_norm)
         if self.autocast is not None and not isinstance(self.autocast, torch.dtype):
             raise TypeError(problem("autocast must be a torch.dtype", self.autocast, "pass torch.bfloat16"))
+        self._check_driven()
         if self.device is None:
             object.__setattr__(self, "device", device_of(self.model))
 
@@ -64,6 +69,18 @@ class Update:
             self.scaler.step(self.optimizer)
             self.scaler.update()
         return loss
+
+    def _check_driven(self) -> None:
+        """Another model's parameters, or copies of this one's from before it was sharded or replaced, teach nothing."""
+        modules = filter(None, (self.model, module_of(self.loss_fn)))
+        own = {id(parameter) for module in modules for parameter in module.parameters()}
+        driven = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        if not any(id(parameter) in own for parameter in driven):
+            what = "the optimizer must hold parameters of the model"
+            given = f"{len(driven)} others"
+            raise ValueError(
+                problem(what, given, "make it of model.parameters(), after wrapping or sharding the model")
+            )
 
     def _backward(self, batch: Any) -> torch.Tensor:
         batch = moved(batch, self.device)
@@ -139,6 +156,12 @@ def _judged(
     values = [function(*arguments) for function in ([] if loss_fn is None else [loss_fn]) + list(metrics.values())]
     device = next((value.device for value in values if isinstance(value, torch.Tensor)), None)
     return torch.stack([torch.as_tensor(value, dtype=torch.float32, device=device).reshape(()) for value in values])
+
+
+def module_of(function: Any) -> torch.nn.Module | None:
+    """The module that `function` is, or is a method of: a loss may have parameters and buffers of its own."""
+    owner = getattr(function, "__self__", function)
+    return owner if isinstance(owner, torch.nn.Module) else None
 
 
 @contextmanager
