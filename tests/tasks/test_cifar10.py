@@ -414,13 +414,19 @@ def test_a_residual_network_goes_on_from_a_checkpoint_in_mid_epoch_bit_by_bit(da
         assert torch.equal(value, whole.model.state_dict()[name])
 
 
+def test_caffe_s_networks_are_not_compiled(data: Path) -> None:
+    for network in ("full", "sigmoid"):
+        with pytest.raises(ValueError, match="compiled must be False for this network, got True; leave it out"):
+            cifar10(0, data=data, network=network, compiled=True)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("network", ["full", "sigmoid", "resnet"])
-def test_on_a_gpu_the_compiled_network_gives_the_same_training_within_rounding(data: Path, network: str) -> None:
+def test_on_a_gpu_the_compiled_network_has_the_gradients_of_the_plain_one(data: Path) -> None:
     found = []
     for compiled in (False, True):
-        task = cifar10(0, data=data, network=network, device="cuda", compiled=compiled)
-        assert task.train_loader.dataset.pictures.is_cuda
-        found.append(train(task, Linear(0.001, 0, steps=6), steps=6, eval_every=3))
-    for plain, fast in zip(*found, strict=True):
-        assert fast["test_loss"] == pytest.approx(plain["test_loss"], rel=1e-2)
+        task = resnet(0, data=data, device="cuda", compiled=compiled)
+        inputs, labels = next(iter(task.train_loader))
+        assert inputs.is_cuda
+        task.loss_fn(task.model(inputs), labels).backward()
+        found.append(torch.cat([parameter.grad.flatten() for parameter in task.model.parameters()]))
+    assert (found[0] - found[1]).norm() < 1e-2 * found[0].norm()
