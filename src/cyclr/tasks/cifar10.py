@@ -100,7 +100,7 @@ def cifar10(
         augment: Move and mirror the training pictures, drawn from the seed; by default for residual networks.
         precision: "float32", or "bfloat16", in which convolutions are faster on machines that have it.
         device: Where the network and all the pictures are.
-        compiled: Compile a residual network by `torch.compile`, on a GPU into CUDA graphs; the first steps take minutes.
+        compiled: Compile a residual network by `torch.compile`, on a GPU into CUDA graphs. The first steps are slow.
             Not Caffe's networks: compiled by torch 2.13 on a CPU, "full" had gradients that were off by a third.
 
     Returns:
