@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import output, study
+from cyclr._cli import output, study, tasks
 from cyclr._cli.apart import Apart
 from cyclr._cli.work import Facts
 from cyclr._policies import POLICIES
@@ -18,7 +18,7 @@ from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, Inconclusive
 from cyclr._study.compare import TUNING_SEED, Contest, entrants
 from cyclr._study.engine import ENGINES
-from cyclr._study.record import Study, claim, write_json
+from cyclr._study.record import Study, claim, read_json, write_json
 from cyclr._study.stats import Summary, is_fraction, summarize, verdict
 
 DEFAULT = "auto,fixed,step,cosine,linear,one_cycle,triangular2"
@@ -26,16 +26,22 @@ TUNED, FOUND = "tuned", "found"
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What decides the runs; kept in their folder. By what they are read (baseline, target) can change later."""
+    """What decides the runs; kept in their folder. What they are read by (baseline, target) can change later."""
 
     task: str
     task_file: str
     policies: tuple[str, ...]
     seeds: int
     epochs: int
-    metric: str
+    metric: str | None
     rates: str | tuple[float, ...]
     curve: str | None
+    facts: Facts | None = None
+
+    @property
+    def tuned(self) -> bool:
+        """Whether rates are chosen by trying."""
+        return self.rates == TUNED or (not isinstance(self.rates, str) and len(self.rates) > 1)
 
 
 def compare(
@@ -88,39 +94,74 @@ def compare(
     """
     names = _policies(policies)
     reference = _baseline(baseline, names)
-    seeds, epochs = _seeds(seeds), _check.count("--epochs", epochs)
+    seeds, epochs, peaks = _seeds(seeds), _check.count("--epochs", epochs), _rates(rates)
     where = _where(engine, jobs, address, cpus_per_run, gpus_per_run, working_dir)
-    peaks = _rates(rates)
-    tuned = peaks == TUNED or (not isinstance(peaks, str) and len(peaks) > 1)
     if target is not None:
         target = _check.number("--target", target)
-    given = None if curve is None else Curve.load(curve)
+    study.check_folder(out)
+    given, given_name = (None, None) if curve is None else (Curve.load(curve), str(curve))
+    asked = Settings(task, tasks.fingerprint(task), names, seeds, epochs, metric, peaks, given_name)
     with Apart() as apart:
-        facts = apart.call("cyclr._cli.work:look", task, tuned=tuned)
-        judged = _metric(metric, task, facts)
-        per_epoch = _check_task(task, facts, tuned=tuned, names=names, epochs=epochs)
-        claim(out / study.SETTINGS, Settings(task, facts.code, names, seeds, epochs, judged, peaks, curve and str(curve)))
-        found = _bounds(task, given, out, apart) if isinstance(peaks, str) or "auto" in names else None
-    contest = Contest(
-        task=task,
-        entrants=entrants(names, found, None if isinstance(peaks, str) else peaks, tuned=tuned),
-        seeds=seeds,
-        steps=epochs * per_epoch,
-        steps_per_epoch=per_epoch,
-        metric=judged,
-        judge=facts.judge,
-    )
+        settled, facts = _settle(asked, out, apart)
+        needed = isinstance(peaks, str) or "auto" in names
+        found = _bounds(task, given, out, apart) if needed else None
+    contest = _contest(settled, facts, found)
     made = study.run_contest(contest, out, **where)
     made = msgspec.structs.replace(made, baseline=reference, target=target)
     write_json(out / study.STUDY, made)
     rows = summarize(made)
-    sentences = [verdict(row, reference, points=is_fraction(made), maximize=made.maximize) for row in rows
-                 if row.difference is not None]  # fmt: skip
+    fraction = is_fraction(made)
+    told = [verdict(row, reference, points=fraction, maximize=made.maximize) for row in rows if row.difference]
     if json:
-        output.document(_as_data(made, rows, sentences, found))
+        output.document(_as_data(made, rows, told, found))
     else:
-        _tell(made, rows, sentences, contest)
+        _tell(made, rows, told, contest)
         output.note(f"records are in {out}; cyclr report {out} makes a page of them")
+
+
+def _settle(asked: Settings, out: Path, apart: Apart) -> tuple[Settings, Facts]:
+    """The settings with what only the task itself can say; the folder is theirs from here on."""
+    there = read_json(out / study.SETTINGS, Settings) if (out / study.SETTINGS).exists() else None
+    facts = None
+    if there is not None and (there.task, there.task_file, there.tuned) == (asked.task, asked.task_file, asked.tuned):
+        facts = there.facts  # the study was begun here: no need to look again
+    facts = facts or apart.call("cyclr._cli.work:look", asked.task, tuned=asked.tuned)
+    _check_task(asked, facts)
+    metric = facts.metrics[0] if asked.metric is None else _check.choice("--metric", asked.metric, facts.metrics)
+    settled = msgspec.structs.replace(asked, metric=metric, facts=facts)
+    claim(out / study.SETTINGS, settled)
+    return settled, facts
+
+
+def _check_task(asked: Settings, facts: Facts) -> None:
+    """That the task has what the comparison needs."""
+    if not facts.judge:
+        raise ValueError(f"task {asked.task} has no held-out data to compare by; give it a test_loader")
+    if facts.steps_per_epoch is None:
+        raise ValueError(f"task {asked.task}: train_loader must have a length, so that an epoch has an end")
+    if asked.tuned and not facts.tunable:
+        missing = "no test_loader" if facts.judge == "val" else "no val_loader, and no argument `tuning`"
+        raise ValueError(
+            f"task {asked.task} has {missing}: rates must not be chosen on the data that judges; give it both a "
+            f"val_loader and a test_loader, or pass --rates {FOUND} or a single rate, which choose nothing"
+        )
+    steps = asked.epochs * facts.steps_per_epoch
+    for name in asked.policies:
+        make_schedule(name, Bounds(0.1, 1), steps=steps, steps_per_epoch=facts.steps_per_epoch)
+
+
+def _contest(settled: Settings, facts: Facts, found: Bounds | None) -> Contest:
+    rates = None if isinstance(settled.rates, str) else settled.rates
+    per_epoch = facts.steps_per_epoch or 0
+    return Contest(
+        task=settled.task,
+        entrants=entrants(settled.policies, found, rates, tuned=settled.tuned),
+        seeds=settled.seeds,
+        steps=settled.epochs * per_epoch,
+        steps_per_epoch=per_epoch,
+        metric=settled.metric or "",
+        judge=facts.judge,
+    )
 
 
 def _policies(text: str) -> tuple[str, ...]:
@@ -173,27 +214,6 @@ def _rates(text: str) -> str | tuple[float, ...]:
     if len(set(rates)) < len(rates):
         raise ValueError(_check.problem("--rates must name each rate once", text))
     return tuple(sorted(rates))
-
-
-def _metric(name: str | None, task: str, facts: Facts) -> str:
-    if not facts.judge:
-        raise ValueError(f"task {task} has no held-out data to compare by; give it a test_loader")
-    return facts.metrics[0] if name is None else _check.choice("--metric", name, facts.metrics)
-
-
-def _check_task(task: str, facts: Facts, *, tuned: bool, names: Sequence[str], epochs: int) -> int:
-    """That the task has what the comparison needs; the steps in an epoch."""
-    if facts.steps_per_epoch is None:
-        raise ValueError(f"task {task}: train_loader must have a length, so that an epoch has an end")
-    if tuned and not facts.tunable:
-        missing = "no test_loader" if facts.judge == "val" else "no val_loader, and no argument `tuning`"
-        raise ValueError(
-            f"task {task} has {missing}: rates must not be chosen on the data that judges; give it both a val_loader "
-            f"and a test_loader, or pass --rates {FOUND} or a single rate, which choose nothing"
-        )
-    for name in names:
-        make_schedule(name, Bounds(0.1, 1), steps=epochs * facts.steps_per_epoch, steps_per_epoch=facts.steps_per_epoch)
-    return facts.steps_per_epoch
 
 
 def _bounds(task: str, given: Curve | None, out: Path, apart: Apart) -> Bounds:

@@ -53,6 +53,7 @@ def demo(
     """
     seeds, epochs = _check.count("--seeds", seeds), _check.count("--epochs", epochs)
     jobs = _check.count("--jobs", jobs)
+    study.check_folder(out)
     claim(out / study.SETTINGS, Settings(TASK, seeds, epochs, FIXED_RATES))
     with Apart() as apart:
         curve = study.curve_in(out, TASK, apart)

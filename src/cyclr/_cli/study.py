@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,15 @@ from cyclr._study.stats import Interval, Summary
 
 CURVE, RUNS, STUDY, SETTINGS = "curve.json", "runs", "study.json", "settings.json"
 _MAKE_RUN = "cyclr._cli.work:make_study_run"  # by name: it needs torch, and the engine imports it where it runs
+
+
+def check_folder(out: Path) -> None:
+    """That records can be written there, said before the work and not after it."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file; --out must name a folder")
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"{there} cannot be written; choose another folder by --out")
 
 
 def curve_in(out: Path, task: str, apart: Apart) -> Curve:

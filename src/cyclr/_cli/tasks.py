@@ -81,11 +81,24 @@ def arguments(text: str) -> tuple[str, ...]:
 
 
 def fingerprint(text: str) -> str:
-    """Of the file that holds the user's own function: another one means another task. None for a built-in task."""
+    """Of the file that holds the user's function: another one means another task. Empty for a built-in task.
+
+    Nothing of the user's is run, but what a package does when it is imported.
+    """
     from cyclr.tasks import BUILT_IN
 
-    path = None if text in BUILT_IN else inspect.getsourcefile(inspect.unwrap(load(text)))
-    return "" if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+    if text in BUILT_IN:
+        return ""
+    name, _, function = text.rpartition(":")
+    path = Path(name or function)
+    if path.suffix != ".py":
+        _look_here()
+        try:
+            spec = importlib.util.find_spec(str(path))
+        except ImportError:  # `load` says what is wrong
+            return ""
+        path = Path("" if spec is None else spec.origin or "")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""
 
 
 class _Blame:
@@ -131,8 +144,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _from_name(name: str, text: str) -> ModuleType:
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    _look_here()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -146,3 +158,9 @@ def _from_name(name: str, text: str) -> ModuleType:
         with _Blame(text):
             raise
     raise AssertionError
+
+
+def _look_here() -> None:
+    """As `python -m` does: modules of the current folder come first."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))

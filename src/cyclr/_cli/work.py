@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from cyclr import _check
 from cyclr._cli import output, tasks
@@ -46,8 +47,7 @@ def find_curve(task: Task, title: str, options: Mapping[str, Any], *, signal: st
         return range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, **given)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What must be known of a task before it is compared.
 
     Args:
@@ -55,14 +55,12 @@ class Facts:
         metrics: What can be compared, "loss" last.
         judge: The data that the final comparison is made on: "test", "val" where there is no test data, or "".
         tunable: Whether it has other held-out data to choose rates on.
-        code: Fingerprint of the user's file.
     """
 
     steps_per_epoch: int | None
     metrics: tuple[str, ...]
     judge: str
     tunable: bool
-    code: str
 
 
 def look(text: str, *, tuned: bool) -> Facts:
@@ -87,7 +85,6 @@ def look(text: str, *, tuned: bool) -> Facts:
         metrics=(*final.metrics, "loss"),
         judge=judge,
         tunable=judge == "test" and choosing is not None and choosing.val_loader is not None,
-        code=tasks.fingerprint(text),
     )
 
 

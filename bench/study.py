@@ -1,0 +1,83 @@
+"""What a study costs beside its runs: time on two cores, memory of the driver, and reading a record of 1,000 runs.
+
+    python bench/study.py [--epochs 30] [--seeds 5]
+
+Fails where a study of seven policies takes more than 1.15 times its runs' seconds divided by its jobs, where its driver
+needs 300 MiB or more, or where the record takes a second or longer to read. Other work on the machine spoils the first
+number: it slows the runs, too, but waiting for the last one costs more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from cyclr._study.record import Run, Study, read_json, write_json
+
+JOBS = 2
+DRIVER = """
+import re, sys
+from pathlib import Path
+from cyclr._cli import main
+code = main(sys.argv[1:])
+print("VmHWM", re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1], file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def study(folder: Path, epochs: int, seeds: int) -> tuple[float, float, float]:
+    """Seconds of the whole, seconds of its runs, and the driver's peak in MiB."""
+    command = ["compare", "fashion", "--epochs", epochs, "--seeds", seeds, "--jobs", JOBS, "--out", folder, "--json"]
+    started = time.perf_counter()
+    ran = subprocess.run([sys.executable, "-c", DRIVER, *map(str, command)], capture_output=True, text=True)
+    whole = time.perf_counter() - started
+    if ran.returncode:
+        sys.exit(ran.stderr)
+    runs = sum(json.loads(path.read_text())["seconds"] for path in folder.glob("runs/*/run.json"))
+    return whole, runs, int(re.search(r"VmHWM (\d+)", ran.stderr)[1]) / 1024
+
+
+def reading(folder: Path) -> float:
+    """Seconds to read a study of 1,000 runs with 30 points each."""
+    points = [{"step": 120 * (k + 1), "lr": 0.1, "loss": 1 / (k + 1), "test_accuracy": 0.8, "test_loss": 0.5}
+              for k in range(30)]  # fmt: skip
+    runs = [
+        Run(task="fashion", policy=f"policy {k // 100}", schedule="Constant(0.1)", seed=k % 100, steps=3600,
+            eval_every=120, steps_per_epoch=120, points=points, seconds=1.0, versions={"torch": "2.13.0"})
+        for k in range(1000)
+    ]  # fmt: skip
+    path = folder / "study.json"
+    write_json(path, Study(task="fashion", runs=runs, baseline="policy 0"))
+    started = time.perf_counter()
+    assert len(read_json(path, Study).runs) == 1000
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure and judge."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--seeds", type=int, default=5)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        took = reading(Path(folder))
+        print(f"a record of 1,000 runs is read in {took:.3f} s (bound: 1)", flush=True)
+        whole, runs, memory = study(Path(folder, "study"), given.epochs, given.seeds)
+    ratio = whole / (runs / JOBS)
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"7 policies x {given.seeds} seeds: {whole:.1f} s, its runs {runs:.1f} s on {JOBS} cores: {ratio:.2f} "
+          "(bound: 1.15)")  # fmt: skip
+    print(f"the driver's peak is {memory:.0f} MiB (bound: 300)")
+    if took >= 1 or ratio > 1.15 or memory >= 300:
+        sys.exit("out of bounds")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cyclr import Bounds
+from cyclr._cli import tasks, work
+from cyclr._cli.apart import Apart
+from cyclr._cli.failure import TaskError, explain
+from cyclr._study.record import Study, read_json
+from cyclr._study.stats import summarize
+from tests.cli.conftest import GOOD, Shell
+
+Write = Callable[[str, str], Path]
+
+# Which side of a plane a point is on: learnt in a moment, with both kinds of held-out data.
+SIDES = """
+import os, time
+import torch
+from cyclr.torch import Task
+
+print("this must not get into the document")
+
+def task(seed):
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(500, 6, generator=generator)
+    y = (x.sum(1) + 0.5 * torch.randn(500, generator=generator) > 0).long()
+    cut = lambda a, b: [(x[k:k+20], y[k:k+20]) for k in range(a, b, 20)]
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    def loss(outputs, targets):
+        time.sleep(float(os.environ.get("SLOW", 0)))
+        return torch.nn.functional.cross_entropy(outputs, targets)
+    accuracy = lambda outputs, targets: (outputs.argmax(1) == targets).float().mean()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return Task(model, optimizer, loss, cut(0, 200), cut(200, 300), {"accuracy": accuracy}, cut(300, 500))
+"""
+ARGUMENTS = ("sides.py", "--policies", "auto,fixed,linear", "--seeds", "2", "--epochs", "3", "--rates", "0.01,0.1,3")
+NAMES = {f"{policy}-{seed}" for policy in ("auto", "fixed", "linear") for seed in (0, 1)} | {
+    f"tuning-{policy}-{rate}" for policy in ("fixed", "linear") for rate in (0.01, 0.1, 3.0)
+}
+# The driver, and at its end what it needed: VmHWM is the most memory that was resident.
+DRIVER = """
+import re, sys
+from pathlib import Path
+from cyclr._cli import main
+code = main(sys.argv[1:])
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1], "torch" in sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def driver(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """A study in a process of its own, in that folder."""
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, "compare", *ARGUMENTS, *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A study that nobody disturbed: its folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("compare")
+    (folder / "sides.py").write_text(SIDES)
+    process = driver(folder)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return folder, out, err
+
+
+@pytest.fixture
+def here(done: tuple[Path, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that study's folder, as the current one."""
+    folder = Path(shutil.copytree(done[0], tmp_path / "copy"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def records(folder: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in folder.glob("cyclr-compare/runs/*/run.json")}
+
+
+def test_a_study_is_told_in_tables_that_fit_80_columns_and_in_words(done: tuple[Path, str, str]) -> None:
+    folder, out, err = done
+    assert max(map(len, out.splitlines())) <= 80
+    for words in ("at the end", "gain on", "corrected", "best cycle", "steps to", "seconds", "cost of", "In words"):
+        assert words in out
+    assert all(out.count(f"\n{policy} ") == 2 for policy in ("auto", "fixed", "linear"))
+    assert "this must not" not in out
+    assert "cyclr report cyclr-compare" in err
+    assert set(records(folder)) == NAMES
+
+
+def test_the_driver_needs_little_memory_and_no_torch(done: tuple[Path, str, str]) -> None:
+    kibibytes, torch_is_there = done[2].split()[-2:]
+    assert torch_is_there == "False"
+    assert int(kibibytes) / 1024 < 300
+
+
+def test_the_document_holds_what_the_records_say_and_nothing_is_done_again(here: Path, cyclr: Shell) -> None:
+    before = records(here)
+    found = cyclr("compare", *ARGUMENTS, "--json").json
+    assert records(here) == before
+    study = read_json("cyclr-compare/study.json", Study)
+    assert (study.baseline, study.metric, study.task) == ("fixed", "test_accuracy", "sides.py")
+    rows = summarize(study)
+    assert [row["policy"] for row in found["rows"]] == [row.policy for row in rows] == ["auto", "fixed", "linear"]
+    ends = [json.loads(before[f"auto-{seed}"])["points"][-1]["test_accuracy"] for seed in (0, 1)]
+    assert found["rows"][0]["final"]["mean"] == pytest.approx(sum(ends) / 2)
+    assert found["rates"] == study.rates
+    tuned = {rate: json.loads(before[f"tuning-fixed-{rate}"])["points"][-1] for rate in (0.01, 0.1, 3.0)}
+    assert tuned[found["rates"]["fixed"]]["val_accuracy"] == max(point["val_accuracy"] for point in tuned.values())
+    assert not any(key.startswith("test") for point in tuned.values() for key in point), "no test data in there"
+    assert found["rows"][1]["cost"] == 3 * 30
+    assert found["rows"][0]["cost"] == found["bounds"]["steps"]
+
+
+def test_the_same_runs_can_be_read_by_another_baseline_and_target(here: Path, cyclr: Shell) -> None:
+    before = records(here)
+    found = cyclr("compare", *ARGUMENTS, "--baseline", "linear", "--target", 0.5, "--json").json
+    assert records(here) == before
+    assert (found["baseline"], found["target"]) == ("linear", 0.5)
+    assert [row["difference"] is None for row in found["rows"]] == [False, False, True]
+    assert all(row["reached"] == 2 for row in found["rows"])
+
+
+def test_another_task_of_the_same_name_is_not_mixed_in(here: Path, cyclr: Shell) -> None:
+    (here / "sides.py").write_text(SIDES.replace("0.5 *", "0.4 *"))
+    before = records(here)
+    complaint = cyclr("compare", *ARGUMENTS).complaint
+    assert "cyclr-compare was made with other settings (task_file " in complaint
+    assert records(here) == before
+
+
+def test_killed_while_it_tunes_it_goes_on_and_ends_with_the_same_numbers(
+    done: tuple[Path, str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "sides.py").write_text(SIDES)
+    process = driver(tmp_path, SLOW="0.003")
+    end = time.monotonic() + 120
+    while len(records(tmp_path)) < 2:
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    before = records(tmp_path)
+    assert 2 <= len(before) < 6, "it was tuning"
+    process = driver(tmp_path)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    after = records(tmp_path)
+    assert set(after) == NAMES
+    assert before == {name: after[name] for name in before}, "what was finished is kept as it was"
+    expected = records(done[0])
+    for name, text in after.items():
+        assert json.loads(text)["points"] == json.loads(expected[name])["points"]
+    upper = out[: out.index("On the way")]  # seconds differ
+    assert upper == done[1][: done[1].index("On the way")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--policies", "auto,cosin"], "did you mean 'cosine'?"),
+        (["--policies", "auto"], "--policies must name two or more"),
+        (["--policies", "auto,auto"], "each once"),
+        (["--baseline", "fixd"], "did you mean 'fixed'?"),
+        (["--rates", "0.1,x"], "--rates must be positive numbers with commas, got '0.1,x'; such as 0.01,0.03,0.1"),
+        (["--rates", "0,0.1"], "--rates must be positive"),
+        (["--rates", "0.1,0.1"], "each rate once"),
+        (["--seeds", "0"], "--seeds must be a positive integer"),
+        (["--epochs", "0"], "--epochs must be a positive integer"),
+        (["--jobs", "0"], "--jobs must be a positive integer"),
+        (["--target", "nan"], "--target must be finite"),
+        (["--engine", "jobib"], "did you mean 'joblib'?"),
+        (["--gpus-per-run", "1"], "pass --engine ray, too"),
+        (["--curve", "none.json"], "none.json: No such file"),
+        (["--polices", "auto"], "Unknown option"),
+        (["--out", "sides.py"], "sides.py is a file; --out must name a folder"),
+        (["--out", "sides.py/deeper"], "sides.py is a file; --out must name a folder"),
+        (["--out", "/proc/1/study"], "/proc/1 cannot be written; choose another folder by --out"),
+    ],
+)
+def test_a_bad_argument_is_one_line_before_the_task_is_read(
+    cyclr: Shell, task_file: Write, arguments: list[str], complaint: str
+) -> None:
+    task_file("sides.py", "raise AssertionError")
+    assert complaint in cyclr("compare", "sides.py", *arguments).complaint
+    assert not Path("cyclr-compare").exists()
+
+
+WITHOUT_TEST = SIDES.replace(", cut(300, 500))", ")")
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "complaint"),
+    [
+        (WITHOUT_TEST, (), "has no test_loader: rates must not be chosen on the data that judges; give it both"),
+        (SIDES, ("--metric", "accurcy"), "--metric must be one of 'accuracy', 'loss', got 'accurcy'; did you mean"),
+    ],
+)
+def test_a_bad_task_is_one_line_and_nothing_is_started(
+    cyclr: Shell, task_file: Write, text: str, arguments: tuple[str, ...], complaint: str
+) -> None:
+    task_file("sides.py", text)
+    assert complaint in cyclr("compare", "sides.py", "--epochs", 3, *arguments).complaint
+    assert not Path("cyclr-compare").exists()
+
+
+def facts(text: str, *, tuned: bool = True) -> tuple[object, ...]:
+    found = work.look(text, tuned=tuned)
+    return found.steps_per_epoch, found.metrics, found.judge, found.tunable
+
+
+def test_a_task_is_asked_what_it_holds_out(task_file: Write) -> None:
+    task_file("sides.py", SIDES)
+    assert facts("sides.py") == (10, ("accuracy", "loss"), "test", True)
+    task_file("only_val.py", WITHOUT_TEST)
+    assert facts("only_val.py")[2:4] == ("val", False)
+    task_file("nothing.py", GOOD.replace(", batches[:2])", ")"))
+    assert facts("nothing.py")[2:4] == ("", False)
+    assert facts("fashion") == (120, ("accuracy", "loss"), "test", True)
+    assert facts("fashion", tuned=False)[2:] == ("test", False)
+    held = tasks.build("fashion", 0, tuning=True)
+    assert held.test_loader is None
+
+
+def test_a_metric_that_fails_is_found_before_any_work(task_file: Write) -> None:
+    task_file("sides.py", SIDES.replace("argmax(1)", "argmax(9)"))
+    with pytest.raises(IndexError) as caught:
+        facts("sides.py")
+    assert "sides.py, line " in explain(caught.value)
+
+
+def test_an_inconclusive_range_test_says_what_to_do(cyclr: Shell, task_file: Write) -> None:
+    task_file("flat.py", SIDES.replace("return torch", "return 0 * torch"))
+    complaint = cyclr("compare", "flat.py", "--policies", "auto,linear", "--rates", "found", "--epochs", 3).complaint
+    assert "the range test has no answer: " in complaint
+    assert "or pass --rates and leave auto out" in complaint
+
+
+def test_what_dies_apart_is_one_line() -> None:
+    with Apart() as apart, pytest.raises(TaskError, match="the process that ran the task died"):
+        apart.call("os:_exit", 3)
+
+
+def test_what_goes_wrong_apart_is_one_line_and_the_process_goes_on() -> None:
+    with Apart() as apart:
+        with pytest.raises(TaskError, match="ZeroDivisionError: integer division"):
+            apart.call("operator:floordiv", 1, 0)
+        assert apart.call("operator:floordiv", 7, 2) == 3
+        assert apart.call("cyclr:Bounds", 0.1, max_lr=0.2) == Bounds(0.1, 0.2)
