@@ -147,6 +147,7 @@ def test_the_wheel_holds_the_data_its_licence_and_the_mark_of_a_typed_package(tm
     names = set(zipfile.ZipFile(wheel).namelist())
     data = {"cyclr/py.typed", "cyclr/tasks/data/fashion14.npz", "cyclr/tasks/data/fashion14.LICENSE"}
     code = {str(path.relative_to(SRC.parent)) for path in SRC.rglob("*.py")}
+    data |= {str(path.relative_to(SRC.parent)) for path in SRC.glob("report/templates/*")}
     assert data | code <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not {name for name in names if name.startswith("tests") or "__pycache__" in name}
