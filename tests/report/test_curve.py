@@ -60,7 +60,7 @@ def test_each_metric_has_a_part_of_its_own() -> None:
     accuracy = np.where(np.arange(80) % 4 == 0, 1 - LOSSES / 5, np.nan)
     made = curve(losses=LOSSES, metrics={"val_accuracy": accuracy}, maximize={"val_accuracy"})
     html = report.page(made)
-    heads = [head.text for head in soup(html)("h3")]
+    heads = [head.text for head in soup(html)("h2")]
     assert heads == ["What the training loss says", "What the val accuracy says", "How it was recorded"]
     assert figures(html)[1]["layout"]["yaxis"]["title"]["text"] == "val accuracy"
 
