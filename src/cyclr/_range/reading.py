@@ -9,19 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclr._range.bounds import Bounds, Inconclusive, probability
+from cyclr._range.risk import grid, risk
 from cyclr._range.smooth import calm, smoother
 
 Array = NDArray[np.float64]
 
+LEAST_RATE = 1e-7  #: of the highest rate: a straight ramp may begin at 0, which has no logarithm
 LEAST = 12  #: points below which a ramp says nothing
 MOST = 300  #: points that are smoothed; longer ramps are averaged in blocks first
 CLEAR = 4.0  #: a fall counts from this many standard errors on: 95 % of ramps of mere noise stay below
-LOST = 0.2  #: the edge is where this share of what was gained is lost again
-BACK_OFF = 3.5  #: the upper bound is the edge divided by this
+DOUBT = 1.0  #: what a ramp shows is right but for a factor whose logarithm has this standard deviation
+LOST = 0.2  #: a curve that has lost this share of its gain again has turned
 PROBE_BACK_OFF = 1.4  #: the best peak of short probe cycles is this much too high for a longer training
 CYCLING = 4.0  #: the lower bound is the upper one divided by this (the paper's advice) ...
 LEARNING = 0.2  #: ... or, if that is higher, the rate at which this share of the gain is made
-SCATTER = 0.3  #: standard deviation of the log of an answer over initial weights and data orders: typical of all tasks
+SCATTER = 0.12  #: standard deviation of the log of an answer over initial weights: typical, as one curve cannot say
 RESAMPLES = 40
 BLOCK = 5  #: neighbouring residuals resampled together
 
@@ -30,7 +32,9 @@ BLOCK = 5  #: neighbouring residuals resampled together
 class _Reading:
     """What one ramp says, in log rates."""
 
-    edge: float
+    where: Array
+    cost: Array  #: share of the gain that is missing at each of `where`
+    top: float
     onset: float
     lowest: float
     turned: bool
@@ -62,14 +66,14 @@ def find(
             if len(values) == 1
             else Inconclusive(f"in {len(refusals)} of {len(values)} repeats {refusals[0]}")
         )
-    edges = np.array([reading.edge for reading in readings])
-    top = float(np.median(edges)) - np.log(BACK_OFF)
+    tops = np.array([reading.top for reading in readings])
+    top = float(np.median(tops))
     if tried is not None:
         # The ramp knows where learning breaks, the probes what the anneal mends: each errs in its own way.
         top = (top + np.log(tried / PROBE_BACK_OFF)) / 2
     # An answer scatters over initial weights, which repeats do not change, and over batches, which they average out.
-    between = edges.var(ddof=1) if len(edges) > 1 else readings[0].spread ** 2
-    scatter = np.sqrt(SCATTER**2 + between / len(edges))
+    between = tops.var(ddof=1) if len(tops) > 1 else readings[0].spread ** 2
+    scatter = np.sqrt(SCATTER**2 + between / len(tops))
     # The difference of two answers scatters more than one of them.
     half = NormalDist().inv_cdf(0.5 + level / 2) * np.sqrt(2) * scatter
     max_lr = _short(np.exp(top))
@@ -116,26 +120,35 @@ def _read(rates: Array, values: Array, *, signal: str, log: bool) -> _Reading:
     positions = np.log(rates) if log else rates
     matrix = smoother(positions, calmed)
     line = matrix @ calmed
-    edge, onset, turned = _places(line, start)
+    onset, turned = _places(line, start)
     if not turned and np.argmin(line) >= len(line) - head:
         raise Inconclusive(
             f"the {signal} still falls at the highest rate, {rates[-1]:.2g}: use a ramp that goes higher"
         )
     residuals, rng = calmed - line, np.random.default_rng(0)
-    again = [_places(matrix @ (line + _resampled(residuals, rng)), start)[0] for _ in range(RESAMPLES)]
-    logs = np.log(np.maximum(rates, np.finfo(float).tiny))
-    lowest = float(rates[np.argmin(line)])
-    return _Reading(float(logs[edge]), float(logs[onset]), lowest, turned, float(np.std(logs[again])))
+    logs = np.log(np.maximum(rates, rates[-1] * LEAST_RATE))
+    again = [_top(logs, _cost(matrix @ (line + _resampled(residuals, rng)), start)) for _ in range(RESAMPLES)]
+    lowest, cost = float(rates[np.argmin(line)]), _cost(line, start)
+    return _Reading(logs, cost, _top(logs, cost), float(logs[onset]), lowest, turned, float(np.std(again)))
 
 
-def _places(line: Array, start: float) -> tuple[int, int, bool]:
-    """Where LOST of the gain is lost again, where LEARNING of it was made, and whether the line turned up at all."""
+def _cost(line: Array, start: float) -> Array:
+    """Share of the gain that is missing: 0 where the line is lowest, 1 where it is as high as at the start."""
+    return np.clip((line - line.min()) / (start - line.min()), 0, 1)
+
+
+def _top(where: Array, cost: Array) -> float:
+    """The log rate at which it costs least to be wrong by a factor; beyond the ramp nothing is known to be gained."""
+    at = grid(where[0], where[-1])
+    return float(at[np.argmin(risk(at, where, cost, doubt=DOUBT))])
+
+
+def _places(line: Array, start: float) -> tuple[int, bool]:
+    """Where LEARNING of the gain was made, and whether LOST of it was lost again in the end."""
     bottom = int(np.argmin(line))
     gain = start - line[bottom]
-    above = np.flatnonzero(line[bottom:] > line[bottom] + LOST * gain)
-    edge = bottom + int(above[0]) - 1 if len(above) else len(line) - 1
     made = np.flatnonzero(line < start - LEARNING * gain)
-    return edge, int(made[0]) if len(made) else bottom, bool(len(above))
+    return int(made[0]) if len(made) else bottom, bool((line[bottom:] > line[bottom] + LOST * gain).any())
 
 
 def _fall_in_errors(values: Array, along: Array, opening: int) -> float:
@@ -172,17 +185,17 @@ def _evidence(
     onset: float,
 ) -> tuple[str, ...]:
     """What was seen, in sentences."""
-    edge = float(np.exp(np.median([reading.edge for reading in readings])))
+    alone = float(np.exp(np.median([reading.top for reading in readings])))
     lowest = float(np.exp(np.median(np.log([reading.lowest for reading in readings]))))
     kept = f" ({len(readings)} of {repeats} repeats say so)" if len(readings) < repeats else ""
     if sum(reading.turned for reading in readings) * 2 > len(readings):
-        top = f"The {signal} is lowest at a rate of {lowest:.2g} and has lost {LOST:.0%} of its gain at {edge:.2g}"
+        top = f"The {signal} is lowest at a rate of {lowest:.2g} and rises from there on"
     else:
-        top = f"The {signal} is lowest at a rate of {lowest:.2g} and has hardly risen at the highest, {edge:.2g}"
+        top = f"The {signal} is lowest at a rate of {lowest:.2g} and hardly rises up to the highest"
     if tried is None:
-        seen = (f"{top}{kept}; the upper bound backs off from there by a factor of {BACK_OFF}.",)
+        seen = (f"{top}{kept}; at {alone:.2g} it costs least to be wrong by a factor of {np.exp(DOUBT):.2g}.",)
     else:
-        middle = f"the upper bound is the geometric mean of {edge / BACK_OFF:.2g} and {tried / PROBE_BACK_OFF:.2g}"
+        middle = f"the upper bound is the geometric mean of {alone:.2g} and {tried / PROBE_BACK_OFF:.2g}"
         seen = (f"{top}{kept}.", f"Of the probe cycles the one to {tried:.2g} ended lowest; {middle}.")
     if base_lr > _short(max_lr / CYCLING):
         return (
