@@ -238,3 +238,11 @@ def test_a_loader_without_length_and_batches_is_an_error() -> None:
         train(empty, WAVE, steps=3)
     with pytest.raises(ValueError, match="must give at least one batch"):
         evaluate(made.model, DataLoader(Nothing()), made.loss_fn)
+
+
+def test_a_short_training_leaves_no_checkpoint_where_only_long_ones_are_worth_one(tmp_path: Path) -> None:
+    expected = train(task(0), WAVE, steps=12, eval_every=2)
+    assert train(task(0), WAVE, steps=12, eval_every=2, checkpoint=tmp_path, checkpoint_seconds=1000) == expected
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="checkpoint_seconds must not be negative"):
+        train(task(0), WAVE, steps=12, checkpoint=tmp_path, checkpoint_seconds=-1)

@@ -47,6 +47,9 @@ def find_curve(task: Task, title: str, options: Mapping[str, Any], *, signal: st
         return range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, **given)
 
 
+_CHECKPOINT_SECONDS = 10.0  # runs of a study can be short and many
+
+
 class Facts(msgspec.Struct, frozen=True):
     """What must be known of a task before it is compared.
 
@@ -98,16 +101,24 @@ def make_study_run(job: Job, folder: Path) -> Run:
     """One of many runs at a time: what the task prints goes to stderr, as results are the driver's to print."""
     _few_threads()
     with redirect_stdout(sys.stderr):
-        return make_run(job, folder=folder)
+        return make_run(job, folder=folder, checkpoint_seconds=_CHECKPOINT_SECONDS)
 
 
-def make_run(job: Job, *, task: Task | None = None, folder: Path | None = None, watch: bool = False) -> Run:
+def make_run(
+    job: Job,
+    *,
+    task: Task | None = None,
+    folder: Path | None = None,
+    checkpoint_seconds: float = 0,
+    watch: bool = False,
+) -> Run:
     """Does one job: the task under its seed, trained with its schedule.
 
     Args:
         job: What to do.
         task: The job's task, where it has been made already.
         folder: For a checkpoint, from which it goes on if it was stopped.
+        checkpoint_seconds: Least time between two checkpoints.
         watch: Whether to show a progress bar.
     """
     from cyclr.torch import train
@@ -125,6 +136,7 @@ def make_run(job: Job, *, task: Task | None = None, folder: Path | None = None, 
             eval_every=job.eval_every,
             eval_at=job.eval_at,
             checkpoint=folder,
+            checkpoint_seconds=checkpoint_seconds,
             progress=None if update is None else _teller(update),
         )
     seconds = time.perf_counter() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from cyclr._check import count, problem
+from cyclr._check import count, non_negative, problem
 from cyclr._files import replacing
 from cyclr._schedules import Schedule
 from cyclr.torch import rng
@@ -40,6 +41,7 @@ def train(
     average: AveragedModel | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
+    checkpoint_seconds: float = 0,
     progress: Callable[[int, int, float, float], Any] | None = None,
 ) -> list[Point]:
     """Train a task for a number of steps under a schedule. Not a transaction: model and optimizer are trained.
@@ -60,6 +62,8 @@ def train(
             `averaged_model`, or torch's `AveragedModel` in any of its ways.
         checkpoint: A folder; made if it is not there.
         checkpoint_every: Updates between two checkpoints; by default one at every point.
+        checkpoint_seconds: Leave out those that come sooner after the one before, also the last: it takes time to get
+            a file safely onto a disk, and what took less is soon done again.
         progress: Called every 10 steps with (steps done, steps in all, rate, loss of the last step).
 
     Returns:
@@ -86,6 +90,7 @@ def train(
     every = count("eval_every", task.steps_per_epoch or steps if eval_every is None else eval_every)
     also = frozenset(count("eval_at", step) for step in eval_at)
     save_every = None if checkpoint_every is None else count("checkpoint_every", checkpoint_every)
+    non_negative("checkpoint_seconds", checkpoint_seconds)
     if progress is not None:
         check_callable("progress", progress, "pass a function of (step, total, rate, loss)")
     _check_average(average)
@@ -105,7 +110,8 @@ def train(
             progress(run.step, steps, run.rate, float(run.loss))
         if at_point:
             run.look()
-        if file is not None and (at_point if save_every is None else run.step % save_every == 0 or run.step == steps):
+        save = at_point if save_every is None else run.step % save_every == 0 or run.step == steps
+        if file is not None and save and time.monotonic() - run.saved >= checkpoint_seconds:
             run.save(file)
     return run.points
 
@@ -131,6 +137,7 @@ class _Run:
         self.average = average
         self.group = group_of(task.model)
         self.step = 0
+        self.saved = time.monotonic()
         self.points: list[Point] = []
         self.rate = float("nan")
         self.loss: torch.Tensor | float = float("nan")
