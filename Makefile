@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format style types layers docs bench readme wheel clean
+.PHONY: help demo test check format style types layers docs bench peers readme wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ demo: .venv/.demo ## find the rates, train with each policy, show which one help
 	@$(BIN)/cyclr demo
 
 test: .venv/.dev ## run the tests and every example of README, docs and docstrings
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 check: style types layers docs ## format, lint, types, layers, docs
 
@@ -40,8 +40,15 @@ format: .venv/.dev ## put the code into format, mend what can be mended
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 
-bench: .venv/.dev ## time the import
+bench: .venv/.dev ## time the import, and a range test beside a bare loop
 	@$(BIN)/python bench/import_time.py
+	@$(BIN)/python bench/range_test.py
+
+peers: ## run the tools that the published rules come from, in .peers/, and compare (downloads them)
+	@[ -x .peers/bin/python ] || $(PYTHON) -m venv .peers
+	@.peers/bin/python -m pip --disable-pip-version-check install -qq -r bench/peers/requirements.txt
+	@.peers/bin/python -m pip --disable-pip-version-check install -qq --no-deps fastai==2.8.12 -e .
+	@MPLBACKEND=Agg .peers/bin/python bench/peers/check.py
 
 readme: .venv/.dev ## make the demo's table and pictures in README.md anew
 	@rm -rf cyclr-demo && $(BIN)/cyclr demo --json > docs/demo.json
@@ -52,7 +59,7 @@ wheel: .venv/.dev ## build dist/cyclr-*.whl
 	@$(BIN)/python -m pip --disable-pip-version-check wheel -qq --no-deps --wheel-dir dist .
 
 clean: ## remove the environment and everything built
-	rm -rf .venv dist docs/_build .pytest_cache .ruff_cache
+	rm -rf .venv .peers dist docs/_build .pytest_cache .ruff_cache
 
 # The environment: made once, brought up to date when what it is made from changes. Each stamp is touched last.
 

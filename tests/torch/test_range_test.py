@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,7 @@ from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, Te
 from cyclr import Triangular
 from cyclr.torch import Scheduler, range_test
 from tests.torch.digest import digest
-from tests.torch.networks import OPTIMIZERS, Training, data, training
+from tests.torch.networks import OPTIMIZERS, Net, Training, data, training
 
 cross_entropy = nn.functional.cross_entropy
 
@@ -189,6 +193,113 @@ def test_no_trace_is_left_whatever_happens_at_whichever_step(
         caught = type(raised)
     assert caught is (error if calls > at else None)
     assert look(made) == before
+
+
+def batches_of(kind: str) -> Any:
+    """Few batches: pairs, dicts, a stream without length; all shorter than the ramp."""
+    if kind == "stream":
+        return DataLoader(Stream(), batch_size=2)
+    pairs = list(DataLoader(data(24), batch_size=8))
+    return pairs if kind == "pairs" else [{"x": x, "y": y} for x, y in pairs]
+
+
+def own_step(made: Training, loss_fn: Callable[..., torch.Tensor], kind: str) -> Callable[[Any], torch.Tensor]:
+    def step(batch: Any) -> torch.Tensor:
+        made.optimizer.zero_grad()
+        loss = loss_fn(made.model, batch) if kind == "dicts" else loss_fn(made.model(batch[0]), batch[1])
+        made.scaler.scale(loss).backward()
+        made.scaler.step(made.optimizer)
+        made.scaler.update()
+        return loss
+
+    return step
+
+
+@settings(max_examples=25)
+@given(
+    optimizer=st.sampled_from(sorted(OPTIMIZERS)),
+    kind=st.sampled_from(["pairs", "dicts", "stream"]),
+    below=st.sampled_from([0.0, 9.0]),
+    own=st.booleans(),
+    how=st.fixed_dictionaries(
+        {
+            "accumulate": st.integers(1, 3),
+            "clip_norm": st.sampled_from([None, 0.1]),
+            "autocast": st.sampled_from([None, torch.bfloat16]),
+        }
+    ),
+    options=st.fixed_dictionaries(
+        {
+            "ramp": st.sampled_from(["log", "linear"]),
+            "effort": st.sampled_from(["quick", "thorough"]),
+            "high": st.sampled_from([1e-3, 10.0]),
+        }
+    ),
+    looks=st.booleans(),
+    error=st.sampled_from([RuntimeError, KeyboardInterrupt, None]),
+    at=st.integers(0, 120),
+)
+def test_no_trace_is_left_in_any_combination_of_situations(
+    optimizer: str, kind: str, below: float, own: bool, how: Any, options: Any, looks: bool, error: Any, at: int
+) -> None:
+    made = training(optimizer, warm=at % 2 == 0)  # with frozen and tied parameters, BatchNorm, two groups, a scheduler
+    made.loader = batches_of(kind)
+    calls = 0
+
+    def loss_fn(*given: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if error is not None and calls > at:
+            raise error("on purpose")
+        outputs, targets = (given[0](given[1]["x"]), given[1]["y"]) if kind == "dicts" else given
+        return cross_entropy(outputs, targets) - below
+
+    made.loss_fn = loss_fn
+    if looks:
+        options |= {"val_loader": made.loader, "val_every": 10}
+    options |= {"step_fn": own_step(made, loss_fn, kind)} if own else how
+    before, caught, curve = look(made), None, None
+    try:
+        curve = run(made, steps=30, repeats=1, scaler=made.scaler, scheduler=made.scheduler, **options)
+    except (RuntimeError, KeyboardInterrupt) as raised:
+        caught = type(raised)
+    assert caught is (error if calls > at else None)
+    assert curve is None or np.isfinite(curve.losses[0, 0])
+    assert look(made) == before
+
+
+def test_memory_is_one_further_copy_of_weights_and_optimizer_state() -> None:
+    # Otherwise glibc keeps some of what is given back, and the peak says nothing.
+    options: Any = {"env": os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}, "cwd": Path(__file__).parents[2]}
+    peaks = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True, **options)
+    bare, tested, copied = map(float, peaks.stdout.split())
+    assert 0.9 * copied < tested - bare < 1.1 * copied
+
+
+PEAKS = """
+import resource, sys, torch
+from cyclr.torch import range_test
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+
+torch.set_num_threads(1)
+small = torch.nn.Linear(1, 1)
+once = [(torch.ones(1, 1), torch.zeros(1, 1))]  # what is imported at the first test is no copy
+loss_fn = torch.nn.functional.mse_loss
+range_test(small, torch.optim.SGD(small.parameters(), lr=1.0, momentum=0.9), once, loss_fn, high=1e-5, steps=2)
+model = torch.nn.Linear(2048, 2048, bias=False)  # 16 MB; with momentum 32 MB
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+batches = [(torch.ones(1, 2048), torch.zeros(1, 2048))]
+for x, y in 3 * batches:
+    optimizer.zero_grad()
+    loss_fn(model(x), y).backward()
+    optimizer.step()
+optimizer.zero_grad()
+bare = peak()
+range_test(model, optimizer, batches, loss_fn, low=1e-9, high=1e-8, steps=3, repeats=2)
+print(bare, peak(), 32)
+"""
 
 
 def test_no_trace_is_left_after_a_loss_that_is_no_number() -> None:
@@ -484,6 +595,7 @@ def exhausted() -> Any:
         ({"progress": 3}, TypeError, "progress must be callable"),
         ({"scheduler": 3}, TypeError, "scheduler must be"),
         ({"scaler": 3}, TypeError, "scaler must be"),
+        ({"optimizer": torch.optim.SGD(Net().parameters())}, ValueError, "hold parameters of the model, got '12"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(options: dict[str, Any], error: type[Exception], words: str) -> None:
@@ -496,6 +608,20 @@ def test_bad_input_is_refused_before_any_work(options: dict[str, Any], error: ty
     assert not calls
     made.model._forward_pre_hooks.clear()
     assert look(made) == before
+
+
+def test_an_optimizer_made_before_the_model_was_replaced_is_refused_and_one_of_the_loss_alone_is_not() -> None:
+    made = training()
+    with pytest.raises(ValueError, match="after wrapping or sharding"):
+        range_test(copy.deepcopy(made.model), made.optimizer, made.loader, cross_entropy)
+    loss = Margin()
+    loss.scale = nn.Parameter(torch.ones(3))
+    loss.register_forward_pre_hook(lambda module, given: (given[0] * module.scale, given[1]))
+    made.model.requires_grad_(False)
+    optimizer = torch.optim.SGD(loss.parameters(), lr=0.1)
+    curve = range_test(made.model, optimizer, made.loader, loss, high=0.1, steps=12)
+    assert np.isfinite(curve.losses).all()
+    assert (loss.scale == 1).all()
 
 
 @pytest.mark.parametrize(
