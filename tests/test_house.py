@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src/cyclr"
 LONGEST_FILE = 400
 HEAVY = {
-    "torch", "jax", "keras", "tensorflow", "lightning", "transformers", "scipy", "matplotlib", "plotly", "jinja2"
+    "torch", "jax", "keras", "tensorflow", "lightning", "transformers", "scipy", "matplotlib", "plotly", "jinja2",
+    "joblib", "ray",
 }  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def test_import_cyclr_loads_no_framework_no_scipy_and_no_plotting() -> None:
     assert loaded_by("import cyclr") == set()
 
 
-@pytest.mark.parametrize("heavy", ["scipy", "matplotlib", "torch", "plotly", "jinja2"])
+@pytest.mark.parametrize("heavy", ["scipy", "matplotlib", "torch", "plotly", "jinja2", "ray"])
 def test_the_import_test_can_fail(heavy: str) -> None:
     pytest.importorskip(heavy)
     assert heavy in loaded_by(f"import cyclr, {heavy}")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cyclr._study import cluster
-from cyclr._study.engine import RunError, run_jobs
+from cyclr._study.engine import RunError, check_engine, run_jobs
 from cyclr._study.record import Run, read_json
 from tests.study.jobs import job
 from tests.study.test_engine import ROOT, alive, until
@@ -58,7 +58,8 @@ def test_more_than_any_node_has_is_an_error_at_once(nodes: Any, tmp_path: Path) 
     with pytest.raises(ValueError, match=needs):
         run_jobs(GO_ON, {"p": job(0)}, tmp_path, engine="ray", address=nodes.address, gpus_per_run=1)
     with pytest.raises(ValueError, match="a run needs 2 CPUs"):
-        run_jobs(GO_ON, {"p": job(0)}, tmp_path, engine="ray", address=nodes.address, cpus_per_run=2)
+        check_engine("ray", address=nodes.address, cpus_per_run=2)
+    check_engine("ray", address=nodes.address)
 
 
 def test_a_killed_driver_leaves_no_worker_and_goes_on_when_called_again(nodes: Any, tmp_path: Path) -> None:
@@ -122,16 +123,23 @@ def test_no_cluster_at_the_address_is_one_line_and_nothing_is_begun(
         for address, why in (("127.0.0.1:1", "Connection refused"), (other, "timed out")):
             with pytest.raises(ConnectionError, match=f"^no Ray cluster at {address}: {why}; is it running"):
                 run_jobs(GO_ON, {"p": job(0)}, tmp_path, engine="ray", address=address)
+            with pytest.raises(ConnectionError):
+                check_engine("ray", address=address)
     assert not list(tmp_path.glob("p*"))
 
 
-def test_an_address_has_a_host_and_a_port(tmp_path: Path) -> None:
+def test_an_address_has_a_host_and_a_port() -> None:
     for address in ("here", "host:", ":6379", "http://host:1", "host:1234567"):
         with pytest.raises(ValueError, match=f"address must be HOST:PORT or auto, got {address!r}"):
-            run_jobs(GO_ON, {"p": job(0)}, tmp_path, engine="ray", address=address)
+            check_engine("ray", address=address)
 
 
-def test_without_ray_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_that_is_sent_must_be_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="working_dir must be a folder, got"):
+        check_engine("ray", working_dir=tmp_path / "none")
+
+
+def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r"pip install cyclr\[ray\]"):
-        run_jobs(GO_ON, {"p": job(0)}, tmp_path, engine="ray")
+        check_engine("ray")

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +30,25 @@ class Cluster:
 
     Args:
         address: `HOST:PORT`, `auto`, or None for RAY_ADDRESS and else a cluster on this machine while the runs last.
-        workers: Most runs at a time; None leaves it to the cluster.
         cpus: Of each run.
         gpus: Of each run.
         working_dir: A folder of code that is sent to the nodes.
     """
 
-    def __init__(
-        self, address: str | None, workers: int | None, cpus: int, gpus: float, working_dir: str | Path | None
-    ) -> None:
+    def __init__(self, address: str | None, cpus: int, gpus: float, working_dir: str | Path | None) -> None:
         self.address = address or os.environ.get("RAY_ADDRESS") or LOCAL
-        self.workers, self.cpus, self.gpus, self.working_dir = workers, cpus, gpus, working_dir
+        self.cpus, self.gpus, self.working_dir = cpus, gpus, working_dir
 
-    def do(self, function: str, jobs: Mapping[str, Job], folder: Path) -> Generator[tuple[str, Run]]:
-        """Runs as they end; closing the generator stops what is under way."""
+    def check(self) -> None:
+        """That it is there and has room for a run. What would be started here only then is not started for this."""
+        if self.address == LOCAL:
+            _ray()
+        else:
+            with self._connected() as ray:
+                self._check_room(ray)
+
+    def do(self, function: str, jobs: Mapping[str, Job], folder: Path, most: int | None) -> Generator[tuple[str, Run]]:
+        """Runs as they end, at most `most` at a time; closing the generator stops what is under way."""
         with self._connected() as ray:
             self._check_room(ray)
             place = self._place(folder)
@@ -50,7 +56,11 @@ class Cluster:
             waiting = iter(jobs.items())
             under_way: dict[Any, str] = {}
             try:
-                while self._fill(under_way, waiting, do, function, place):
+                while True:
+                    for name, job in islice(waiting, None if most is None else most - len(under_way)):
+                        under_way[do.remote(function, name, job, place)] = name
+                    if not under_way:
+                        break
                     ended, _ = ray.wait(list(under_way), timeout=PATIENCE)
                     if not ended:
                         self._check_room(ray)  # the nodes that had room may be gone
@@ -63,17 +73,6 @@ class Cluster:
             finally:
                 for result in under_way:
                     ray.cancel(result, force=True)
-
-    def _fill(
-        self, under_way: dict[Any, str], waiting: Iterator[tuple[str, Job]], do: Any, function: str, place: Any
-    ) -> bool:
-        """Hands over as many jobs as may be under way; whether any are."""
-        while self.workers is None or len(under_way) < self.workers:
-            name, job = next(waiting, (None, None))
-            if name is None:
-                break
-            under_way[do.remote(function, name, job, place)] = name
-        return bool(under_way)
 
     def _place(self, folder: Path) -> dict[str, Any]:
         """What a worker needs to know of the driver."""

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 from cyclr import _check
 from cyclr._study import worker
+from cyclr._study.cluster import Cluster
 from cyclr._study.record import Job, RecordError, Run, read_json, write_json
 from cyclr._study.worker import RunError as RunError
 
@@ -93,13 +94,8 @@ def run_jobs(
         ImportError: If Ray is asked for and not installed.
         RunError: If a run fails, its process dies, or another call is at work in the folder.
     """
-    _check.choice("engine", engine, ENGINES)
     most = None if workers is None else _check.count("workers", workers)
-    cpus, gpus = _check.count("cpus_per_run", cpus_per_run), _check.non_negative("gpus_per_run", gpus_per_run)
-    if engine == "joblib" and (address is not None or gpus or working_dir is not None):
-        raise ValueError(
-            "address, gpus_per_run and working_dir are for a cluster; pass engine='ray', or leave them out"
-        )
+    cluster = _cluster(engine, address, cpus_per_run, gpus_per_run, working_dir)
     _check_names(jobs)
     folder = Path(folder).absolute()  # the current folder of a worker may be another one
     done = finished_runs(folder, jobs)
@@ -107,12 +103,10 @@ def run_jobs(
         with _alone_in(folder):
             done = finished_runs(folder, jobs)
             left = {name: job for name, job in jobs.items() if name not in done}
-            if engine == "ray":
-                from cyclr._study.cluster import Cluster
-
-                results = Cluster(address, most, cpus, gpus, working_dir).do(function, left, folder)
+            if cluster is not None:
+                results = cluster.do(function, left, folder, most)
             else:
-                results = _on_this_machine(function, left, folder, most or 1, cpus)
+                results = _on_this_machine(function, left, folder, most or 1, cpus_per_run)
             with closing(results):
                 for name, run in results:
                     record = Path(folder, name, RECORD)
@@ -122,6 +116,42 @@ def run_jobs(
                     if on_run is not None:
                         on_run(name, done[name])
     return {name: done[name] for name in jobs}
+
+
+def check_engine(
+    engine: str,
+    *,
+    address: str | None = None,
+    cpus_per_run: int = 1,
+    gpus_per_run: float = 0,
+    working_dir: str | Path | None = None,
+) -> None:
+    """Says at once what `run_jobs` would say of these arguments, where other work comes before it.
+
+    Raises:
+        TypeError, ValueError, ConnectionError, ImportError: As `run_jobs`.
+    """
+    cluster = _cluster(engine, address, cpus_per_run, gpus_per_run, working_dir)
+    if cluster is not None:
+        cluster.check()
+
+
+def _cluster(
+    engine: str, address: str | None, cpus: int, gpus: float, working_dir: str | Path | None
+) -> Cluster | None:
+    """The cluster that the arguments of `run_jobs` mean; None is this machine."""
+    _check.choice("engine", engine, ENGINES)
+    _check.count("cpus_per_run", cpus)
+    _check.non_negative("gpus_per_run", gpus)
+    if engine == "joblib":
+        if address is not None or gpus or working_dir is not None:
+            raise ValueError(
+                "address, gpus_per_run and working_dir are for a cluster; pass engine='ray', or leave them out"
+            )
+        return None
+    if working_dir is not None and not Path(working_dir).is_dir():
+        raise ValueError(_check.problem("working_dir must be a folder", str(working_dir)))
+    return Cluster(address, cpus, gpus, working_dir)
 
 
 def _on_this_machine(

@@ -32,7 +32,7 @@ def do(function: str, name: str, job: Job, folder: Path) -> Run:
 
 
 def checkpoint_folder(folder: str | Path, name: str, job: Job) -> Path:
-    """Where a job keeps its checkpoints; the name holds all that decides how it ends: no other job goes on from them."""
+    """Where a job keeps its checkpoints; its name holds all that decides how it ends, so no other job finds it."""
     digest = hashlib.sha256(msgspec.json.encode(job)).hexdigest()
     return Path(folder, name, f"checkpoint-{digest[:12]}")
 
