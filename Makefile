@@ -40,8 +40,9 @@ format: .venv/.dev ## put the code into format, mend what can be mended
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 
-bench: .venv/.dev ## time the import, and a range test beside a bare loop
+bench: .venv/.dev ## time the import, a range test beside a bare loop, a study beside its runs
 	@$(BIN)/python bench/import_time.py
+	@$(BIN)/python bench/study.py
 	@$(BIN)/python bench/range_test.py
 
 peers: ## run the tools that the published rules come from, in .peers/, and compare (downloads them)

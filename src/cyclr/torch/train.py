@@ -111,7 +111,7 @@ def train(
         if at_point:
             run.look()
         save = at_point if save_every is None else run.step % save_every == 0 or run.step == steps
-        if file is not None and save and time.monotonic() - run.saved >= checkpoint_seconds:
+        if file is not None and save and run.waited(checkpoint_seconds):
             run.save(file)
     return run.points
 
@@ -175,6 +175,10 @@ class _Run:
                     point.update({f"{which}{name}_{key}": value for key, value in zip(found, values, strict=True)})
         self.points.append(point)
         self._sum, self._since = None, 0
+
+    def waited(self, seconds: float) -> bool:
+        """Whether the last checkpoint is so long ago; all processes of a group agree on it."""
+        return seconds == 0 or once(lambda: time.monotonic() - self.saved >= seconds, self.group)
 
     def save(self, file: Path) -> None:
         """Write all that is needed to go on, all or nothing."""
