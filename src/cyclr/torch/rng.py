@@ -24,6 +24,8 @@ def everywhere() -> list[Any]:
 
 def is_source(value: Any) -> bool:
     """Whether `value` is a generator of random numbers that `state` can read."""
+    if isinstance(value, random.SystemRandom):
+        return False  # the system's own: it has no state
     return isinstance(value, (torch.Generator, random.Random)) or _is_numpy(value)
 
 

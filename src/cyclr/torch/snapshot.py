@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-import operator
-import sys
+import functools
+import warnings
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from io import IOBase
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -16,17 +18,22 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from cyclr.torch import rng
+from cyclr.torch import rng, undo
+from cyclr.torch.functions import named_in
 from cyclr.torch.memory import Memory
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), torch.device, torch.dtype, torch.Size, range})
-_CODE = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType, _BaseDataLoaderIter)
+_CODE = (type, ModuleType, _BaseDataLoaderIter)
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, functools.partial)
 #: Objects of these packages are tools, not state.
 _TOOLS = {"logging", "threading", "multiprocessing", "queue", "concurrent", "asyncio", "weakref"}
 _KNOWN = (torch.nn.Module, Optimizer, LRScheduler, torch.amp.GradScaler)
 #: A dataset may be wrapped: loader, batch sampler, sampler, dataset, the dataset within, a transform.
 LOADER_REACH = 6
 _SHORT = 64  #: a longer container, found from a loader, holds samples and not parts
+_SMALL = (
+    1 << 24
+)  #: bytes of one row of numbers which, found from a loader, may be an order or weights; more are samples
 
 
 class Snapshot:
@@ -43,6 +50,8 @@ class Snapshot:
         self._undo: list[Callable[[], None]] = []
         self._stateful: list[Any] = []
         self._loaders: list[DataLoader[Any]] = []
+        self._running: list[tuple[dict[str, Any], str]] = []  # where iterators of loaders are held, besides
+        self._iterators: list[Any] = []
 
     def keep(self, *roots: Any, reach: int = 0, contents: bool = True) -> None:
         """Note the present state of `roots`, and of all that hangs on them.
@@ -50,7 +59,7 @@ class Snapshot:
         Args:
             roots: Objects or containers of objects; they are opened whatever they are.
             reach: How many objects of unknown kinds may lie between a root and what is followed.
-            contents: Whether to copy tensors and arrays too.
+            contents: Whether to copy tensors and arrays too, and not only short rows of numbers.
         """
         todo = [(root, reach + 1) for root in roots]
         while todo:
@@ -61,22 +70,23 @@ class Snapshot:
             if rng.is_source(value):
                 self.sources.append(value)
             elif isinstance(value, torch.Tensor):
-                todo.extend((part, left) for part in (self._memory.keep(value) if contents else ()))
-            elif isinstance(value, (tuple, list, dict, set, deque)):
-                todo.extend((part, left) for part in self._container(value, contents))
-            elif _is_array(value):
-                self._undo.extend([_array(value)] if contents else ())
-            elif isinstance(value, _KNOWN):
-                todo.extend((part, left) for part in self._attributes(value, contents))
-            elif left > 0 and type(value).__module__.partition(".")[0] not in _TOOLS:
-                todo.extend((part, left - 1) for part in self._attributes(value, contents))
+                kept = contents or (value.ndim < 2 and value.nbytes <= _SMALL)
+                todo.extend((part, left) for part in (self._memory.keep(value) if kept else ()))
+            elif isinstance(value, (array, bytearray)) or undo.is_array(value):
+                self._undo.extend([undo.array(value)] if contents or _is_row(value) else ())
+            elif isinstance(value, _FUNCTIONS):
+                todo.extend((part, left) for part in _of_function(value, contents))
+            elif isinstance(value, IOBase) or (isinstance(value, Iterator) and not hasattr(value, "__dict__")):
+                self._iterators.extend(() if contents or _is_written(value) else [value])
+            else:
+                todo.extend(self._opened(value, left, contents))
 
     def keep_alone(self, *objects: Any) -> None:
         """Note objects by themselves: their attributes, and what lists and the like among these hold; no more."""
         for one in objects:
             for held in (one, vars(one), *vars(one).values()):
                 if isinstance(held, (list, dict, set, deque)):
-                    self._undo.append(_container(held))
+                    self._undo.append(undo.container(held))
 
     def finish(self) -> None:
         """Copy what was noted. The sources of randomness come first: to ask others for their state may use them up."""
@@ -84,25 +94,52 @@ class Snapshot:
         asked = [(value, copy.deepcopy(value.state_dict())) for value in self._stateful]
         self._memory.copy()
         self._undo.insert(0, self._memory.restore)
-        self._undo.extend(_stateful(value, state) for value, state in asked)
-        self._undo.extend(_source(source, state) for source, state in states)
+        self._undo.extend(undo.stateful(value, state) for value, state in asked)
+        self._undo.extend(undo.source(source, state) for source, state in states)
         for loader in self._loaders:
             vars(loader)["_iterator"] = None  # live workers stay as they are: whoever iterates now gets others
+        for attributes, name in self._running:
+            attributes[name] = self._another(attributes[name])
+        for iterator in self._iterators:
+            position = undo.position(iterator)
+            if position is None:
+                _warn(iterator)
+            else:
+                self._undo.append(position)
 
     def restore(self) -> list[Exception]:
         """Put all back, whatever fails on the way; what failed is returned."""
         errors = []
-        for undo in self._undo:
+        for put_back in self._undo:
             try:
-                undo()
+                put_back()
             except Exception as error:  # noqa: BLE001 (the rest must still be put back)
                 errors.append(error)
         return errors
 
+    def _opened(self, value: Any, left: int, contents: bool) -> Iterable[tuple[Any, int]]:
+        """Note what a container or an object holds, and give it with what may still lie on the way."""
+        if isinstance(value, (tuple, list, dict, set, deque)):
+            yield from ((part, left) for part in self._container(value, contents))
+            if not getattr(value, "__dict__", None):
+                return
+        if isinstance(value, _KNOWN):
+            yield from ((part, left) for part in self._attributes(value, contents))
+        elif left > 0 and type(value).__module__.partition(".")[0] not in _TOOLS:
+            yield from ((part, left - 1) for part in self._attributes(value, contents))
+
+    def _another(self, iterator: Any) -> Any:
+        """A new iterator of the loader that gave this one, which so stays where it is."""
+        for loader in self._loaders:
+            if loader._index_sampler is iterator._index_sampler:
+                return loader._get_iterator()
+        _warn(iterator)
+        return iterator
+
     def _container(self, value: Any, contents: bool) -> Iterable[Any]:
         """Note what a container holds, and give it."""
         if not isinstance(value, tuple):
-            self._undo.append(_container(value))
+            self._undo.append(undo.container(value))
         if len(value) > _SHORT and not contents:
             return ()
         if isinstance(value, dict):  # an optimizer's state has tensors for keys
@@ -114,19 +151,25 @@ class Snapshot:
         attributes = getattr(value, "__dict__", None)
         parts: list[Any] = []
         if isinstance(value, torch.nn.Module):
-            self._undo.append(_training(value, value.training))
+            self._undo.append(undo.training(value))
             if isinstance(value, torch.jit.ScriptModule):  # keeps its flag and its parts elsewhere
                 parts = [*value.parameters(), *value.buffers(), *value.children()]
         elif isinstance(value, DataLoader):
             self._loaders.append(value)
         elif not contents and all(hasattr(value, name) for name in ("state_dict", "load_state_dict")):
             self._stateful.append(value)
-        if not isinstance(attributes, dict):
-            return parts
-        self._undo.append(_class(value, type(value)))
-        self._undo.append(_container(attributes))
-        self._seen[id(attributes)] = attributes
-        return [*parts, *attributes.values()]
+        self._undo.append(undo.kind(value))
+        for slot in undo.slots(value):
+            self._undo.append(undo.slot(value, slot))
+            parts.append(undo.in_slot(value, slot))
+        if isinstance(attributes, dict):
+            self._undo.append(undo.container(attributes))
+            self._seen[id(attributes)] = attributes
+            parts.extend(attributes.values())
+            own = "_iterator" if isinstance(value, DataLoader) else None
+            running = (name for name, part in attributes.items() if isinstance(part, _BaseDataLoaderIter))
+            self._running.extend((attributes, name) for name in running if name != own)
+        return parts
 
 
 def sources_of(loader: Any) -> list[Any]:
@@ -136,90 +179,27 @@ def sources_of(loader: Any) -> list[Any]:
     return found.sources
 
 
-def _container(value: Any) -> Callable[[], None]:
-    """Puts back what `value` holds; one that holds the same objects in the same order is not touched."""
-    if isinstance(value, dict):
-        return _dict(value)
-    saved = list(value)
-
-    def undo() -> None:
-        if len(value) == len(saved) and all(map(operator.is_, value, saved)):
-            return
-        if isinstance(value, list):
-            value[:] = saved
-        else:
-            value.clear()
-            value.update(saved) if isinstance(value, set) else value.extend(saved)
-
-    return undo
+def _of_function(value: Any, contents: bool) -> list[Any]:
+    """What is followed from a function: what it is bound to, and the sources of randomness that it names."""
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, value.keywords]
+    if isinstance(value, FunctionType):
+        return [part for part in named_in(value) if rng.is_source(part)]
+    owner = [part for part in (value.__self__,) if not contents or rng.is_source(part)]
+    return [*owner, value.__func__] if isinstance(value, MethodType) else owner
 
 
-def _dict(value: dict[Any, Any]) -> Callable[[], None]:
-    saved = dict(value)
-
-    def undo() -> None:
-        # Entry by entry: the attributes of an object must not be missing for a moment, another thread may look.
-        for key in [key for key in value if key not in saved]:
-            del value[key]
-        for key, item in saved.items():
-            if key not in value or value[key] is not item:
-                value[key] = item
-        if not all(map(operator.is_, value, saved)):
-            value.clear()
-            value.update(saved)
-
-    return undo
+def _is_row(value: Any) -> bool:
+    """Whether an array may be an order or weights, which are copied, and not samples."""
+    view = memoryview(value) if not undo.is_array(value) else value
+    return view.ndim < 2 and view.nbytes <= _SMALL
 
 
-def _class(value: Any, kind: type) -> Callable[[], None]:
-    def undo() -> None:
-        if type(value) is not kind:  # a parametrization gives its module another class
-            value.__class__ = kind
-
-    return undo
+def _is_written(value: Any) -> bool:
+    """Whether it is a file that is written to, such as a log, or one that is closed."""
+    return isinstance(value, IOBase) and (value.closed or value.writable())
 
 
-def _training(module: torch.nn.Module, flag: bool) -> Callable[[], None]:
-    def undo() -> None:
-        if module.training != flag:
-            module.training = flag
-
-    return undo
-
-
-def _is_array(value: Any) -> bool:
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray)
-
-
-def _array(value: Any) -> Callable[[], None]:
-    saved = value.copy()
-
-    def undo() -> None:
-        if value.flags.writeable:
-            value[...] = saved
-
-    return undo
-
-
-def _stateful(value: Any, state: Any) -> Callable[[], None]:
-    def undo() -> None:
-        # Often its attributes, back by now, are all its state; then loading could only do harm.
-        if not _equal(value.state_dict(), state):
-            value.load_state_dict(copy.deepcopy(state))
-
-    return undo
-
-
-def _equal(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except (RuntimeError, ValueError):  # tensors or arrays of several elements are neither true nor false
-        return False
-
-
-def _source(source: Any, state: Any) -> Callable[[], None]:
-    def undo() -> None:
-        rng.set_state(source, state)
-
-    return undo
+def _warn(iterator: Any) -> None:
+    what = f"the loader holds a {type(iterator).__name__}, which cannot be taken back to where it is now"
+    warnings.warn(f"{what}; make it where a pass begins, in __iter__", RuntimeWarning, stacklevel=6)
