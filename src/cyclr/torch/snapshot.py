@@ -27,7 +27,8 @@ _CODE = (type, ModuleType, _BaseDataLoaderIter)
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, functools.partial)
 #: Objects of these packages are tools, not state.
 _TOOLS = {"logging", "threading", "multiprocessing", "queue", "concurrent", "asyncio", "weakref"}
-_KNOWN = (torch.nn.Module, Optimizer, LRScheduler, torch.amp.GradScaler)
+#: What a training consists of.
+KNOWN = (torch.nn.Module, Optimizer, LRScheduler, torch.amp.GradScaler)
 #: A dataset may be wrapped: loader, batch sampler, sampler, dataset, the dataset within, a transform.
 LOADER_REACH = 6
 _SHORT = 64  #: a longer container, found from a loader, holds samples and not parts
@@ -123,7 +124,7 @@ class Snapshot:
             yield from ((part, left) for part in self._container(value, contents))
             if not getattr(value, "__dict__", None):
                 return
-        if isinstance(value, _KNOWN):
+        if isinstance(value, KNOWN):
             yield from ((part, left) for part in self._attributes(value, contents))
         elif left > 0 and type(value).__module__.partition(".")[0] not in _TOOLS:
             yield from ((part, left - 1) for part in self._attributes(value, contents))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -30,7 +31,8 @@ class Update:
 
     Raises:
         TypeError: If something is of the wrong kind.
-        ValueError: If a value is out of range, or the optimizer holds no parameter of the model or of the loss.
+        ValueError: If a value is out of range, or the optimizer holds no parameter of the model or of the loss, or
+            needs a closure.
     """
 
     model: torch.nn.Module
@@ -49,6 +51,10 @@ class Update:
         if self.autocast is not None and not isinstance(self.autocast, torch.dtype):
             raise TypeError(problem("autocast must be a torch.dtype", self.autocast, "pass torch.bfloat16"))
         self._check_driven()
+        closure = signature(self.optimizer.step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            what, name = "the optimizer must make a step without a closure", type(self.optimizer).__name__
+            raise ValueError(problem(what, name, "pass range_test a step_fn that gives it one"))
         if self.device is None:
             object.__setattr__(self, "device", device_of(self.model))
 
