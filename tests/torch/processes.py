@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +41,54 @@ def look(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Any]:
     return [(id(tensor), part.tolist()) for tensor, part in zip(tensors, plain, strict=True)]
 
 
+FAILURES = random.Random(8).sample(range(60), 6)  # the same in both processes, as Ctrl-C under torchrun is
+
+
+def interrupted(
+    model: nn.Module, optimizer: torch.optim.Optimizer, loader: Any, step: int, scheduler: Scheduler
+) -> list[Any]:
+    """The state after a test in which an error comes from the loss number `step`."""
+    calls = 0
+
+    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls > step:
+            raise KeyboardInterrupt if step % 2 else LookupError
+        return cross_entropy(outputs, targets)
+
+    try:
+        options = {"low": 1e-4, "high": 0.01, "steps": 30, "repeats": 2, "scheduler": scheduler}
+        range_test(model, optimizer, loader, loss_fn, **options)
+    except (KeyboardInterrupt, LookupError):
+        return look(model, optimizer)
+    raise AssertionError("the loss did not fail")
+
+
+def peak() -> float:
+    """The highest use of memory so far, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+def memory() -> tuple[float, float] | None:
+    """What a test of a sharded model adds to the peak, and the size of this process's weights and state, in MB."""
+    if sys.platform != "linux":
+        return None
+    mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
+    model = fully_shard(nn.Linear(3072, 3072, bias=False), mesh=mesh)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+    batches = [(torch.ones(1, 3072), torch.zeros(1, 3072))]
+    for x, y in 3 * batches:
+        optimizer.zero_grad()
+        nn.functional.mse_loss(model(x), y).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    before = peak()
+    range_test(model, optimizer, batches, nn.functional.mse_loss, low=1e-9, high=1e-8, steps=3, repeats=2)
+    return peak() - before, 2 * model.weight.to_local().nbytes / 2**20
+
+
 def main(kind: str, rank: int) -> dict[str, Any]:
     """Train a little, then test, with an exception in between; what was found."""
     model = network(kind)
@@ -65,6 +115,7 @@ def main(kind: str, rank: int) -> dict[str, Any]:
             raise LookupError
     except LookupError:
         kept = look(model, optimizer) == before
+    kept = kept and all(interrupted(model, optimizer, loader, step, scheduler) == before for step in FAILURES)
     calls, alone = 0, []
 
     def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -96,5 +147,6 @@ if __name__ == "__main__":
     store, number = sys.argv[1], int(sys.argv[2])
     timeout = timedelta(seconds=60)
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=number, world_size=2, timeout=timeout)
-    print(json.dumps({kind: main(kind, number) for kind in ("replicated", "sharded")}))  # noqa: T201
+    found: dict[str, Any] = {kind: main(kind, number) for kind in ("replicated", "sharded")}
+    print(json.dumps({**found, "memory": memory()}))  # noqa: T201
     distributed.destroy_process_group()
