@@ -532,6 +532,38 @@ def test_a_compiled_model_is_tested_without_being_compiled_for_each_rate() -> No
     assert np.isfinite(curve.losses).all()
 
 
+def test_no_trace_is_left_of_a_compiled_model_whatever_happens_at_whichever_step() -> None:
+    made = training()
+    made.model = torch.compile(
+        plain := nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)), backend="eager"
+    )
+    made.optimizer = torch.optim.AdamW(plain.parameters(), lr=0.01)
+    made.scheduler = Scheduler(made.optimizer, Triangular(0.001, 0.02, step_size=4))
+    made.epoch()
+
+    @settings(max_examples=10)
+    @given(st.sampled_from([RuntimeError, KeyboardInterrupt, None]), st.integers(0, 30))
+    def no_trace(error: type[BaseException] | None, at: int) -> None:
+        before, calls, caught = look(made), 0, None
+
+        def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            nonlocal calls
+            calls += 1
+            if error is not None and calls > at:
+                raise error("on purpose")
+            return cross_entropy(outputs, targets)
+
+        made.loss_fn = loss_fn
+        try:
+            run(made, scheduler=made.scheduler, autocast=torch.bfloat16 if at % 2 else None)
+        except (RuntimeError, KeyboardInterrupt) as raised:
+            caught = type(raised)
+        assert caught is (error if calls > at else None)
+        assert look(made) == before
+
+    no_trace()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_cuda_device_batches_are_moved_and_the_device_is_waited_for_once_a_block() -> None:
     made = training(warm=False)
