@@ -133,6 +133,29 @@ def test_runs_are_means_with_all_that_lies_between_least_and_greatest() -> None:
     assert len({line.get_color() for line in ax.lines}) == 2
 
 
+def looked_at(policy: str, seed: int, points: dict[int, float]) -> Run:
+    rows = [{"step": step, "test_accuracy": value} for step, value in points.items()]
+    return Run(task="t", policy=policy, schedule="s", seed=seed, steps=40, eval_every=10, steps_per_epoch=10,
+               seconds=0.0, points=rows, versions={})  # fmt: skip
+
+
+def test_runs_that_were_looked_at_at_different_steps_meet_on_lines_between_their_points() -> None:
+    runs = [looked_at("one", 0, {10: 0.1, 20: 0.3, 40: 0.5}), looked_at("one", 1, {10: 0.3, 30: 0.7, 40: 0.7})]
+    ax = plot.plot_runs(Study(task="t", runs=runs))
+    assert ax.lines[0].get_xdata().tolist() == [10, 20, 30, 40]
+    assert ax.lines[0].get_ydata() == pytest.approx([0.2, 0.4, 0.55, 0.6])
+
+
+def test_a_mean_ends_with_the_first_of_its_runs_and_the_axes_with_the_last_of_all() -> None:
+    runs = [looked_at("one", 0, {10: 0.1, 20: 0.3}), looked_at("one", 1, {10: 0.3, 20: 0.7, 30: 0.8}),
+            looked_at("two", 0, {10: 0.2, 30: 0.4, 40: 0.4}), looked_at("three", 0, {10: 0.5})]  # fmt: skip
+    ax = plot.plot_runs(Study(task="t", runs=runs))
+    assert ax.lines[0].get_ydata() == pytest.approx([0.2, 0.5, math.nan], nan_ok=True)
+    assert ax.get_xlim()[1] == 40
+    assert ax.get_ylabel() == "test accuracy, mean of 1 to 2 seeds"
+    ax.figure.canvas.draw()
+
+
 def test_a_run_that_diverged_is_a_gap_and_a_study_without_runs_an_error() -> None:
     ax = plot.plot_runs(study(("one", [0.1, 0.5, math.nan, math.nan])))
     ax.figure.canvas.draw()

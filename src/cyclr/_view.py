@@ -11,6 +11,7 @@ from cyclr import _check
 from cyclr._range.curve import Curve
 from cyclr._range.smooth import smooth
 from cyclr._schedules import Schedule
+from cyclr._study.record import Run
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that is lost on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
@@ -52,6 +53,19 @@ def window(values: np.ndarray, middle: np.ndarray) -> tuple[float, float]:
 def in_words(signal: str) -> str:
     """What to call a signal or a metric in words: `test_accuracy` is the test accuracy."""
     return "training loss" if signal == "loss" else signal.replace("_", " ")
+
+
+def by_step(runs: Iterable[Run], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """All steps at which one of the runs was looked at, and each run's metric there.
+
+    Between two looks at a run its metric goes in a straight line; before the first and after the last it is NaN.
+
+    Returns:
+        Steps, and values of shape (runs, steps).
+    """
+    series = [run.series(metric) for run in runs]
+    steps = np.unique(np.concatenate([own for own, _ in series])).astype(np.float64)
+    return steps, np.array([np.interp(steps, *own, left=math.nan, right=math.nan) for own in series])
 
 
 def settled(series: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float] | None:

@@ -20,7 +20,7 @@ from cyclr._schedules import Schedule
 from cyclr._study.record import Study
 from cyclr._study.stats import Summary
 from cyclr._view import COLOURS as COLOURS
-from cyclr._view import in_words, settled
+from cyclr._view import by_step, in_words, settled
 from cyclr._view import sample as sample
 from cyclr._view import smoothed as smoothed
 from cyclr._view import window as window
@@ -107,6 +107,9 @@ def plot_curve(curve: Curve, bounds: Bounds | None = None, ax: Axes | None = Non
 def plot_runs(study: Study, ax: Axes | None = None, *, metric: str = "test_accuracy", epoch: int | None = None) -> Axes:
     """A metric over the steps: for each policy the mean of its runs, and faintly from the least to the greatest.
 
+    Runs that were looked at at different steps meet on straight lines between their points; a mean ends where the first
+    of its runs does.
+
     Args:
         study: The runs.
         ax: Where; a new figure by default.
@@ -123,18 +126,20 @@ def plot_runs(study: Study, ax: Axes | None = None, *, metric: str = "test_accur
     if not study.runs:
         raise ValueError(_check.problem("a study must have runs to be drawn", study.runs))
     scale = 1 if epoch is None else _check.count("epoch", epoch)
-    found = {policy: [run.series(metric) for run in study.of(policy).values()] for policy in study.policies}
+    found = {policy: by_step(study.of(policy).values(), metric) for policy in study.policies}
     ax = _axes(ax)
     drawn = []
-    for index, (policy, series) in enumerate(found.items()):
-        steps, values = np.array(series[0][0]) / scale, np.array([row for _, row in series])
+    for index, (policy, (at, values)) in enumerate(found.items()):
+        steps = at / scale
         colour, line = _style(index)
         drawn.append((steps, values))
         ax.plot(steps, values.mean(axis=0), label=policy, color=colour, ls=line, lw=1.8)
         ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.08, lw=0)
     ax.set_xlabel("step" if epoch is None else "epoch")
-    ax.set_ylabel(f"{in_words(metric)}, mean of {len(series)} seed{'s' * (len(series) > 1)}")
-    ax.set_xlim(0, steps[-1])
+    fewest, most = (pick(len(values) for _, values in drawn) for pick in (min, max))
+    seeds = f"{fewest} to {most}" if fewest < most else f"{most}"
+    ax.set_ylabel(f"{in_words(metric)}, mean of {seeds} seed{'s' * (most > 1)}")
+    ax.set_xlim(0, max(steps[-1] for steps, _ in drawn))
     if shown := settled(drawn):
         ax.set_ylim(*shown)
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))

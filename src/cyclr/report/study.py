@@ -8,17 +8,15 @@ from itertools import pairwise
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from cyclr import _check
 from cyclr._schedules import Schedule, parse
 from cyclr._study.record import Run, Study
 from cyclr._study.stats import Interval, Summary, is_fraction, summarize, verdict
-from cyclr._view import in_words
+from cyclr._view import by_step, in_words
 from cyclr.report import figures
 from cyclr.report.parts import Block, Facts, Figure, Figures, Section, Sentences, Table, count, number
 
-Array = NDArray[np.float64]
 _MANY = 12  # rows, or seeds side by side, from which on a table is folded, or left out
 _OURS = ("step", "lr", "loss")  # of a point; all else in it is a metric
 
@@ -181,21 +179,13 @@ def _way(study: Study, measured: Iterable[Run], *, points: bool) -> Figures:
         series.setdefault(run.policy, []).append(run)
     epochs = {run.steps_per_epoch for run in study.runs}
     plot = figures.runs(
-        {policy: _by_step(runs, study.metric) for policy, runs in series.items()},
+        {policy: by_step(runs, study.metric) for policy, runs in series.items()},
         study.metric,
         fraction=points,
         epoch=epochs.pop() if len(epochs) == 1 else 0,
     )
     shown = f"The {in_words(study.metric)}: the mean over the seeds, shaded from the least to the greatest."
     return Figures((Figure(plot, shown, height=480),))
-
-
-def _by_step(runs: Iterable[Run], metric: str) -> tuple[Array, Array]:
-    """All steps at which a run was measured, and the values there, a row a run; NaN where that one was not."""
-    series = [dict(zip(*run.series(metric), strict=True)) for run in runs]
-    steps = sorted(set[int]().union(*series))
-    values = [[row.get(step, math.nan) for step in steps] for row in series]
-    return np.array(steps, dtype=np.float64), np.array(values, dtype=np.float64)
 
 
 def _by_seed(study: Study, *, points: bool) -> tuple[Table, ...]:
