@@ -107,6 +107,8 @@ BAD = {
     "flat, then up": lambda rng, x: 0.1 * rng.normal(size=len(x)) + np.exp(20 * (x - 0.9)),
     "rising": lambda rng, x: 0.1 * rng.normal(size=len(x)) + 3 * x,
     "constant": lambda rng, x: np.ones(len(x)),
+    "rising without noise": lambda rng, x: 2 + x,
+    "rising at last, without noise": lambda rng, x: np.exp(5 * x),
     "all but constant": lambda rng, x: 1 + 1e-9 * rng.normal(size=len(x)),
     "still falling": lambda rng, x: 0.05 * rng.normal(size=len(x)) - x,
     "one spike down": lambda rng, x: np.where(np.arange(len(x)) == len(x) // 2, -9, 1) + 0.1 * rng.normal(size=len(x)),
@@ -131,6 +133,41 @@ def test_a_good_curve_is_not_refused(noise):
 def test_a_short_curve_is_refused(steps):
     with pytest.raises(Inconclusive, match="more steps"):
         Curve(np.geomspace(1e-5, 1, steps), np.linspace(2, 1, steps)).bounds()
+
+
+@pytest.mark.parametrize("steps", [12, 40, 80, 300])
+def test_a_loss_that_rises_from_its_first_step_is_refused(steps):
+    with pytest.raises(Inconclusive, match="rising"):
+        Curve(np.geomspace(1e-5, 10, steps), (2 + np.arange(steps) / 10)[None]).bounds()
+
+
+def descent(curvatures, rates, start=1.0):
+    """Losses of gradient descent on a paraboloid, without any noise."""
+    place, losses = np.full(len(curvatures), start), np.full(len(rates), np.inf)
+    for step, rate in enumerate(rates):
+        losses[step] = np.sum(curvatures * place**2)
+        if losses[step] > 1e9:
+            break
+        place = place * (1 - 2 * rate * curvatures)
+    return losses
+
+
+@given(st.lists(st.floats(0.2, 1), min_size=1, max_size=8), st.floats(0.1, 100))
+def test_without_noise_the_bounds_stay_below_the_largest_stable_rate(curvatures, unit):
+    # A loss that is next to nothing grows unseen over many steps before it comes back.
+    curvatures, rates = unit * np.array(curvatures), np.geomspace(1e-6, 1e3, 300)
+    losses, stops = cut([descent(curvatures, rates)])
+    assert Curve(rates, losses, stops=stops).bounds().max_lr < 1 / curvatures.max()
+
+
+@given(seeds, st.floats(-6, -2))
+def test_how_deep_a_loss_falls_without_noise_changes_little(seed, depth):
+    # Near the bottom a rise counts by what it is, not by its share of all that was gained.
+    rates, _ = ramp_losses()
+    floor = 10**depth
+    losses = 1 / (1 + (rates / 1e-3) ** 2) + floor * (1 + (rates / 0.1) ** 4)
+    made = Curve(rates, cut([losses])[0]).bounds()
+    assert 0.005 < made.max_lr < 0.2
 
 
 def test_a_ramp_that_diverged_at_once_is_refused():

@@ -116,7 +116,13 @@ BY_HAND = {
 @given(seed=st.integers(0, 10_000), steps=st.sampled_from([60, 100, 300]), noise=st.sampled_from([0.0, 0.05, 0.3]))
 def test_a_rule_gives_what_its_authors_code_gives(rule, seed, steps, noise):
     rates, losses = curve_like(seed, steps, noise)
-    assert Curve(rates, losses).suggest(rule) == pytest.approx(BY_HAND[rule](rates, losses), rel=1e-9)
+    try:
+        expected = BY_HAND[rule](rates, losses)
+    except ValueError:  # nothing is left of the curve
+        with pytest.raises(Inconclusive):
+            Curve(rates, losses).suggest(rule)
+    else:
+        assert Curve(rates, losses).suggest(rule) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from cyclr._check import choice, problem
 from cyclr._files import replacing
 from cyclr._range.bounds import Bounds, Inconclusive
-from cyclr._range.probe import best
 from cyclr._range.ramp import SCALES
 from cyclr._range.reading import find
 from cyclr._range.rules import RULES
@@ -122,9 +121,9 @@ class Curve:
         """
         rates, values = self._points(signal)
         read = f"negated {signal}" if signal in self.maximize else signal
-        tried = best(self.peaks, self.probes) if signal == "loss" and len(self.peaks) else None
+        probes = (self.peaks, self.probes) if signal == "loss" and len(self.peaks) else None
         log = self.scale == "log"
-        return find(rates, values, tried=tried, cost=self.cost, level=level, signal=read, log=log)
+        return find(rates, values, probes=probes, cost=self.cost, level=level, signal=read, log=log)
 
     def suggest(self, rule: str, signal: str = "loss") -> float:
         """The rate that a published rule reads off this curve: the median over repeats, in log rate.

@@ -5,23 +5,44 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclr._range.risk import risk
 from cyclr._schedules import Schedule, one_cycle
 
 Array = NDArray[np.float64]
 
-COUNT = 5  #: candidate peaks
-SPREAD = 10**0.5  #: from one candidate to the next
+MOST = 5  #: cycles
+SPREAD = 10**0.5  #: from one peak to the next
 LENGTH = 80  #: steps of a cycle
-TAIL = 4  #: a cycle is judged by the last of so many parts of it, where the rate is low
+TAIL = 10  #: further steps, at a rate of zero: their losses judge the cycle
+DOUBT = 0.7  #: the best peak of a long training is that of short ones but for a factor of this deviation in the log
+SHIFT = 0.4  #: short cycles bear so much more, in the log
+RAMP = 0.3  #: what the ramp says counts this much beside the probes, ...
+NOISE = 8.0  #: ... and so many times the noise in them more
 
 
 def candidates(max_lr: float) -> tuple[float, ...]:
-    """Peaks to try, around the upper bound that a ramp gave.
+    """The first peaks to try, around the upper bound that a ramp gave.
 
     >>> [round(peak, 3) for peak in candidates(0.1)]
-    [0.01, 0.032, 0.1, 0.316, 1.0]
+    [0.032, 0.1, 0.316]
     """
-    return tuple(max_lr * SPREAD ** (place - COUNT // 2) for place in range(COUNT))
+    return (max_lr / SPREAD, max_lr, max_lr * SPREAD)
+
+
+def further(peaks: Array, probes: Array) -> float | None:
+    """The next peak to try: beyond the best one as long as that is the highest or the lowest; None if done.
+
+    Args:
+        peaks: What was tried, increasing.
+        probes: The losses of each cycle, one row each, NaN beyond the end of one that diverged.
+
+    >>> round(further(np.array([0.1, 0.2]), np.array([[2.0], [1.0]])), 3)
+    0.632
+    """
+    best = int(np.argmin(ends(probes)))
+    if len(peaks) >= MOST or 0 < best < len(peaks) - 1:
+        return None
+    return float(peaks[-1] * SPREAD if best else peaks[0] / SPREAD)
 
 
 def cycle(peak: float) -> Schedule:
@@ -33,25 +54,35 @@ def cycle(peak: float) -> Schedule:
     return one_cycle(peak, steps=LENGTH, base_lr=peak / 10, shape="linear")
 
 
-def best(peaks: Array, probes: Array) -> float | None:
-    """The best peak, refined by a parabola through its neighbours; None if no cycle came to its end.
+def ends(probes: Array) -> Array:
+    """The mean loss at the end of each cycle, infinite for one that diverged."""
+    return np.where(np.isfinite(probes).all(axis=1), probes[:, -TAIL:].mean(axis=1), np.inf)
+
+
+def probed(at: Array, ramp: Array, start: float, peaks: Array, probes: Array) -> Array:
+    """What each log rate is expected to cost, by the ramp and the probes together.
+
+    The ramp knows where learning breaks, the probes what an anneal mends. The noisier the probes, the more the ramp
+    counts. If no cycle gained anything, it is the ramp alone that speaks, about what is left below them.
 
     Args:
-        peaks: The candidates, increasing and evenly spaced in the logarithm.
-        probes: The losses of the cycle of each, one row each, NaN beyond the end of one that diverged.
-
-    Returns:
-        A rate within half a spacing of the best candidate.
+        at: Log rates for which it is wanted.
+        ramp: What each of them is expected to cost by the ramp, in shares of the gain.
+        start: The loss before any training.
+        peaks: What was tried, increasing.
+        probes: The losses of each cycle.
     """
-    finished = np.isfinite(probes).all(axis=1)
-    if not finished.any():
-        return None
-    ends = np.where(finished, probes[:, -(probes.shape[1] // TAIL) :].mean(axis=1), np.inf)
-    place, logs = int(np.argmin(ends)), np.log(peaks)
-    if 0 < place < len(ends) - 1 and np.isfinite(ends[place - 1 : place + 2]).all():
-        left, middle, right = ends[place - 1 : place + 2]
-        bend = left - 2 * middle + right
-        if bend > 0:
-            half = (logs[place + 1] - logs[place]) / 2
-            return float(np.exp(logs[place] + np.clip(half * (left - right) / bend, -half, half)))
-    return float(peaks[place])
+    levels = np.minimum(ends(probes), start)
+    gain, logs = start - levels.min(), np.log(peaks)
+    if gain <= 0:
+        return ramp + (at > logs[0] - SHIFT)
+    missing = np.sqrt((levels - levels.min()) / gain)  # the root: near the best, little is worth much
+    # Below the lowest peak it goes on as it comes from there; above, where it rises, to nothing gained at all.
+    slope = max(0.0, missing[0] - missing[1]) if len(missing) > 1 else 0.0
+    above = 1.0 if len(missing) > 1 and missing[-1] > missing[-2] else float(missing[-1])
+    step = np.log(SPREAD)
+    where = np.concatenate([[logs[0] - 2 * step], logs, [logs[-1] + step]])
+    cost = np.concatenate([[missing[0] + 2 * slope], missing, [above]])
+    finished = probes[np.isfinite(probes).all(axis=1)]
+    noise = float(np.median(finished[:, -TAIL:].std(axis=1))) / np.sqrt(TAIL) / gain
+    return risk(at, where, cost, doubt=DOUBT, shift=SHIFT, above=above) + (RAMP + NOISE * noise) * ramp

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclr._range.bounds import Bounds, Inconclusive, probability
+from cyclr._range.probe import ends, probed
 from cyclr._range.risk import grid, risk
 from cyclr._range.smooth import calm, smoother
 
@@ -18,9 +19,9 @@ LEAST_RATE = 1e-7  #: of the highest rate: a straight ramp may begin at 0, which
 LEAST = 12  #: points below which a ramp says nothing
 MOST = 300  #: points that are smoothed; longer ramps are averaged in blocks first
 CLEAR = 4.0  #: a fall counts from this many standard errors on: 95 % of ramps of mere noise stay below
+DEEP = 20.0  #: times the noise at the bottom: what is far above that is compared by its logarithm
 DOUBT = 1.0  #: what a ramp shows is right but for a factor whose logarithm has this standard deviation
 LOST = 0.2  #: a curve that has lost this share of its gain again has turned
-PROBE_BACK_OFF = 1.4  #: the best peak of short probe cycles is this much too high for a longer training
 CYCLING = 4.0  #: the lower bound is the upper one divided by this (the paper's advice) ...
 LEARNING = 0.2  #: ... or, if that is higher, the rate at which this share of the gain is made
 SCATTER = 0.12  #: standard deviation of the log of an answer over initial weights: typical, as one curve cannot say
@@ -33,8 +34,9 @@ class _Reading:
     """What one ramp says, in log rates."""
 
     where: Array
-    cost: Array  #: share of the gain that is missing at each of `where`
+    cost: Array  #: what each of `where` costs, from 0 to 1
     top: float
+    start: float  #: the signal before any training
     onset: float
     lowest: float
     turned: bool
@@ -42,11 +44,18 @@ class _Reading:
 
 
 def find(
-    rates: Array, values: Array, *, tried: float | None, cost: int, level: float, signal: str, log: bool
+    rates: Array,
+    values: Array,
+    *,
+    probes: tuple[Array, Array] | None,
+    cost: int,
+    level: float,
+    signal: str,
+    log: bool,
 ) -> Bounds:
     """Bounds from a signal of which less is better; rows are repeats, NaN beyond the end of a repeat.
 
-    `tried` is the best peak of probe cycles, None without any.
+    `probes` are the peaks and the losses of probe cycles, None without any.
 
     Raises:
         Inconclusive: If most repeats do not fall clearly, or fall until the very end.
@@ -68,9 +77,12 @@ def find(
         )
     tops = np.array([reading.top for reading in readings])
     top = float(np.median(tops))
-    if tried is not None:
-        # The ramp knows where learning breaks, the probes what the anneal mends: each errs in its own way.
-        top = (top + np.log(tried / PROBE_BACK_OFF)) / 2
+    if probes is not None:
+        low, high = (np.log(probes[0][place]) for place in (0, -1))
+        at = grid(min(readings[0].where[0], low), max(readings[0].where[-1], high))
+        ramp = np.mean([risk(at, reading.where, reading.cost, doubt=DOUBT) for reading in readings], axis=0)
+        start = float(np.mean([reading.start for reading in readings]))
+        top = float(at[np.argmin(probed(at, ramp, start, *probes))])
     # An answer scatters over initial weights, which repeats do not change, and over batches, which they average out.
     between = tops.var(ddof=1) if len(tops) > 1 else readings[0].spread ** 2
     scatter = np.sqrt(SCATTER**2 + between / len(tops))
@@ -86,7 +98,7 @@ def find(
         (_short(base_lr / wide), _short(base_lr * wide)),
         (_short(max_lr / wide), _short(max_lr * wide)),
         level,
-        _evidence(readings, len(values), signal, tried, max_lr, base_lr, onset),
+        _evidence(readings, len(values), signal, probes, max_lr, base_lr, onset),
         cost,
     )
 
@@ -118,23 +130,40 @@ def _read(rates: Array, values: Array, *, signal: str, log: bool) -> _Reading:
     # How far it blows up is no evidence; unbounded it would rule the smoothing.
     calmed = np.minimum(calmed, start + max(start - along.min(), 0))
     positions = np.log(rates) if log else rates
-    matrix = smoother(positions, calmed)
-    line = matrix @ calmed
-    onset, turned = _places(line, start)
-    if not turned and np.argmin(line) >= len(line) - head:
+    # A loss that came down to next to nothing has been growing for long before that can be seen, but not in its
+    # logarithm; near the bottom, and where there is noise, this is a straight line.
+    bottom = int(along.argmin())
+    scale = max(DEEP * _noise(calmed[bottom : bottom + head]), 1e-12 * float(np.ptp(calmed)))
+    lowered = np.arcsinh((calmed - along.min()) / scale)
+    height = float(np.arcsinh((start - along.min()) / scale))
+    matrix = smoother(positions, lowered)
+    line = matrix @ lowered
+    cost = _cost(line, height)
+    lowest = int(np.argmin(line))
+    turned = bool((cost[lowest:] > LOST).any())
+    if not turned and lowest >= len(line) - head:
         raise Inconclusive(
             f"the {signal} still falls at the highest rate, {rates[-1]:.2g}: use a ramp that goes higher"
         )
-    residuals, rng = calmed - line, np.random.default_rng(0)
+    residuals, rng = lowered - line, np.random.default_rng(0)
     logs = np.log(np.maximum(rates, rates[-1] * LEAST_RATE))
-    again = [_top(logs, _cost(matrix @ (line + _resampled(residuals, rng)), start)) for _ in range(RESAMPLES)]
-    lowest, cost = float(rates[np.argmin(line)]), _cost(line, start)
-    return _Reading(logs, cost, _top(logs, cost), float(logs[onset]), lowest, turned, float(np.std(again)))
+    again = [_top(logs, _cost(matrix @ (line + _resampled(residuals, rng)), height)) for _ in range(RESAMPLES)]
+    made = np.flatnonzero(cost < 1 - LEARNING)
+    onset = logs[made[0] if len(made) else lowest]
+    return _Reading(
+        logs, cost, _top(logs, cost), start, float(onset), float(rates[lowest]), turned, float(np.std(again))
+    )
 
 
-def _cost(line: Array, start: float) -> Array:
-    """Share of the gain that is missing: 0 where the line is lowest, 1 where it is as high as at the start."""
-    return np.clip((line - line.min()) / (start - line.min()), 0, 1)
+def _cost(line: Array, height: float) -> Array:
+    """Of what could be gained, the share that is not gained yet, and then the share of `height` that is lost again.
+
+    `line` and `height`, the line's height at the start, are areas of hyperbolic sines: see `_read`.
+    """
+    bottom, values = int(np.argmin(line)), np.sinh(line)
+    falling = (values - values[bottom]) / (np.sinh(height) - values[bottom])
+    rising = (line - line[bottom]) / (height - line[bottom])
+    return np.clip(np.where(np.arange(len(line)) > bottom, rising, falling), 0, 1)
 
 
 def _top(where: Array, cost: Array) -> float:
@@ -143,21 +172,17 @@ def _top(where: Array, cost: Array) -> float:
     return float(at[np.argmin(risk(at, where, cost, doubt=DOUBT))])
 
 
-def _places(line: Array, start: float) -> tuple[int, bool]:
-    """Where LEARNING of the gain was made, and whether LOST of it was lost again in the end."""
-    bottom = int(np.argmin(line))
-    gain = start - line[bottom]
-    made = np.flatnonzero(line < start - LEARNING * gain)
-    return int(made[0]) if len(made) else bottom, bool((line[bottom:] > line[bottom] + LOST * gain).any())
-
-
 def _fall_in_errors(values: Array, along: Array, opening: int) -> float:
-    """The fall from the beginning to the lowest mean of neighbours, in standard errors."""
+    """The fall from the beginning to the lowest mean of neighbours after it, in standard errors."""
     first, together = values[: 2 * opening], len(values) - len(along) + 1
-    jumps = np.abs(np.diff(values))
-    noise = max(1.4826 * float(np.median(jumps)) / np.sqrt(2), 1e-12 * float(np.ptp(values)))
-    fall = float(first.mean() - along.min())
+    noise = max(_noise(values), 1e-12 * float(np.ptp(values)))
+    fall = float(first.mean() - along[len(first) :].min())
     return fall / (noise * np.sqrt(1 / len(first) + 1 / together)) if noise > 0 else 0.0
+
+
+def _noise(values: Array) -> float:
+    """Standard deviation around a line, from the jumps between neighbours; spikes count little."""
+    return 1.4826 * float(np.median(np.abs(np.diff(values)))) / np.sqrt(2)
 
 
 def _resampled(residuals: Array, rng: np.random.Generator) -> Array:
@@ -179,7 +204,7 @@ def _evidence(
     readings: list[_Reading],
     repeats: int,
     signal: str,
-    tried: float | None,
+    probes: tuple[Array, Array] | None,
     max_lr: float,
     base_lr: float,
     onset: float,
@@ -192,11 +217,15 @@ def _evidence(
         top = f"The {signal} is lowest at a rate of {lowest:.2g} and rises from there on"
     else:
         top = f"The {signal} is lowest at a rate of {lowest:.2g} and hardly rises up to the highest"
-    if tried is None:
-        seen = (f"{top}{kept}; at {alone:.2g} it costs least to be wrong by a factor of {np.exp(DOUBT):.2g}.",)
-    else:
-        middle = f"the upper bound is the geometric mean of {alone:.2g} and {tried / PROBE_BACK_OFF:.2g}"
-        seen = (f"{top}{kept}.", f"Of the probe cycles the one to {tried:.2g} ended lowest; {middle}.")
+    seen: tuple[str, ...] = (
+        f"{top}{kept}; at {alone:.2g} it costs least to be wrong by a factor of {np.exp(DOUBT):.2g}.",
+    )
+    if probes is not None:
+        tried = float(probes[0][np.argmin(ends(probes[1]))])
+        seen = (
+            *seen,
+            f"Of the probe cycles the one to {tried:.2g} ended lowest; with the ramp they speak for {max_lr}.",
+        )
     if base_lr > _short(max_lr / CYCLING):
         return (
             *seen,

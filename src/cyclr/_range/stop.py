@@ -23,6 +23,7 @@ class StopRule:
     where `first` is the first running median, `lowest` the lowest, and `noise` is eight times the typical jump
     (median absolute difference) between neighbouring losses. Adding a constant to every loss or scaling them all
     changes nothing, so losses near and below zero are treated like any others, and a single spike does not stop a ramp.
+    Before four windows are full the jumps say too little about the noise, and only a loss that is no number stops.
 
     The losses may come in blocks of any size, with gaps between their indices.
 
@@ -35,12 +36,12 @@ class StopRule:
         ValueError: If `patience` is not positive or `window` below 1.
 
     >>> rule = StopRule()
-    >>> rule.feed(enumerate([2.0, 1.9, 1.6, 1.2, 1.0, 0.9, 0.9]))
+    >>> rule.feed(enumerate([2.0, 1.9, 1.6, 1.2, 1.0, 0.9, 0.9] + 20 * [0.8]))
     'go'
-    >>> rule.feed([(7, 5.0), (8, 40.0), (9, 90.0), (10, float("nan"))])
+    >>> rule.feed([(27, 5.0), (28, 40.0), (29, 90.0), (30, float("nan"))])
     'diverged'
     >>> rule.index
-    9
+    29
     """
 
     def __init__(self, *, patience: float = 1.0, window: int = 5) -> None:
@@ -85,4 +86,4 @@ class StopRule:
         self._lowest = min(self._lowest, middle)
         noise = 8 * statistics.median(self._jumps) if self._jumps else 0.0
         allowed = self._first + self.patience * max(self._first - self._lowest, noise)
-        return DIVERGED if middle > allowed else GO
+        return DIVERGED if middle > allowed and len(self._jumps) >= 4 * self.window - 1 else GO

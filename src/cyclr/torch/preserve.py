@@ -118,15 +118,18 @@ class Transaction:
         rest.finish()
         return weights, rest
 
-    def rewind(self) -> None:
+    def rewind(self, *, everything: bool = False) -> None:
         """Put model, optimizer, scheduler and scaler back now; randomness and loaders go on from where they are.
+
+        Args:
+            everything: Put back randomness and loaders too.
 
         Raises:
             RuntimeError: If the block has not begun or is over.
         """
         if self._start is None:
             raise RuntimeError("a transaction can be rewound only inside its block")
-        _raise(self._start[0].restore())
+        _raise(self._start[0].restore() + (self._start[1].restore() if everything else []))
 
 
 def _raise(errors: list[Exception]) -> None:

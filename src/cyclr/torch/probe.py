@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.optim import Optimizer
 
-from cyclr._range import cycle
+from cyclr._range import candidates, cycle, further
+from cyclr._range.probe import LENGTH, MOST, TAIL
+from cyclr._schedules import Schedule
 from cyclr.torch.groups import put, shares
 from cyclr.torch.preserve import Transaction
 from cyclr.torch.together import averaged
@@ -21,47 +23,72 @@ BLOCK = 10  #: losses are read from the device in blocks
 
 
 def probe(
-    peaks: tuple[float, ...],
+    max_lr: float,
     *,
     transaction: Transaction,
     optimizer: Optimizer,
     step: Callable[[Iterator[Any]], torch.Tensor],
-    batches: Iterator[Any],
+    batches: Callable[[], Iterator[Any]],
     group: Any,
     progress: Progress | None,
-) -> Array:
-    """Losses of a short cycle to each of the peaks, each from the same start; NaN from the first that is not finite.
+) -> tuple[Array, Array]:
+    """Peaks around `max_lr` and the losses of a short cycle to each, NaN from the first that is not finite.
+
+    All cycles have the same start, the same randomness and, where the loader can be taken back, the same batches, so
+    that they differ by their peaks alone.
 
     Args:
-        peaks: The candidates.
+        max_lr: What the ramp says.
         transaction: Takes the training back to its start before each cycle.
         optimizer: Its rates are set.
         step: Makes one update from the next batches.
-        batches: Go on from one cycle to the next.
+        batches: Starts on the loader anew.
         group: The processes that train together, if several do.
         progress: Called after each block with (steps done, steps in all, rate, loss).
 
     Returns:
-        Shape (peaks, steps of a cycle).
+        Shapes (peaks,) and (peaks, steps of a cycle).
     """
-    cycles = [cycle(peak) for peak in peaks]
-    length, share = int(cycles[0].duration), shares(optimizer)
-    losses = np.full((len(peaks), length), np.nan)
-    for row, schedule in zip(losses, cycles, strict=True):
-        transaction.rewind()
-        for start in range(0, length, BLOCK):
-            unread = []
-            for index in range(start, min(start + BLOCK, length)):
-                rate = schedule(index)
-                for one, part in zip(optimizer.param_groups, share, strict=True):
-                    put(one, "lr", rate * part)
-                unread.append(step(batches))
-            values = averaged(torch.stack(unread), group).tolist()
-            row[start : start + len(values)] = values
-            if progress is not None:
-                done = int(np.isfinite(losses).sum())
-                progress(done, losses.size, rate, values[-1])
-            if not np.isfinite(values).all():
-                row[start + int(np.argmin(np.isfinite(values))) :] = np.nan
-                break
+    found: dict[float, Array] = {}
+
+    def one(peak: float) -> None:
+        transaction.rewind(everything=True)
+        losses = found[peak] = _cycle(cycle(peak), optimizer, step, batches(), group)
+        if progress is not None:
+            known = losses[np.isfinite(losses)]
+            progress(
+                len(found) * (LENGTH + TAIL), MOST * (LENGTH + TAIL), peak, float(known[-1]) if len(known) else np.nan
+            )
+
+    for peak in candidates(max_lr):
+        one(peak)
+    while True:
+        peaks = np.array(sorted(found))
+        losses = np.array([found[peak] for peak in peaks])
+        peak = further(peaks, losses)
+        if peak is None:
+            return peaks, losses
+        one(peak)
+
+
+def _cycle(
+    schedule: Schedule,
+    optimizer: Optimizer,
+    step: Callable[[Iterator[Any]], torch.Tensor],
+    batches: Iterator[Any],
+    group: Any,
+) -> Array:
+    """The losses of one cycle and of some steps more at its last rate, zero."""
+    losses, share = np.full(LENGTH + TAIL, np.nan), shares(optimizer)
+    for start in range(0, len(losses), BLOCK):
+        unread = []
+        for index in range(start, min(start + BLOCK, len(losses))):
+            for one, part in zip(optimizer.param_groups, share, strict=True):
+                put(one, "lr", schedule(index) * part)
+            unread.append(step(batches))
+        values = averaged(torch.stack(unread), group).tolist()
+        losses[start : start + len(values)] = values
+        if not np.isfinite(values).all():
+            losses[start + int(np.argmin(np.isfinite(values))) :] = np.nan
+            break
     return losses

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.optim import Optimizer
 
 from cyclr._check import choice, count, problem
-from cyclr._range import Curve, Inconclusive, StopRule, candidates, more_is_better
+from cyclr._range import Curve, Inconclusive, StopRule, more_is_better
 from cyclr._range import ramp as make_ramp
 from cyclr.torch.batches import check_callable, check_loader, check_metrics, checked_loss, device_of, endless, moved
 from cyclr.torch.groups import put, shares
@@ -74,8 +74,8 @@ def range_test(
         steps: Optimizer updates in a ramp.
         repeats: Number of ramps.
         ramp: "log" or "linear".
-        effort: "quick" (the ramps alone) or "thorough" (then five short whole cycles of 80 updates, up to peaks
-            around the upper bound that the ramps give; they sharpen what `Curve.bounds` says of the training loss).
+        effort: "quick" (the ramps alone) or "thorough" (then three to five short whole cycles of 90 updates, up to
+            peaks around the upper bound that the ramps give; they sharpen what `Curve.bounds` says of the loss).
         metrics: Names to functions, measured on `val_loader`. Higher is better unless the name holds "loss" or
             "error".
         val_loader: Held-out batches. Their loss is recorded as "val_loss", after the update at that rate.
@@ -133,7 +133,7 @@ def range_test(
         if val_loader is not None:
             walk.watch(every, lambda: evaluate(model, val_loader, loss_fn, metrics, device=where), names)
         curve = walk.run(transaction, ramp)
-        return curve if effort == "quick" else walk.probed(transaction, curve)
+        return curve if effort == "quick" else walk.probed(transaction, curve, lambda: endless(loader))
 
 
 class _Walk:
@@ -181,15 +181,15 @@ class _Walk:
         maximize = frozenset(filter(more_is_better, self.metrics))
         return Curve(self.rates, self.losses, self.metrics, scale, tuple(self.stops), maximize)
 
-    def probed(self, transaction: Transaction, curve: Curve) -> Curve:
+    def probed(self, transaction: Transaction, curve: Curve, batches: Callable[[], Iterator[Any]]) -> Curve:
         """The curve with probe cycles, if its ramps say where to probe."""
         try:
-            peaks = candidates(curve.bounds().max_lr)
+            max_lr = curve.bounds().max_lr
         except Inconclusive:
             return curve
-        how = {"step": self.step, "batches": self.batches, "group": self.group, "progress": self.progress}
-        losses = probe(peaks, transaction=transaction, optimizer=self.optimizer, **how)
-        return replace(curve, peaks=np.array(peaks), probes=losses)
+        how = {"step": self.step, "batches": batches, "group": self.group, "progress": self.progress}
+        peaks, losses = probe(max_lr, transaction=transaction, optimizer=self.optimizer, **how)
+        return replace(curve, peaks=peaks, probes=losses)
 
     def _walk(self, repeat: int, rule: StopRule) -> None:
         """One ramp."""
