@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from cyclr import parse
 from cyclr._plan import plan
 from cyclr._range import Bounds, Curve
+from cyclr.report import read
 from tests.cli.conftest import Shell
 
 
@@ -31,6 +33,22 @@ def test_it_is_the_librarys_plan(cyclr: Shell) -> None:
 def test_options_reach_the_plan(cyclr: Shell, flags: list[str], wanted: dict[str, int]) -> None:
     found = cyclr("plan", "--bounds", 1e-3, 1e-2, "--steps", 999, *flags, "--json").json
     assert parse(found["schedule"]) == plan(Bounds(1e-3, 1e-2), steps=999, **wanted).schedule
+
+
+def test_a_written_plan_is_what_a_page_shows_and_what_is_printed_as_json(cyclr: Shell, tmp_path: Path) -> None:
+    budget = ("--bounds", 1e-3, 1e-2, "--epochs", 30, "--steps-per-epoch", 390)
+    files = ("--out", tmp_path / "plan.json", "--png", tmp_path / "plan.png")
+    assert "Triangular" in cyclr("plan", *budget, *files).out
+    assert json.loads((tmp_path / "plan.json").read_text()) == cyclr("plan", *budget, "--json").json
+    assert read(tmp_path / "plan.json") == (plan(Bounds(1e-3, 1e-2), epochs=30, steps_per_epoch=390),)
+    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("option", ["--out", "--png"])
+def test_where_nothing_can_be_written_is_said_before_the_work(cyclr: Shell, tmp_path: Path, option: str) -> None:
+    called = cyclr("plan", "--bounds", 1e-3, 1e-2, "--steps", 100, option, tmp_path / "no" / "plan.png")
+    assert "no folder" in called.complaint
+    assert not called.out
 
 
 def test_bounds_come_from_a_saved_curve(cyclr: Shell, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ _VERBS = {
     ),
     plan: (
         "cyclr plan --bounds 1e-3 1e-2 --epochs 30 --steps-per-epoch 390",
-        "cyclr plan --curve curve.json --steps 12000 --cycles 3",
+        "cyclr plan --curve curve.json --steps 12000 --cycles 3 --out plan.json --png plan.png",
     ),
     train: (
         "cyclr train fashion --epochs 10",

@@ -10,6 +10,7 @@ from cyclr._cli import draw, output
 from cyclr._plan import Plan
 from cyclr._plan import plan as make_plan
 from cyclr._range import Bounds, Curve
+from cyclr._study.record import write_json
 
 
 def plan(
@@ -22,6 +23,8 @@ def plan(
     steps: int | None = None,
     cycles: int | None = None,
     no_anneal: bool = False,
+    out: Path | None = None,
+    png: Path | None = None,
     json: bool = False,
 ) -> None:
     """Plan whole cycles for a budget: prints the schedule to train with, and why.
@@ -37,14 +40,24 @@ def plan(
         steps: The budget in steps.
         cycles: How many cycles; by default the budget decides.
         no_anneal: End at the lower bound instead of at zero.
+        out: Write the plan there, as JSON, for `cyclr report`.
+        png: Write a picture of the schedule there, too.
         json: Print one JSON document instead.
     """
+    output.check_target(out)
+    output.check_target(png, picture=True)
     found = bounds_of(bounds, curve, signal)
     if found is None:
         raise ValueError("--bounds LOW HIGH or --curve FILE must be given; `cyclr find TASK --out FILE` makes a curve")
     made = make_plan(
         found, epochs=epochs, steps_per_epoch=steps_per_epoch, steps=steps, cycles=cycles, anneal=not no_anneal
     )
+    if out is not None:
+        write_json(out, as_data(made))
+    if png is not None:
+        figure, (ax,) = plot.figure()
+        plot.plot_schedule(made.schedule, ax, epoch=made.steps_per_epoch)
+        figure.savefig(png)
     if json:
         output.document(as_data(made))
     else:

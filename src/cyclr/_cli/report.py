@@ -13,7 +13,7 @@ def report(*paths: Path, out: Path | None = None, title: str | None = None) -> N
     The page needs no network and no other file.
 
     Args:
-        paths: Folders of studies, or single files: a study, a run, a curve of `find --out`, a plan of `plan --json`.
+        paths: Folders of studies, or single files: a study, a run, a curve of `find --out`, a plan of `plan --out`.
         out: The page; by default report.html in the folder, or beside the file, that was named first.
         title: Of the page.
     """

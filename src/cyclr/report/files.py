@@ -24,7 +24,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Thing, ...]:
     """What there is to show in a file, or in the folder of a study.
 
     A file is a study (`study.json`), a run (`run.json`), a curve (`Curve.save`, `cyclr find --out`) or a plan
-    (`cyclr plan --json`), told apart by what is in it. In a folder the study comes first: `study.json`, or else the
+    (`cyclr plan --out`), told apart by what is in it. In a folder the study comes first: `study.json`, or else the
     `run.json` files of the folder and of two levels below; then `curve.json` and `plan.json`.
 
     Args:
