@@ -20,7 +20,7 @@ from cyclr.torch.preserve import Transaction, preserved
 from cyclr.torch.probe import probe
 from cyclr.torch.task import check_model, check_optimizer
 from cyclr.torch.together import averaged, group_of
-from cyclr.torch.update import Update, evaluate, module_of
+from cyclr.torch.update import Update, evaluate
 
 BLOCK = 10  #: losses are read from the device in blocks: to wait for each would slow every step
 VALIDATIONS = 20  #: looks at held-out data in one ramp, unless told otherwise
@@ -54,9 +54,11 @@ def range_test(
     """Train while the learning rate rises, and record the loss at each rate. Afterwards all is as it was.
 
     `ramp="log"` with the training loss is fast. `ramp="linear"` with a metric on held-out data is the paper's protocol.
-    The test runs inside `preserved`: weights, optimizer, randomness and loaders come back whatever happens. A loader
-    shorter than the ramp is started again. Each repeat begins from the same weights, with the batches and the
-    randomness that come next, so that the result follows from the random state that the test found.
+    The test runs inside `preserved`: weights, optimizer, randomness and loaders come back whatever happens, and so do
+    networks, optimizers and generators that `loss_fn`, `step_fn` and the metrics name (an average of the weights, the
+    other network of two). A loader shorter than the ramp is started again. Each repeat begins from the same weights,
+    with the batches and the randomness that come next, so that the result follows from the random state that the test
+    found.
 
     A ramp ends at the first loss that is not finite, or when what was gained is lost again; what is beyond is NaN.
     Losses are read in blocks of 10, so a ramp may run on unseen for up to 9 steps. Groups keep the ratios of their
@@ -74,7 +76,7 @@ def range_test(
         steps: Optimizer updates in a ramp.
         repeats: Number of ramps.
         ramp: "log" or "linear".
-        effort: "quick" (the ramps alone) or "thorough" (then three to five short whole cycles of 90 updates, up to
+        effort: "quick" (the ramps alone) or "thorough" (then three to five short whole cycles of 180 updates, up to
             peaks around the upper bound that the ramps give; they sharpen what `Curve.bounds` says of the loss).
         metrics: Names to functions, measured on `val_loader`. Higher is better unless the name holds "loss" or
             "error".
@@ -124,9 +126,9 @@ def range_test(
     how = {"scaler": scaler, "clip_norm": clip_norm, "accumulate": accumulate, "autocast": autocast}
     step = _step(model, optimizer, loss_fn, step_fn, where, **how)
 
-    kept = [model, *filter(None, map(module_of, (loss_fn, *(metrics or {}).values())))]
-    loaders = [one for one in (loader, val_loader) if one is not None]
-    with preserved(kept, optimizer, scheduler=scheduler, scaler=scaler, loader=loaders) as transaction:
+    data, functions = [loader, val_loader], [loss_fn, step_fn, *(metrics or {}).values()]
+    kept = {"scheduler": scheduler, "scaler": scaler, "loader": data, "functions": functions}
+    with preserved(model, optimizer, **kept) as transaction:
         if not model.training:
             model.train()
         walk = _Walk(rates, repeats, optimizer, step, endless(loader), group_of(model), progress)
