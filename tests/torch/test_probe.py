@@ -25,7 +25,7 @@ def test_a_thorough_test_adds_cycles_around_the_upper_bound():
     assert np.array_equal(quick.losses, thorough.losses, equal_nan=True)
     assert np.isclose(thorough.peaks, quick.bounds().max_lr).any()
     assert 3 <= len(thorough.peaks) <= 5
-    assert thorough.probes.shape == (len(thorough.peaks), 90)
+    assert thorough.probes.shape == (len(thorough.peaks), 180)
     assert np.isfinite(thorough.probes[0]).all()
     assert thorough.cost > quick.cost
     assert "probe" in thorough.bounds().evidence[1]
@@ -51,10 +51,10 @@ def test_the_cycles_differ_by_their_peaks_alone():
         return loss_fn(out, y)
 
     curve = range_test(model, optimizer, loader, noted, steps=60, effort="thorough")
-    cycles = [seen[-90 * (place + 1) :][:90] for place in range(len(curve.peaks))]
+    cycles = [seen[-180 * (place + 1) :][:180] for place in range(len(curve.peaks))]
     assert len(curve.peaks) >= 3
     assert all(one == cycles[0] for one in cycles)
-    assert len({one[0] for one in cycles[0]}) == 90  # the randomness goes on within a cycle
+    assert len({one[0] for one in cycles[0]}) == 180  # the randomness goes on within a cycle
 
 
 def test_each_probe_starts_from_the_same_weights_and_ends_with_the_first_loss_that_is_no_number():

@@ -12,12 +12,11 @@ Array = NDArray[np.float64]
 
 MOST = 5  #: cycles
 SPREAD = 10**0.5  #: from one peak to the next
-LENGTH = 80  #: steps of a cycle
-TAIL = 10  #: further steps, at a rate of zero: their losses judge the cycle
-DOUBT = 0.7  #: the best peak of a long training is that of short ones but for a factor of this deviation in the log
-SHIFT = 0.4  #: short cycles bear so much more, in the log
-RAMP = 0.3  #: what the ramp says counts this much beside the probes, ...
-NOISE = 8.0  #: ... and so many times the noise in them more
+LENGTH = 160  #: steps of a cycle
+TAIL = 20  #: further steps, at a rate of zero: their losses judge the cycle
+DOUBT = 0.4  #: the best peak of a long training is that of short ones but for a factor of this deviation in the log
+SHIFT = 0.3  #: short cycles bear so much more, in the log
+RAMP = 0.3  #: what the ramp says counts this much beside the probes
 
 
 def candidates(max_lr: float) -> tuple[float, ...]:
@@ -49,7 +48,7 @@ def cycle(peak: float) -> Schedule:
     """The cycle that tries a peak: a straight rise from a tenth of it, a straight fall to zero.
 
     >>> cycle(1.0)
-    Linear(0.1, 1.0, steps=24) >> Linear(1.0, 0.0, steps=56)
+    Linear(0.1, 1.0, steps=48) >> Linear(1.0, 0.0, steps=112)
     """
     return one_cycle(peak, steps=LENGTH, base_lr=peak / 10, shape="linear")
 
@@ -60,14 +59,14 @@ def ends(probes: Array) -> Array:
 
 
 def probed(at: Array, ramp: Array, start: float, peaks: Array, probes: Array) -> Array:
-    """What each log rate is expected to cost, by the ramp and the probes together.
+    """What each log rate is expected to cost, by the ramp and the probes together, in shares of the gain.
 
-    The ramp knows where learning breaks, the probes what an anneal mends. The noisier the probes, the more the ramp
-    counts. If no cycle gained anything, it is the ramp alone that speaks, about what is left below them.
+    The ramp knows where learning breaks, the probes what an anneal mends. If no cycle gained anything, it is the ramp
+    alone that speaks, about what is left below them.
 
     Args:
         at: Log rates for which it is wanted.
-        ramp: What each of them is expected to cost by the ramp, in shares of the gain.
+        ramp: What each of them is expected to cost by the ramp.
         start: The loss before any training.
         peaks: What was tried, increasing.
         probes: The losses of each cycle.
@@ -76,13 +75,11 @@ def probed(at: Array, ramp: Array, start: float, peaks: Array, probes: Array) ->
     gain, logs = start - levels.min(), np.log(peaks)
     if gain <= 0:
         return ramp + (at > logs[0] - SHIFT)
-    missing = np.sqrt((levels - levels.min()) / gain)  # the root: near the best, little is worth much
+    missing = (levels - levels.min()) / gain
     # Below the lowest peak it goes on as it comes from there; above, where it rises, to nothing gained at all.
     slope = max(0.0, missing[0] - missing[1]) if len(missing) > 1 else 0.0
     above = 1.0 if len(missing) > 1 and missing[-1] > missing[-2] else float(missing[-1])
     step = np.log(SPREAD)
     where = np.concatenate([[logs[0] - 2 * step], logs, [logs[-1] + step]])
     cost = np.concatenate([[missing[0] + 2 * slope], missing, [above]])
-    finished = probes[np.isfinite(probes).all(axis=1)]
-    noise = float(np.median(finished[:, -TAIL:].std(axis=1))) / np.sqrt(TAIL) / gain
-    return risk(at, where, cost, doubt=DOUBT, shift=SHIFT, above=above) + (RAMP + NOISE * noise) * ramp
+    return risk(at, where, cost, doubt=DOUBT, shift=SHIFT, above=above) + RAMP * ramp
