@@ -133,6 +133,28 @@ def test_runs_are_means_with_all_that_lies_between_least_and_greatest() -> None:
     assert len({line.get_color() for line in ax.lines}) == 2
 
 
+def test_the_top_of_a_metric_of_which_more_is_better_is_in_the_picture() -> None:
+    accuracy = 0.1 + 0.8 / (1 + (1e-2 / RATES) ** 4) - 0.85 / (1 + (1.0 / RATES) ** 4)
+    seen = curve(losses=LOSSES, metrics={"accuracy": accuracy}, maximize=frozenset({"accuracy"}))
+    low, high = plot.plot_curve(seen, signal="accuracy").get_ylim()
+    assert high > accuracy.max()
+    assert low < 0.1
+
+
+def test_a_metric_that_falls_apart_does_not_flatten_the_rest() -> None:
+    score = 0.1 + 0.8 / (1 + (1e-2 / RATES) ** 4) - (RATES / 0.5) ** 4
+    seen = curve(losses=LOSSES, metrics={"score": score}, maximize=frozenset({"score"}))
+    ax = plot.plot_curve(seen, signal="score")
+    assert -1 < ax.get_ylim()[0] < 0.1
+    assert ax.lines[1].get_ydata().max() == pytest.approx(0.9, abs=0.05)
+
+
+def test_losses_below_zero_are_smoothed_and_framed_as_others_are() -> None:
+    above, below = (plot.plot_curve(curve(losses=LOSSES + NOISE + shift)) for shift in (0, -50))
+    assert below.get_ylim() == pytest.approx(np.array(above.get_ylim()) - 50)
+    assert below.lines[3].get_ydata() == pytest.approx(above.lines[3].get_ydata() - 50)
+
+
 def looked_at(policy: str, seed: int, points: dict[int, float]) -> Run:
     rows = [{"step": step, "test_accuracy": value} for step, value in points.items()]
     return Run(task="t", policy=policy, schedule="s", seed=seed, steps=40, eval_every=10, steps_per_epoch=10,

@@ -32,14 +32,24 @@ def smoothed(curve: Curve, signal: str = "loss") -> tuple[np.ndarray, np.ndarray
     values = curve.losses if signal == "loss" else curve.metrics[signal]
     most = np.isfinite(values).sum(axis=0) * 2 > len(values)
     rates, middle = curve.rates[most], np.nanmedian(values[:, most], axis=0)
-    if signal not in curve.maximize and middle.size:
-        middle = np.minimum(middle, 2 * window(values, middle)[1])
+    if middle.size:
+        low, high = window(values, middle, rising=signal in curve.maximize)
+        middle = np.clip(middle, 2 * low - high, 2 * high - low)
     positions = np.log(rates) if curve.scale == "log" else rates
     return rates, smooth(positions, middle) if len(middle) >= _FEWEST_TO_SMOOTH else middle
 
 
-def window(values: np.ndarray, middle: np.ndarray) -> tuple[float, float]:
-    """The part of a signal worth looking at: a loss that blows up must not flatten the rest."""
+def window(values: np.ndarray, middle: np.ndarray, *, rising: bool = False) -> tuple[float, float]:
+    """The part of a signal worth looking at: a loss that blows up must not flatten the rest.
+
+    Args:
+        values: The signal, a row a repeat.
+        middle: Its median over the repeats.
+        rising: Whether more of it is better; then it is its fall that is cut off.
+    """
+    if rising:
+        low, high = window(-values, -middle)
+        return -high, -low
     known = values[np.isfinite(values)]
     low, high = float(known.min(initial=math.inf)), float(known.max(initial=-math.inf))
     if not low < high:

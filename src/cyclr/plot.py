@@ -97,7 +97,7 @@ def plot_curve(curve: Curve, bounds: Bounds | None = None, ax: Axes | None = Non
     if bounds is not None:
         _draw_bounds(ax, bounds)
     ax.set_xlim(curve.rates[0], curve.rates[-1])
-    ax.set_ylim(*window(values, middle))
+    ax.set_ylim(*window(values, middle, rising=signal in curve.maximize))
     ax.set_xlabel("learning rate")
     ax.set_ylabel(in_words(signal))
     ax.legend(frameon=False, fontsize="small")

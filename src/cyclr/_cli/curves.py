@@ -17,8 +17,8 @@ def print_curve(curve: Curve, bounds: Bounds | None, signal: str = "loss") -> No
     name = "training loss" if signal == "loss" else signal.replace("_", " ")
     which = "" if len(values) == 1 else f" median of {len(values)} repeats"
     output.say(f"{name}, smoothed{which}" + (", b = base_lr, M = max_lr" if marks else ""), "dim")
-    draw.chart(rates, middle, x_label="learning rate", y_range=plot.window(middle, middle),
-               log=curve.scale == "log", marks=marks)  # fmt: skip
+    shown = plot.window(middle, middle, rising=signal in curve.maximize)
+    draw.chart(rates, middle, x_label="learning rate", y_range=shown, log=curve.scale == "log", marks=marks)
 
 
 def print_bounds(bounds: Bounds) -> None:

@@ -73,7 +73,7 @@ def range_test(curve: Curve, signal: str, bounds: Bounds | None, rules: Mapping[
         x="learning rate",
         y=label(in_words(signal)),
         xaxis={"type": curve.scale, "range": ends, "exponentformat": "power"},
-        yaxis={"range": window(values, middle)},
+        yaxis={"range": window(values, middle, rising=signal in curve.maximize)},
         shapes=[] if bounds is None else _bounds(bounds),
         hovermode="closest",
     )
