@@ -177,6 +177,15 @@ def test_a_ramp_that_diverged_at_once_is_refused():
         Curve(np.geomspace(1e-6, 10, 300), losses, stops=("diverged",)).bounds()
 
 
+@given(seeds, st.floats(0.05, 1))
+def test_a_loss_that_falls_until_it_is_no_number_has_told_where_the_edge_is(seed, edge):
+    rates, losses = ramp_losses(seed, end=100.0, start=edge)
+    bounds = Curve(rates, np.where(rates < edge, losses, np.nan), stops=("non-finite",)).bounds()
+    assert edge / 20 < bounds.max_lr < edge
+    with pytest.raises(Inconclusive, match="goes higher"):
+        Curve(rates[rates < edge], losses[:, rates < edge]).bounds()
+
+
 def test_most_repeats_decide():
     rates, losses = ramp_losses(repeats=3)
     flat = np.random.default_rng(1).normal(size=losses.shape[1])

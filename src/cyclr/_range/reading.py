@@ -18,13 +18,14 @@ Array = NDArray[np.float64]
 LEAST_RATE = 1e-7  #: of the highest rate: a straight ramp may begin at 0, which has no logarithm
 LEAST = 12  #: points below which a ramp says nothing
 MOST = 300  #: points that are smoothed; longer ramps are averaged in blocks first
-CLEAR = 4.0  #: a fall counts from this many standard errors on: 95 % of ramps of mere noise stay below
+CLEAR = 4.0  #: a fall counts from this many standard errors on: 98 % of ramps of mere noise stay below
 DEEP = 20.0  #: times the noise at the bottom: what is far above that is compared by its logarithm
 DOUBT = 1.0  #: what a ramp shows is right but for a factor whose logarithm has this standard deviation
 LOST = 0.2  #: a curve that has lost this share of its gain again has turned
 CYCLING = 4.0  #: the lower bound is the upper one divided by this (the paper's advice) ...
 LEARNING = 0.2  #: ... or, if that is higher, the rate at which this share of the gain is made
-SCATTER = 0.12  #: standard deviation of the log of an answer over initial weights: typical, as one curve cannot say
+SCATTER = 0.08  #: the log of an answer scatters over initial weights by at least this standard deviation ...
+INITIAL = 3.0  #: ... and by so many times the variance that the noise in a curve makes: typical, one curve cannot say
 RESAMPLES = 40
 BLOCK = 5  #: neighbouring residuals resampled together
 
@@ -66,7 +67,7 @@ def find(
     for row in values:
         known = np.isfinite(row)
         try:
-            readings.append(_read(rates[known], row[known], signal=signal, log=log))
+            readings.append(_read(rates[known], row[known], signal=signal, log=log, ended=not known[-1]))
         except Inconclusive as refusal:
             refusals.append(refusal)
     if len(refusals) >= len(readings):
@@ -84,8 +85,9 @@ def find(
         start = float(np.mean([reading.start for reading in readings]))
         top = float(at[np.argmin(probed(at, ramp, start, *probes))])
     # An answer scatters over initial weights, which repeats do not change, and over batches, which they average out.
-    between = tops.var(ddof=1) if len(tops) > 1 else readings[0].spread ** 2
-    scatter = np.sqrt(SCATTER**2 + between / len(tops))
+    noise = float(np.mean([reading.spread**2 for reading in readings]))
+    between = float(tops.var(ddof=1)) if len(tops) > 1 else noise
+    scatter = np.sqrt(SCATTER**2 + INITIAL * noise + between / len(tops))
     # The difference of two answers scatters more than one of them.
     half = NormalDist().inv_cdf(0.5 + level / 2) * np.sqrt(2) * scatter
     max_lr = _short(np.exp(top))
@@ -108,8 +110,8 @@ def _short(rate: float) -> float:
     return float(f"{rate:.3g}")
 
 
-def _read(rates: Array, values: Array, *, signal: str, log: bool) -> _Reading:
-    """One ramp, up to the end of its evidence."""
+def _read(rates: Array, values: Array, *, signal: str, log: bool, ended: bool) -> _Reading:
+    """One ramp, up to the end of its evidence; `ended` if that is before the end of its rates."""
     if len(values) < LEAST:
         raise Inconclusive(
             f"the {signal} was measured at only {len(values)} rates, {LEAST} are needed: use more steps, or start lower"
@@ -140,7 +142,7 @@ def _read(rates: Array, values: Array, *, signal: str, log: bool) -> _Reading:
     line = matrix @ lowered
     cost = _cost(line, height)
     lowest = int(np.argmin(line))
-    turned = bool((cost[lowest:] > LOST).any())
+    turned = ended or bool((cost[lowest:] > LOST).any())
     if not turned and lowest >= len(line) - head:
         raise Inconclusive(
             f"the {signal} still falls at the highest rate, {rates[-1]:.2g}: use a ramp that goes higher"
