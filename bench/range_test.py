@@ -3,6 +3,9 @@
     python bench/range_test.py          # a minute on one core
 
 Processor time of both, by turns, with updates of about 1 ms, ramps of 100 and of 300 steps. Goal: 1.03.
+
+Last result, torch 2.13 on one core of two: 1.02 to 1.03 for 300 steps (the default), 1.04 for 100. A step costs 20
+microseconds more than a bare one; the call itself 2 ms, half of them the transaction.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable
 
@@ -50,7 +51,7 @@ class StopRule:
         self.reason: str = GO
         self.index: int | None = None  #: the step at which the ramp ended; what comes after it is no evidence
         self._recent: deque[float] = deque(maxlen=self.window)
-        self._jumps: list[float] = []
+        self._jumps: list[float] = []  # kept in order: to sort them anew at every step would slow long ramps
         self._first = self._lowest = math.inf
 
     def feed(self, losses: Iterable[tuple[int, float]]) -> str:
@@ -76,7 +77,7 @@ class StopRule:
         if not math.isfinite(loss):
             return NON_FINITE
         if self._recent:
-            self._jumps.append(abs(loss - self._recent[-1]))
+            insort(self._jumps, abs(loss - self._recent[-1]))
         self._recent.append(loss)
         if len(self._recent) < self.window:
             return GO

@@ -143,6 +143,9 @@ class Snapshot:
             self._undo.append(undo.container(value))
         if len(value) > _SHORT and not contents:
             return ()
+        if not contents:  # batches, or the columns of a dataset
+            parts = value.values() if isinstance(value, dict) else value
+            return [part for part in parts if not (isinstance(part, torch.Tensor) or undo.is_array(part))]
         if isinstance(value, dict):  # an optimizer's state has tensors for keys
             return [*value.values(), *(key for key in value if isinstance(key, torch.Tensor))]
         return list(value)
