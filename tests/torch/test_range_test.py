@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
 from cyclr import Triangular
@@ -562,6 +563,31 @@ def test_no_trace_is_left_of_a_compiled_model_whatever_happens_at_whichever_step
         assert look(made) == before
 
     no_trace()
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often a number is read out of a tensor, for which a device would have to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("how", [{}, {"clip_norm": 0.5}, {"accumulate": 3}, {"autocast": torch.bfloat16}])
+def test_no_step_reads_a_number_out_of_a_tensor(how: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    made, blocks = training("SGD", warm=False), []
+    made.loader = batches_of("pairs")  # a sampler reads its order
+    tolist = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: (blocks.append(len(self)), tolist(self))[1])
+    reads, counts = Reads(), []
+    with reads:
+        run(made, steps=40, repeats=1, high=1e-3, progress=lambda *_: counts.append(reads.count), **how)
+    assert blocks == [10, 10, 10, 10]
+    assert len(set(counts)) == 1  # of the transaction before the first step, none in between
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
