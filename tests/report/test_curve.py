@@ -72,8 +72,8 @@ def test_a_linear_ramp_has_a_linear_axis() -> None:
 
 
 def test_probe_cycles_and_how_repeats_ended_are_told() -> None:
-    probes = np.stack([np.linspace(2, 1, 8), np.full(8, np.nan)])
+    probes = np.stack([np.append(np.linspace(2, 1, 8), np.full(20, 1.25)), np.full(28, np.nan)])
     html = report.page(curve(peaks=[0.01, 0.1], probes=probes, stops=("end", "diverged", "diverged")))
-    assert table(html, "Probe cycles")[1:] == [["0.01", "1.071"], ["0.1", "diverged"]]
+    assert table(html, "Probe cycles")[1:] == [["0.01", "1.25"], ["0.1", "diverged"]]
     facts = soup(html)("dd")
     assert facts[1].text == "3: 1 of 3 went to the highest rate, 2 of 3 ended when the loss blew up"

@@ -6,6 +6,7 @@ import numpy as np
 
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve
+from cyclr._range.probe import ends
 from cyclr._range.rules import RULES
 from cyclr._view import in_words
 from cyclr.report import figures
@@ -85,10 +86,9 @@ def _recorded(curve: Curve) -> tuple[Block, ...]:
 
 
 def _probes(curve: Curve) -> Table:
-    """Probe cycles, judged by the last quarter of each, where the rate is low."""
-    tail = max(1, curve.probes.shape[1] // 4)
-    rows = []
-    for peak, losses in zip(curve.peaks, curve.probes, strict=True):
-        whole = bool(np.isfinite(losses).all())
-        rows.append((f"{peak:.3g}", number(float(losses[-tail:].mean())) if whole else "diverged"))
-    return Table("Probe cycles: short whole cycles to each peak.", ("peak", "loss in the last quarter"), tuple(rows))
+    """Probe cycles, judged by their last steps, at a rate of zero."""
+    rows = [
+        (f"{peak:.3g}", number(float(end)) if np.isfinite(end) else "diverged")
+        for peak, end in zip(curve.peaks, ends(curve.probes), strict=True)
+    ]
+    return Table("Probe cycles: short whole cycles to each peak.", ("peak", "loss at its end"), tuple(rows))
