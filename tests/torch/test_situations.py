@@ -1,0 +1,159 @@
+"""In every situation the range test finds about what it finds without it, and leaves no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from cyclr import Triangular
+from cyclr.torch import Scheduler, range_test
+from tests.torch.digest import digest
+
+cross_entropy = nn.functional.cross_entropy
+X = torch.randn(640, 8, generator=torch.Generator().manual_seed(0))
+Y = (X[:, 0] * X[:, 1] > 0).long() + (X[:, 2] > 0.5)
+
+
+@dataclass
+class Case:
+    """A training that a situation changes, and what the range test is told of it."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loader: Any
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def drive(self, *groups: Any) -> None:
+        self.optimizer = torch.optim.SGD(list(groups) or self.model.parameters(), lr=0.03, momentum=0.9)
+
+
+def plain() -> Case:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+    loader = DataLoader(TensorDataset(X, Y), batch_size=32, shuffle=True)
+    case = Case(model, torch.optim.SGD(model.parameters()), loader, {"loss_fn": cross_entropy})
+    case.drive()
+    return case
+
+
+def mixed_precision(case: Case) -> None:
+    case.options |= {"scaler": torch.amp.GradScaler("cpu", init_scale=2.0**10), "autocast": torch.bfloat16}
+    case.options["steps"] = 150  # slow on a CPU
+
+
+def accumulation(case: Case) -> None:
+    case.loader = DataLoader(TensorDataset(X, Y), batch_size=16, shuffle=True)
+    case.options["accumulate"] = 2
+
+
+def clipping(case: Case) -> None:
+    case.options["clip_norm"] = 5.0
+
+
+def groups_with_ratios(case: Case) -> None:
+    first, *rest = [module for module in case.model if isinstance(module, nn.Linear)]
+    others = [parameter for module in rest for parameter in module.parameters()]
+    case.drive({"params": first.parameters(), "lr": 0.01}, {"params": others, "lr": 0.02})
+
+
+def dicts(case: Case) -> None:
+    case.loader = [{"x": x, "y": y} for x, y in zip(X.split(32), Y.split(32), strict=True)]
+    case.options["loss_fn"] = lambda model, batch: cross_entropy(model(batch["x"]), batch["y"])
+
+
+def own_step(case: Case) -> None:
+    def step(batch: Any) -> torch.Tensor:
+        case.optimizer.zero_grad()
+        loss = cross_entropy(case.model(batch[0]), batch[1])
+        loss.backward()
+        case.optimizer.step()
+        return loss
+
+    case.options = {"step_fn": step}
+
+
+class Stream(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return zip(X, Y, strict=True)
+
+
+def stream_shorter_than_the_ramp(case: Case) -> None:
+    case.loader = DataLoader(Stream(), batch_size=32)
+
+
+def loss_below_zero(case: Case) -> None:
+    case.options["loss_fn"] = lambda outputs, targets: cross_entropy(outputs, targets) - 20
+
+
+def attached_scheduler(case: Case) -> None:
+    case.options["scheduler"] = Scheduler(case.optimizer, Triangular(0.001, 0.01, step_size=5))
+
+
+def tied_and_frozen(case: Case) -> None:
+    case.model.append(nn.Linear(3, 3))
+    case.model[5].requires_grad_(False).weight.copy_(torch.eye(3))
+    case.model.insert(3, tied := nn.Linear(32, 32))
+    tied.weight = case.model[2].weight
+    case.drive()
+
+
+def compiled(case: Case) -> None:
+    case.model = torch.compile(case.model, backend="eager")
+
+
+def batch_norm(case: Case) -> None:
+    case.model.insert(1, nn.BatchNorm1d(32))
+    case.drive()
+
+
+def evaluated_on_the_way(case: Case) -> None:
+    case.options |= {"val_loader": [(X, Y)], "metrics": {"accuracy": lambda z, y: (z.argmax(1) == y).float().mean()}}
+
+
+@torch.enable_grad()
+def in_the_middle_of_a_training(case: Case) -> None:
+    for _ in range(3):
+        for x, y in case.loader:
+            case.optimizer.zero_grad()
+            cross_entropy(case.model(x), y).backward()
+            case.optimizer.step()
+
+
+def fine_tuned(case: Case) -> None:
+    in_the_middle_of_a_training(case)
+    case.model[4] = nn.Linear(32, 3)
+    other = (X[:, 0] * X[:, 3] > 0).long() + (X[:, 1] > 0.5)
+    case.loader = DataLoader(TensorDataset(X, other), batch_size=32, shuffle=True)
+    case.drive()
+
+
+SITUATIONS: list[Callable[[Case], None]] = [
+    mixed_precision, accumulation, clipping, groups_with_ratios, dicts, own_step, stream_shorter_than_the_ramp,
+    loss_below_zero, attached_scheduler, tied_and_frozen, compiled, batch_norm, evaluated_on_the_way,
+    in_the_middle_of_a_training, fine_tuned,
+]  # fmt: skip
+
+
+@cache
+def without() -> float:
+    case = plain()
+    return range_test(case.model, case.optimizer, case.loader, **case.options).bounds().max_lr
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_the_curve_is_good_and_nothing_is_left_of_it(situation: Callable[[Case], None]) -> None:
+    case = plain()
+    with torch.no_grad():
+        situation(case)
+    parts = {name: case.options[name] for name in ("scheduler", "scaler") if name in case.options}
+    before = digest(case.model, case.optimizer, loader=case.loader, **parts)
+    curve = range_test(case.model, case.optimizer, case.loader, **case.options)
+    assert digest(case.model, case.optimizer, loader=case.loader, **parts) == before
+    assert 1 / 3 < curve.bounds().max_lr / without() < 3
