@@ -122,8 +122,8 @@ class Curve:
         rates, values = self._points(signal)
         read = f"negated {signal}" if signal in self.maximize else signal
         probes = (self.peaks, self.probes) if signal == "loss" and len(self.peaks) else None
-        log = self.scale == "log"
-        return find(rates, values, probes=probes, cost=self.cost, level=level, signal=read, log=log)
+        made = {"steps": len(self.rates), "cost": self.cost, "log": self.scale == "log"}
+        return find(rates, values, probes=probes, level=level, signal=read, **made)
 
     def suggest(self, rule: str, signal: str = "loss") -> float:
         """The rate that a published rule reads off this curve: the median over repeats, in log rate.

@@ -49,6 +49,7 @@ def find(
     values: Array,
     *,
     probes: tuple[Array, Array] | None,
+    steps: int,
     cost: int,
     level: float,
     signal: str,
@@ -56,7 +57,8 @@ def find(
 ) -> Bounds:
     """Bounds from a signal of which less is better; rows are repeats, NaN beyond the end of a repeat.
 
-    `probes` are the peaks and the losses of probe cycles, None without any.
+    `probes` are the peaks and the losses of probe cycles, None without any. `steps` are those of a ramp, of which
+    `values` may hold a few.
 
     Raises:
         Inconclusive: If most repeats do not fall clearly, or fall until the very end.
@@ -67,7 +69,7 @@ def find(
     for row in values:
         known = np.isfinite(row)
         try:
-            readings.append(_read(rates[known], row[known], signal=signal, log=log, ended=not known[-1]))
+            readings.append(_read(rates[known], row[known], steps=steps, signal=signal, log=log, ended=not known[-1]))
         except Inconclusive as refusal:
             refusals.append(refusal)
     if len(refusals) >= len(readings):
@@ -110,8 +112,8 @@ def _short(rate: float) -> float:
     return float(f"{rate:.3g}")
 
 
-def _read(rates: Array, values: Array, *, signal: str, log: bool, ended: bool) -> _Reading:
-    """One ramp, up to the end of its evidence; `ended` if that is before the end of its rates."""
+def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, ended: bool) -> _Reading:
+    """One ramp of so many steps, up to the end of its evidence; `ended` if that is before the end of its rates."""
     if len(values) < LEAST:
         raise Inconclusive(
             f"the {signal} was measured at only {len(values)} rates, {LEAST} are needed: use more steps, or start lower"
@@ -119,7 +121,7 @@ def _read(rates: Array, values: Array, *, signal: str, log: bool, ended: bool) -
     rates, values = _thinned(rates, values)
     head = max(3, len(values) // 10)
     # A straight ramp is at rates that teach after a few steps; a log ramp spends a good part before them.
-    opening = head if log else max(3, len(values) // 50)
+    opening = head if log else max(1, max(3, steps // 50) * len(values) // steps)
     start = float(np.median(values[:opening]))
     calmed = calm(values)
     along = np.convolve(calmed, np.full(head, 1 / head), "valid")  # means of neighbours
@@ -142,6 +144,10 @@ def _read(rates: Array, values: Array, *, signal: str, log: bool, ended: bool) -
     line = matrix @ lowered
     cost = _cost(line, height)
     lowest = int(np.argmin(line))
+    if lowest == 0:
+        raise Inconclusive(
+            f"the {signal}, smoothed, is lowest at the first rate: drowned in noise; use more steps or larger batches"
+        )
     turned = ended or bool((cost[lowest:] > LOST).any())
     if not turned and lowest >= len(line) - head:
         raise Inconclusive(

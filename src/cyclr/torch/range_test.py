@@ -81,7 +81,7 @@ def range_test(
         metrics: Names to functions, measured on `val_loader`. Higher is better unless the name holds "loss" or
             "error".
         val_loader: Held-out batches. Their loss is recorded as "val_loss", after the update at that rate.
-        val_every: Updates between two looks at `val_loader`; by default 20 looks in a ramp.
+        val_every: Updates between two looks at `val_loader`, one more is after the first update; by default 20 looks.
         step_fn: Makes one whole update from a batch (zero_grad, forward, backward, optimizer.step) and returns the
             loss as a tensor; takes the place of the update made here, with clipping, accumulation and autocast.
         scaler: A `torch.amp.GradScaler`.
@@ -200,7 +200,8 @@ class _Walk:
             for group, share in zip(self.optimizer.param_groups, self._shares, strict=True):
                 put(group, "lr", rate * share)
             unread.append(self.step(self.batches))
-            if self._every and (index + 1) % self._every == 0:
+            # The first look shows what there was before the training: on a straight ramp the next one is late.
+            if self._every and (index == 0 or (index + 1) % self._every == 0):
                 found = averaged(torch.tensor(list(self._look().values()), device=unread[-1].device), self.group)
                 for rows, value in zip(self.metrics.values(), found.tolist(), strict=True):
                     rows[repeat, index] = value
