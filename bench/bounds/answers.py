@@ -1,13 +1,11 @@
-"""What each rule answers: one range test a task and seed for each protocol, and every rule that reads it.
+"""What each published rule answers: one ramp a task and seed for each protocol, and every rule that reads it.
 
     python bench/bounds/answers.py              # all tasks; goes on where it stopped
-    python bench/bounds/answers.py mlp-adam     # some
+    python bench/bounds/answers.py mlp-adam     # some, also of unseen.py
 
-Appends to records/answers.csv: task, rule, seed, peak, low and high end of the interval (ours), cost in steps.
-An empty peak is a refusal. Seeds are 0 to 9; the landscapes were made with others.
+Appends to records/answers.csv: task, rule, seed, peak, cost in steps. An empty peak is a refusal. Seeds are 0 to 9;
+the landscapes were made with others. What ours answer is read off records/curves.npz: see curves.py.
 
-quick         cyclr.torch.range_test as it comes, Curve.bounds
-thorough      the same with effort="thorough"
 fastai's rules, torch-lr-finder, ignite   1e-7 to 10 in 100 steps, each with its own stop and smoothing
 lightning     1e-8 to 1 in 100 steps
 paper         a straight ramp in 300 steps from 0 to 1 (SGD, Adagrad) or 0.1 (others); where the held-out score, taken
@@ -24,16 +22,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from curves import SEEDS
 from landscape import rows
 from tasks import TASKS, Problem, make
 
 from cyclr import Curve, Inconclusive
 from cyclr._range import RULES
-from cyclr.torch import range_test
 
 FILE = Path(__file__).parent / "records" / "answers.csv"
-HEAD = "task,rule,seed,peak,from,to,cost"
-SEEDS = range(10)
+HEAD = "task,rule,seed,peak,cost"
 
 
 def steep_kind(problem: Problem) -> bool:
@@ -55,20 +52,6 @@ def walk(problem: Problem, rates: np.ndarray, every: int = 0) -> tuple[np.ndarra
     return losses, scores
 
 
-def ours(name: str, seed: int, effort: str) -> tuple:
-    problem = make(name, seed)
-    problem.model.train()
-    curve = range_test(
-        problem.model, problem.optimizer, problem.batches, problem.loss, clip_norm=problem.clip, effort=effort
-    )
-    try:
-        bounds = curve.bounds()
-    except Inconclusive as refusal:
-        print(name, seed, refusal, flush=True)
-        return "", "", "", curve.cost
-    return bounds.max_lr, *bounds.max_interval, curve.cost
-
-
 def peers(name: str, seed: int) -> dict[str, tuple]:
     """The published rules, each on the ramp that its tool makes by default."""
     answers = {}
@@ -78,9 +61,9 @@ def peers(name: str, seed: int) -> dict[str, tuple]:
         curve = Curve(rates, losses)
         for rule in names:
             try:
-                answers[rule] = (curve.suggest(rule), "", "", 100)
+                answers[rule] = (curve.suggest(rule), 100)
             except Inconclusive:
-                answers[rule] = ("", "", "", 100)
+                answers[rule] = ("", 100)
     return answers
 
 
@@ -89,8 +72,8 @@ def paper(name: str, seed: int) -> tuple:
     rates = (1.0 if steep_kind(problem) else 0.1) * np.arange(1, 301) / 300
     _, scores = walk(problem, rates, every=15)
     if not np.isfinite(scores).any():
-        return "", "", "", 300
-    return float(rates[np.nanargmax(scores if problem.higher else -scores)]), "", "", 300
+        return "", 300
+    return float(rates[np.nanargmax(scores if problem.higher else -scores)]), 300
 
 
 def main(names: list[str]) -> None:
@@ -102,15 +85,12 @@ def main(names: list[str]) -> None:
     for name in names or TASKS:
         for seed in SEEDS:
             found = {}
-            for effort in ("quick", "thorough"):
-                if (name, effort, seed) not in done:
-                    found[effort] = ours(name, seed, effort)
             if (name, "lightning", seed) not in done:
                 found |= peers(name, seed)
             if (name, "paper", seed) not in done:
                 found["paper"] = paper(name, seed)
             if (name, "blind", seed) not in done:
-                found["blind"] = (0.1 if steep_kind(make(name, seed)) else 1e-3, "", "", 0)
+                found["blind"] = (0.1 if steep_kind(make(name, seed)) else 1e-3, 0)
             with FILE.open("a") as file:
                 for rule, answer in found.items():
                     cells = [f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in answer]

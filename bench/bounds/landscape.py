@@ -1,7 +1,7 @@
 """What a peak rate is worth: one cycle of a fixed budget at each peak, judged on held-out data.
 
     python bench/bounds/landscape.py              # all tasks; goes on where it stopped
-    python bench/bounds/landscape.py mlp-adam     # some
+    python bench/bounds/landscape.py mlp-adam     # some, also of unseen.py
 
 The cycle rises in a straight line from a tenth of the peak during the first 30 % of the budget and falls in a
 straight line to zero. Appends to records/landscapes.csv: task, peak, seed, metric. A run whose loss was not finite
