@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from cyclr import Triangular
@@ -157,3 +160,101 @@ def test_the_curve_is_good_and_nothing_is_left_of_it(situation: Callable[[Case],
     curve = range_test(case.model, case.optimizer, case.loader, **case.options)
     assert digest(case.model, case.optimizer, loader=case.loader, **parts) == before
     assert 1 / 3 < curve.bounds().max_lr / without() < 3
+
+
+class Slots:
+    __slots__ = ("calls", "mean")
+
+    def __init__(self) -> None:
+        self.calls, self.mean = 0, torch.zeros(32)
+
+
+class Thawing(nn.Module):
+    """Its first layer begins to learn in the middle; it keeps notes in an object with slots."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.notes, self.recent = nn.Linear(8, 32).requires_grad_(False), Slots(), deque(maxlen=3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.notes.calls += 1
+        self.first.requires_grad_(self.notes.calls > 5)
+        x = self.first(x)
+        self.notes.mean += x.detach().mean(0)
+        self.recent.append(x.detach().mean())
+        return x
+
+
+def pruned() -> nn.Module:
+    prune.l1_unstructured(layer := nn.Linear(8, 32), "weight", amount=0.5)
+    return layer
+
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "spectral norm": lambda: parametrizations.spectral_norm(nn.Linear(8, 32)),
+    "weight norm": lambda: parametrizations.weight_norm(nn.Linear(8, 32)),
+    "orthogonal": lambda: parametrizations.orthogonal(nn.Linear(8, 32)),
+    "spectral norm by a hook": lambda: nn.utils.spectral_norm(nn.Linear(8, 32)),
+    "pruned": pruned,
+    "bfloat16": lambda: nn.Sequential(Cast(torch.bfloat16), nn.Linear(8, 32).bfloat16(), Cast(torch.float32)),
+    "thawing, with slots": Thawing,
+}
+
+
+class Cast(nn.Module):
+    def __init__(self, kind: torch.dtype) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(self.kind)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_network_that_changes_more_than_its_weights_is_put_back(name: str) -> None:
+    case = plain()
+    case.model[0] = layer = LAYERS[name]()
+    case.drive()
+    in_the_middle_of_a_training(case)
+    notes = getattr(layer, "notes", Slots())
+    before, calls, mean, recent = look(case), notes.calls, notes.mean.clone(), list(getattr(layer, "recent", []))
+    curve = range_test(case.model, case.optimizer, case.loader, **case.options, steps=30)
+    assert np.isfinite(curve.losses[0, :10]).all()
+    assert look(case) == before
+    assert (notes.calls, list(getattr(layer, "recent", []))) == (calls, recent)
+    assert torch.equal(notes.mean, mean)
+
+
+@pytest.mark.parametrize(
+    "name", ["Adadelta", "Adafactor", "Adagrad", "Adamax", "ASGD", "NAdam", "RAdam", "RMSprop", "Rprop"]
+)
+@pytest.mark.parametrize("warm", [False, True])
+def test_every_optimizer_of_torch_is_put_back(name: str, warm: bool) -> None:
+    case = plain()
+    case.optimizer = getattr(torch.optim, name)(case.model.parameters(), lr=0.01)
+    if warm:
+        in_the_middle_of_a_training(case)
+    before = look(case)
+    range_test(case.model, case.optimizer, case.loader, **case.options, steps=20)
+    assert look(case) == before
+
+
+def look(case: Case) -> str:
+    return digest(case.model, case.optimizer, loader=case.loader)
+
+
+def test_held_out_signals_say_about_what_the_loss_says() -> None:
+    x = torch.randn(2000, 8, generator=torch.Generator().manual_seed(5))
+    held = (x, (x[:, 0] * x[:, 1] > 0).long() + (x[:, 2] > 0.5))
+    metrics = {
+        "accuracy": lambda outputs, targets: (outputs.argmax(1) == targets).float().mean(),
+        "error": lambda outputs, targets: (outputs.argmax(1) != targets).float().mean(),
+    }
+    case = plain()
+    options = {**case.options, "val_loader": [held], "metrics": metrics, "ramp": "linear", "low": 0.0, "high": 0.5}
+    curve = range_test(case.model, case.optimizer, case.loader, **options, steps=600)
+    found = {signal: curve.bounds(signal).max_lr for signal in curve.signals}
+    assert list(found) == ["loss", "val_loss", "accuracy", "error"]
+    assert all(1 / 3 < rate / without() < 3 for rate in found.values())
+    assert found["error"] == found["accuracy"]  # one is the other upside down
