@@ -177,6 +177,13 @@ def test_a_ramp_that_diverged_at_once_is_refused():
         Curve(np.geomspace(1e-6, 10, 300), losses, stops=("diverged",)).bounds()
 
 
+@given(seeds)
+def test_a_plateau_up_to_the_end_is_no_fall_wherever_its_lowest_point_is(seed):
+    rates = np.geomspace(1e-6, 10, 300)
+    losses = 2 - 1.5 / (1 + 1e-3 / rates) + 0.05 * np.random.default_rng(seed).normal(size=300)
+    assert 0.05 < Curve(rates, losses - 0.01 * np.log(rates)).bounds().max_lr < 5
+
+
 @given(seeds, st.floats(0.05, 1))
 def test_a_loss_that_falls_until_it_is_no_number_has_told_where_the_edge_is(seed, edge):
     rates, losses = ramp_losses(seed, end=100.0, start=edge)

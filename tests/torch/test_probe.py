@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from cyclr import Curve, Inconclusive
 from cyclr.torch import range_test
 
 
@@ -70,10 +71,44 @@ def test_each_probe_starts_from_the_same_weights_and_ends_with_the_first_loss_th
         assert np.isnan(row[first:]).all()
 
 
-def test_without_an_answer_of_the_ramp_nothing_is_probed():
+def test_without_an_answer_of_the_ramps_nothing_is_probed():
     model, optimizer, loader, _ = task()
-    curve = range_test(model, optimizer, loader, lambda out, y: 0 * out.sum() + torch.rand(()), effort="thorough")
+    noise = lambda out, y: 0 * out.sum() + torch.rand(())
+    curve = range_test(model, optimizer, loader, noise, steps=40, effort="thorough")
     assert len(curve.peaks) == 0
+    assert len(curve.rates) == 120
+    assert curve.spent == 40
+    assert curve.cost == 160
+
+
+def test_a_ramp_that_is_too_fast_to_say_is_made_again_slower_from_the_same_start(tmp_path):
+    def product(**how):  # small factors grow slowly at first, and for long nothing falls
+        torch.manual_seed(0)
+        factors = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False), nn.Linear(4, 1, bias=False))
+        for part in factors:
+            nn.init.normal_(part.weight, std=0.05)
+        x = torch.randn(64, 4)
+        loader = [(x, x.sum(1, keepdim=True) + 0.1 * torch.randn(64, 1))]
+        optimizer = torch.optim.SGD(factors.parameters(), lr=0.1)
+        return range_test(factors, optimizer, loader, nn.functional.mse_loss, low=1e-4, **how)
+
+    steps = next(steps for steps in range(20, 300, 4) if not refused(product(steps=steps)))
+    steps = next(one for one in range(steps - 4, 12, -4) if refused(product(steps=one)))
+    assert 3 * steps > 40
+    thorough, slow = product(steps=steps, effort="thorough"), product(steps=3 * steps)
+    assert np.array_equal(thorough.losses, slow.losses, equal_nan=True)
+    assert thorough.spent == product(steps=steps).cost
+    assert thorough.cost > thorough.spent + slow.cost + 180
+    thorough.save(tmp_path / "curve.json")
+    assert Curve.load(tmp_path / "curve.json").spent == thorough.spent
+
+
+def refused(curve):
+    try:
+        curve.bounds()
+    except Inconclusive:
+        return True
+    return False
 
 
 def test_an_unknown_effort_is_refused():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cyclr._check import choice, problem
+from cyclr._check import choice, count, problem
 from cyclr._files import replacing
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.ramp import SCALES
@@ -46,6 +46,7 @@ class Curve:
         maximize: Names of those metrics of which more is better.
         peaks: The peak rates of probe cycles, if any were made, increasing; shape (probes,).
         probes: Training losses of each probe cycle, one row a peak, NaN beyond the end of one that diverged.
+        spent: Steps made before, on ramps that said nothing.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -67,6 +68,7 @@ class Curve:
     maximize: frozenset[str] = frozenset()
     peaks: Array = field(default_factory=lambda: np.empty(0))
     probes: Array = field(default_factory=lambda: np.empty((0, 0)))
+    spent: int = 0
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
@@ -90,15 +92,16 @@ class Curve:
         for name in self.maximize:
             choice("maximize", name, metrics)
         peaks, probes = _probes(self.peaks, self.probes)
+        spent = count("spent", self.spent, least=0)
         values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops, "peaks": peaks}
-        for name, value in (values | {"maximize": frozenset(self.maximize), "probes": probes}).items():
+        for name, value in (values | {"maximize": frozenset(self.maximize), "probes": probes, "spent": spent}).items():
             object.__setattr__(self, name, value)
 
     @property
     def cost(self) -> int:
-        """Number of optimizer steps that were recorded, ramps and probe cycles together, bad last ones included."""
+        """Number of optimizer steps that were made: ramps and probe cycles, bad last ones included, and `spent`."""
         bad = self.stops.count("non-finite") + int(np.isnan(self.probes).any(axis=1).sum())
-        return int(np.isfinite(self.losses).sum() + np.isfinite(self.probes).sum()) + bad
+        return int(np.isfinite(self.losses).sum() + np.isfinite(self.probes).sum()) + bad + self.spent
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -167,6 +170,7 @@ class Curve:
             "metrics": {name: _plain(rows) for name, rows in self.metrics.items()},
             "peaks": self.peaks.tolist(),
             "probes": _plain(self.probes),
+            "spent": self.spent,
         }
         text = json.dumps(plain, allow_nan=False)
         with replacing(path) as file:
@@ -192,7 +196,8 @@ class Curve:
             raise ValueError(f"{path}: no JSON ({error}); was it written by Curve.save?") from None
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
-        fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
+        fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes", "spent")
+        plain.setdefault("spent", 0)  # curves of before it was kept
         for name in fields:
             if name not in plain:
                 raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")

@@ -22,6 +22,7 @@ CLEAR = 4.0  #: a fall counts from this many standard errors on: 98 % of ramps o
 DEEP = 20.0  #: times the noise at the bottom: what is far above that is compared by its logarithm
 DOUBT = 1.0  #: what a ramp shows is right but for a factor whose logarithm has this standard deviation
 LOST = 0.2  #: a curve that has lost this share of its gain again has turned
+FALLS = 0.05  #: a curve that makes this share of its gain within its last factor of doubt still falls
 CYCLING = 4.0  #: the lower bound is the upper one divided by this (the paper's advice) ...
 LEARNING = 0.2  #: ... or, if that is higher, the rate at which this share of the gain is made
 SCATTER = 0.08  #: the log of an answer scatters over initial weights by at least this standard deviation ...
@@ -149,12 +150,14 @@ def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, en
             f"the {signal}, smoothed, is lowest at the first rate: drowned in noise; use more steps or larger batches"
         )
     turned = ended or bool((cost[lowest:] > LOST).any())
-    if not turned and lowest >= len(line) - head:
+    logs = np.log(np.maximum(rates, rates[-1] * LEAST_RATE))
+    # On a plateau the lowest point is anywhere; a curve falls if much is gained within the last factor of doubt.
+    falls = np.interp(logs[-1] - DOUBT, logs, cost) > FALLS
+    if falls and not turned and lowest >= len(line) - head:
         raise Inconclusive(
             f"the {signal} still falls at the highest rate, {rates[-1]:.2g}: use a ramp that goes higher"
         )
     residuals, rng = lowered - line, np.random.default_rng(0)
-    logs = np.log(np.maximum(rates, rates[-1] * LEAST_RATE))
     again = [_top(logs, _cost(matrix @ (line + _resampled(residuals, rng)), height)) for _ in range(RESAMPLES)]
     made = np.flatnonzero(cost < 1 - LEARNING)
     onset = logs[made[0] if len(made) else lowest]

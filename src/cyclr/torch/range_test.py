@@ -23,6 +23,7 @@ from cyclr.torch.together import averaged, group_of
 from cyclr.torch.update import Update, evaluate
 
 BLOCK = 10  #: losses are read from the device in blocks: to wait for each would slow every step
+SLOWER = 3  #: times as slow is the ramp of a thorough test if the first one does not say
 VALIDATIONS = 20  #: looks at held-out data in one ramp, unless told otherwise
 Progress = Callable[[int, int, float, float], Any]
 
@@ -77,7 +78,8 @@ def range_test(
         repeats: Number of ramps.
         ramp: "log" or "linear".
         effort: "quick" (the ramps alone) or "thorough" (then three to five short whole cycles of 180 updates, up to
-            peaks around the upper bound that the ramps give; they sharpen what `Curve.bounds` says of the loss).
+            peaks around the upper bound that the ramps give; they sharpen what `Curve.bounds` says of the loss. If the
+            ramps do not say, they are made again first, three times as slowly).
         metrics: Names to functions, measured on `val_loader`. Higher is better unless the name holds "loss" or
             "error".
         val_loader: Held-out batches. Their loss is recorded as "val_loss", after the update at that rate.
@@ -135,7 +137,13 @@ def range_test(
         if val_loader is not None:
             walk.watch(every, lambda: evaluate(model, val_loader, loss_fn, metrics, device=where), names)
         curve = walk.run(transaction, ramp)
-        return curve if effort == "quick" else walk.probed(transaction, curve, lambda: endless(loader))
+        if effort == "quick":
+            return curve
+        if _says_nothing(curve):
+            transaction.rewind(everything=True)
+            walk.slower(_rates(low, high, SLOWER * steps, ramp), endless(loader))
+            curve = replace(walk.run(transaction, ramp), spent=curve.cost)
+        return curve if _says_nothing(curve) else walk.probed(transaction, curve, lambda: endless(loader))
 
 
 class _Walk:
@@ -166,6 +174,13 @@ class _Walk:
         self._every, self._look = every, look
         self.metrics = {name: np.full(self.losses.shape, np.nan) for name in names}
 
+    def slower(self, rates: NDArray[np.float64], batches: Iterator[Any]) -> None:
+        """Forget what was seen, to walk up these rates, so many times more."""
+        self._every *= len(rates) // len(self.rates)
+        self.rates, self.batches, self.stops = rates, batches, []
+        self.losses = np.full((self.repeats, len(rates)), np.nan)
+        self.metrics = {name: np.full(self.losses.shape, np.nan) for name in self.metrics}
+
     def run(self, transaction: Transaction, scale: str) -> Curve:
         """All repeats, each from the same start."""
         for repeat in range(self.repeats):
@@ -184,13 +199,9 @@ class _Walk:
         return Curve(self.rates, self.losses, self.metrics, scale, tuple(self.stops), maximize)
 
     def probed(self, transaction: Transaction, curve: Curve, batches: Callable[[], Iterator[Any]]) -> Curve:
-        """The curve with probe cycles, if its ramps say where to probe."""
-        try:
-            max_lr = curve.bounds().max_lr
-        except Inconclusive:
-            return curve
+        """The curve with probe cycles around its upper bound."""
         how = {"step": self.step, "batches": batches, "group": self.group, "progress": self.progress}
-        peaks, losses = probe(max_lr, transaction=transaction, optimizer=self.optimizer, **how)
+        peaks, losses = probe(curve.bounds().max_lr, transaction=transaction, optimizer=self.optimizer, **how)
         return replace(curve, peaks=peaks, probes=losses)
 
     def _walk(self, repeat: int, rule: StopRule) -> None:
@@ -218,6 +229,14 @@ class _Walk:
                     self.progress(done, self.losses.size, rate, values[-1])
                 if not going:
                     return
+
+
+def _says_nothing(curve: Curve) -> bool:
+    try:
+        curve.bounds()
+    except Inconclusive:
+        return True
+    return False
 
 
 def _rates(low: float, high: float, steps: int, scale: str) -> NDArray[np.float64]:
