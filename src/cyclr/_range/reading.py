@@ -135,12 +135,7 @@ def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, en
     # How far it blows up is no evidence; unbounded it would rule the smoothing.
     calmed = np.minimum(calmed, start + max(start - along.min(), 0))
     positions = np.log(rates) if log else rates
-    # A loss that came down to next to nothing has been growing for long before that can be seen, but not in its
-    # logarithm; near the bottom, and where there is noise, this is a straight line.
-    bottom = int(along.argmin())
-    scale = max(DEEP * _noise(calmed[bottom : bottom + head]), 1e-12 * float(np.ptp(calmed)))
-    lowered = np.arcsinh((calmed - along.min()) / scale)
-    height = float(np.arcsinh((start - along.min()) / scale))
+    lowered, height = _lowered(calmed, along, start)
     matrix = smoother(positions, lowered)
     line = matrix @ lowered
     cost = _cost(line, height)
@@ -166,10 +161,21 @@ def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, en
     )
 
 
+def _lowered(values: Array, along: Array, start: float) -> tuple[Array, float]:
+    """Values and start as inverse hyperbolic sines above the lowest mean of neighbours, in units of the noise there.
+
+    A loss that came down to next to nothing has been growing for long before that can be seen, but not in its
+    logarithm; near the bottom, and where there is noise, this is a straight line.
+    """
+    bottom, together = int(along.argmin()), len(values) - len(along) + 1
+    scale = max(DEEP * _noise(values[bottom : bottom + together]), 1e-12 * float(np.ptp(values)))
+    return np.arcsinh((values - along.min()) / scale), float(np.arcsinh((start - along.min()) / scale))
+
+
 def _cost(line: Array, height: float) -> Array:
     """Of what could be gained, the share that is not gained yet, and then the share of `height` that is lost again.
 
-    `line` and `height`, the line's height at the start, are areas of hyperbolic sines: see `_read`.
+    `line` and `height`, the line's height at the start, are inverse hyperbolic sines: see `_lowered`.
     """
     bottom, values = int(np.argmin(line)), np.sinh(line)
     falling = (values - values[bottom]) / (np.sinh(height) - values[bottom])

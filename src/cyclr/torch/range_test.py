@@ -177,7 +177,8 @@ class _Walk:
     def slower(self, rates: NDArray[np.float64], batches: Iterator[Any]) -> None:
         """Forget what was seen, to walk up these rates, so many times more."""
         self._every *= len(rates) // len(self.rates)
-        self.rates, self.batches, self.stops = rates, batches, []
+        self.rates, self.batches = rates, batches
+        self.stops.clear()
         self.losses = np.full((self.repeats, len(rates)), np.nan)
         self.metrics = {name: np.full(self.losses.shape, np.nan) for name in self.metrics}
 
