@@ -35,6 +35,7 @@ FRAMEWORKS = {
     "lightning": ("torch", "lightning"),
     "transformers": ("torch", "transformers"),
     "tasks": ("torch",),
+    "cluster": ("ray",),
 }
 """What a room needs. Where it is not installed, the room's tests and examples are left out and the summary says so."""
 
@@ -51,12 +52,19 @@ LEFT_OUT = {room: gone for room in FRAMEWORKS | EXAMPLES if (gone := missing(roo
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs JAX goes last: its threads forbid the forks that data loaders make, and it warns of each."""
+    """What runs JAX goes last: its threads forbid the forks that data loaders make, and it warns of each.
+
+    For two workers, the tests are in two groups of about the same length, each done by one of them in this order.
+    """
     brings_jax = re.compile(
         r"""\b((import|from) (cyclr\.)?(jax|optax|keras|tests\.adapters\.frameworks)|importorskip\("(jax|keras)")"""
     )
     runs_jax = cache(lambda path: brings_jax.search(path.read_text()) is not None)
     items.sort(key=lambda item: runs_jax(item.path))  # stable: all else stays as it was
+    adapters = Path(__file__).parent / "tests" / "adapters"
+    for item in items:
+        other = runs_jax(item.path) or item.path.is_relative_to(adapters)
+        item.add_marker(pytest.mark.xdist_group("frameworks" if other else "library"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
