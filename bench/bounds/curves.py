@@ -4,9 +4,9 @@
     python bench/bounds/curves.py mlp-adam     # some
 
 Writes records/curves.npz: for each task and seed the losses of the ramp, the peaks of the probe cycles and their
-losses, rounded to single precision. table.py reads the bounds off them anew, so that a change of the reading needs no
-training; a change of the ramp, of the probe cycles or of the ramp's own answer does (delete the file). Seeds are 0 to
-9; the landscapes were made with others.
+losses, rounded to single precision; and where that ramp is a second, slower one, the first and its steps. table.py
+reads the bounds off them anew, so that a change of the reading needs no training; a change of the ramp, of the probe
+cycles or of the ramp's own answer does (delete the file). Seeds are 0 to 9; the landscapes were made with others.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from cyclr.torch import range_test
 
 FILE = Path(__file__).parent / "records" / "curves.npz"
 SEEDS = range(10)
-RATES = np.geomspace(1e-6, 10, 300)  #: of the ramp as it comes
-PARTS = ("losses", "peaks", "probes")
+PARTS = ("losses", "peaks", "probes", "spent")
 
 
-def record(name: str, seed: int, effort: str = "thorough") -> Curve:
+def rates(steps: int) -> np.ndarray:
+    """Of the ramp as it comes."""
+    return np.geomspace(1e-6, 10, steps)
+
+
+def record(name: str, seed: int, effort: str) -> Curve:
     """The range test of a task."""
     problem = make(name, seed)
     problem.model.train()
@@ -37,29 +41,28 @@ def record(name: str, seed: int, effort: str = "thorough") -> Curve:
     )
 
 
-def load() -> dict[tuple[str, int], Curve]:
-    """The recorded curves by task and seed."""
+def load() -> dict[tuple[str, int], tuple[Curve, Curve]]:
+    """The recorded curves by task and seed: the quick one, which is a ramp alone, and the thorough one."""
     with np.load(FILE) as file:
         kept = {name: file[name].astype(float) for name in file.files}
     keys = sorted({tuple(name.split("/")[:2]) for name in kept})
-    return {
-        (task, int(seed)): Curve(RATES, **{part: kept[f"{task}/{seed}/{part}"] for part in PARTS})
-        for task, seed in keys
-    }
+    found = {}
+    for task, seed in keys:
+        losses, peaks, probes, spent = (kept[f"{task}/{seed}/{part}"] for part in PARTS)
+        first = kept.get(f"{task}/{seed}/first", losses)
+        thorough = Curve(rates(losses.shape[1]), losses, peaks=peaks, probes=probes, spent=int(spent))
+        found[task, int(seed)] = Curve(rates(first.shape[1]), first), thorough
+    return found
 
 
-def quick(curve: Curve) -> Curve:
-    """The ramp alone: what is recorded without probe cycles."""
-    return replace(curve, peaks=np.empty(0), probes=np.empty((0, 0)))
-
-
-def save(curves: dict[tuple[str, int], Curve]) -> None:
-    plain = {
-        f"{task}/{seed}/{part}": np.asarray(getattr(curve, part), dtype=np.float32)
-        for (task, seed), curve in curves.items()
-        for part in PARTS
-    }
-    np.savez_compressed(FILE, **plain)  # type: ignore[arg-type]
+def save(curves: dict[tuple[str, int], tuple[Curve, Curve]]) -> None:
+    plain = {}
+    for (task, seed), (quick, thorough) in curves.items():
+        plain |= {f"{task}/{seed}/{part}": getattr(thorough, part) for part in PARTS}
+        if thorough.spent:
+            plain[f"{task}/{seed}/first"] = quick.losses
+    single = {name: np.asarray(value, dtype=np.float32) for name, value in plain.items()}
+    np.savez_compressed(FILE, **single)  # type: ignore[arg-type]
 
 
 def main(names: list[str]) -> None:
@@ -67,7 +70,10 @@ def main(names: list[str]) -> None:
     curves = load() if FILE.exists() else {}
     for name in names or TASKS:
         missing = [seed for seed in SEEDS if (name, seed) not in curves]
-        curves |= {(name, seed): record(name, seed) for seed in missing}
+        for seed in missing:
+            thorough = record(name, seed, "thorough")
+            first = record(name, seed, "quick") if thorough.spent else thorough
+            curves[name, seed] = replace(first, peaks=np.empty(0), probes=np.empty((0, 0))), thorough
         if missing:
             save(curves)
         print(name, flush=True)

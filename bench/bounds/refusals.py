@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from curves import RATES, load, quick
+from curves import load, rates
 from tasks import TASKS
 
 from cyclr import Curve, Inconclusive
@@ -28,6 +28,7 @@ from cyclr._range.cut import cut
 from cyclr._range.smooth import smooth
 
 DRAWS = 200
+RATES = rates(300)
 Losses = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 NOISES: dict[str, Losses] = {
     "normal": lambda rng, x: rng.normal(size=len(x)),
@@ -41,11 +42,11 @@ SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def refused(rates: np.ndarray, losses: np.ndarray) -> bool:
+def refused(ramp: np.ndarray, losses: np.ndarray) -> bool:
     """Whether there are no bounds, the ramp being ended as a range test does."""
     rows, stops = cut([losses])
     try:
-        Curve(rates, rows, stops=stops).bounds()
+        Curve(ramp, rows, stops=stops).bounds()
     except Inconclusive:
         return True
     return False
@@ -71,9 +72,9 @@ def pieces(losses: np.ndarray) -> Iterator[tuple[str, slice | np.ndarray]]:
 def real() -> dict[str, list[bool]]:
     """For each kind whether it was refused, over tasks and seeds."""
     found: dict[str, list[bool]] = {}
-    for (task, _), curve in load().items():
+    for (task, _), (quick, _) in load().items():
         if task in TASKS:
-            losses = quick(curve).losses[0]
+            losses = quick.losses[0]
             losses = losses[np.isfinite(losses)]
             for kind, part in pieces(losses):
                 places = np.sort(part) if isinstance(part, np.ndarray) else part
@@ -86,16 +87,16 @@ def computed() -> dict[str, list[bool]]:
     found: dict[str, list[bool]] = {}
     for steps in (60, 300):
         x = np.linspace(0, 1, steps)
-        rates = np.geomspace(1e-6, 10, steps)
-        fall = 2.3 - 1.5 / (1 + 1e-3 / rates) + (rates / 0.3) ** 3
+        ramp = rates(steps)
+        fall = 2.3 - 1.5 / (1 + 1e-3 / ramp) + (ramp / 0.3) ** 3
         for seed in range(DRAWS):
             rng = np.random.default_rng(seed)
             for shape, line in SHAPES.items():
                 for noise in NOISES.values():
-                    found.setdefault(shape, []).append(refused(rates, line(x) + noise(rng, x)))
+                    found.setdefault(shape, []).append(refused(ramp, line(x) + noise(rng, x)))
             for share in (0.02, 0.1, 0.5, 1.0):
                 losses = fall + 0.5 * share * rng.normal(size=steps)
-                found.setdefault(f"fall and rise, noise of {share:.0%}", []).append(refused(rates, losses))
+                found.setdefault(f"fall and rise, noise of {share:.0%}", []).append(refused(ramp, losses))
     return found
 
 

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import refusals
 from answers import FILE as ANSWERS
-from curves import load, quick
+from curves import load
+from fresh import FRESH
 from landscape import FILE as LANDSCAPES
 from landscape import rows
 from repeats import coverage
@@ -63,13 +64,13 @@ def bounds(curve: Curve) -> Bounds | None:
         return None
 
 
-def answers(curves: dict[tuple[str, int], Curve]) -> Answers:
+def answers(curves: dict[tuple[str, int], tuple[Curve, Curve]]) -> Answers:
     """What all rules answer."""
     found: Any = defaultdict(lambda: defaultdict(list))
     for row in rows(ANSWERS):
         found[row["rule"]][row["task"]].append((float(row["peak"] or "nan"), int(row["cost"])))
-    for (task, _), curve in curves.items():
-        for rule, one in (("quick", quick(curve)), ("thorough", curve)):
+    for (task, _), both in curves.items():
+        for rule, one in zip(("quick", "thorough"), both, strict=True):
             read = bounds(one)
             found[rule][task].append((float("nan") if read is None else read.max_lr, one.cost))
     return found
@@ -169,15 +170,17 @@ def _peak(curve: Curve) -> float:
 
 def main() -> None:
     lands, every = landscapes(), load()
-    seen = {key: curve for key, curve in every.items() if key[0] in TASKS}
+    quick, thorough = ({key: both[place] for key, both in every.items() if key[0] in TASKS} for place in (0, 1))
     given = answers(every)
     tables = {
         "rules": summary(lands, given, TASKS),
         "tasks": each(lands, given, TASKS),
         "unseen rules": summary(lands, given, UNSEEN),
         "unseen tasks": each(lands, given, UNSEEN),
-        "quick left out": left_out(lands, {key: quick(curve) for key, curve in seen.items()}, QUICK),
-        "thorough left out": left_out(lands, seen, THOROUGH),
+        "fresh rules": summary(lands, given, FRESH),
+        "fresh tasks": each(lands, given, FRESH),
+        "quick left out": left_out(lands, quick, QUICK),
+        "thorough left out": left_out(lands, thorough, THOROUGH),
         "coverage": covered(),
         "refusals": refusals.table(),
     }

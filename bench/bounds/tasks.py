@@ -514,7 +514,8 @@ TASKS: dict[str, Callable[[int], Problem]] = {
 
 def make(name: str, seed: int) -> Problem:
     """The task of that name; the seed sets its weights and its data order."""
-    from unseen import UNSEEN  # made of what stands above
+    from fresh import FRESH  # made of what stands above
+    from unseen import UNSEEN
 
     torch.manual_seed(seed)
-    return (TASKS | UNSEEN)[name](seed)
+    return (TASKS | UNSEEN | FRESH)[name](seed)
