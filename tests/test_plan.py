@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclr import Bounds, parse, plan
-from cyclr._plan import cycles_for
 
 bounds = st.tuples(st.floats(1e-7, 10), st.floats(1e-7, 10)).map(lambda pair: Bounds(*sorted(pair)))
 SOME = Bounds(0.001, 0.01)
@@ -21,13 +20,6 @@ def budgets(draw):
     least = 2 * (cycles or 1)
     if draw(st.booleans()):
         given = {"steps": draw(st.integers(least, 5000)), "steps_per_epoch": draw(st.none() | st.integers(1, 200))}
-        too_many = (
-            cycles is None
-            and given["steps_per_epoch"]
-            and given["steps"] < 2 * cycles_for(given["steps"] / given["steps_per_epoch"])
-        )
-        if too_many:
-            given["steps_per_epoch"] = None
     else:
         given = {"epochs": draw(st.integers(least, 200)), "steps_per_epoch": draw(st.integers(1, 300))}
     return {**given, "cycles": cycles, "anneal": draw(st.booleans())}
@@ -77,9 +69,17 @@ def test_a_plan_says_why_and_its_schedule_is_text(bounds, budget):
     assert parse(repr(made.schedule)) == made.schedule
 
 
-def test_a_short_budget_is_one_cycle_and_a_long_one_is_three():
-    assert len(plan(SOME, epochs=10, steps_per_epoch=100).snapshots) == 1
-    assert len(plan(SOME, epochs=30, steps_per_epoch=100).snapshots) == 3
+@pytest.mark.parametrize("epochs", [1, 10, 30, 300])
+def test_nobody_has_to_say_how_many_cycles(epochs):
+    made = plan(SOME, epochs=epochs, steps_per_epoch=100)
+    assert made.snapshots == (100 * epochs,)
+    assert made.reasons[0].startswith(f"One cycle over all {100 * epochs} steps")
+
+
+def test_cycles_asked_for_are_told_in_epochs():
+    assert plan(SOME, epochs=60, steps_per_epoch=100, cycles=3).reasons[0] == (
+        "3 cycles, as asked for: half a cycle takes 10 epochs."
+    )
 
 
 def test_one_cycle_starts_lower_than_many():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 from cyclr import _check
 from cyclr._range.bounds import Bounds
@@ -11,8 +10,6 @@ from cyclr._schedules import Linear, Schedule, Triangular, one_cycle
 
 RISE = 0.3  # the share of a cycle that annealing plans spend on the rise
 ONE_CYCLE_BASE = 10.0  # for one cycle the rise starts this many times below the peak
-FEWEST_EPOCHS = 12  # three cycles of two epochs up and two down
-STEP_SIZE_EPOCHS = (2, 10)  # the paper's range for half a cycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ def plan(
         epochs: The budget in epochs.
         steps_per_epoch: Optimizer steps in an epoch: batches divided by accumulation.
         steps: The budget in optimizer steps.
-        cycles: How many cycles; by default chosen by the budget.
+        cycles: How many cycles; by default one, which ends best. More give good models on the way.
         anneal: Whether the last fall goes to zero. If not, all cycles are triangles that end at base_lr.
 
     Returns:
@@ -79,21 +76,7 @@ def plan(
     count, why = _cycles(total, steps_per_epoch, cycles)
     schedule, how = _annealed(bounds, total, count) if anneal else _triangles(bounds, total, count)
     snapshots = (*(cycle * (total // count) for cycle in range(1, count)), total)
-    return Plan(schedule, total, snapshots, (*why, *how), bounds, steps_per_epoch)
-
-
-def cycles_for(epochs: float) -> int:
-    """How many equal cycles fit the paper's advice: half a cycle of 2 to 10 epochs, three cycles or more.
-
-    Below 12 epochs the two cannot both hold, and the length of a cycle wins.
-
-    >>> [cycles_for(epochs) for epochs in (1, 8, 12, 50, 100)]
-    [1, 2, 3, 3, 5]
-    """
-    shortest, longest = STEP_SIZE_EPOCHS
-    if epochs < FEWEST_EPOCHS:
-        return max(1, int(epochs / (2 * shortest)))
-    return max(3, ceil(epochs / (2 * longest)))
+    return Plan(schedule, total, snapshots, (why, *how), bounds, steps_per_epoch)
 
 
 def _budget(epochs: int | None, steps_per_epoch: int | None, steps: int | None) -> int:
@@ -112,30 +95,20 @@ def _budget(epochs: int | None, steps_per_epoch: int | None, steps: int | None) 
     return _check.count("epochs * steps_per_epoch", total, "a cycle needs one step up and one down", least=2)
 
 
-def _cycles(total: int, steps_per_epoch: int | None, cycles: int | None) -> tuple[int, tuple[str, ...]]:
+def _cycles(total: int, steps_per_epoch: int | None, cycles: int | None) -> tuple[int, str]:
     """How many cycles, and why."""
-    if cycles is not None:
-        count = _check.count("cycles", cycles)
-        if total < 2 * count:
-            raise ValueError(
-                _check.problem(f"{count} cycles need at least {2 * count} steps", total, "ask for fewer cycles")
-            )
-        return count, (f"{_plural(count, 'cycle')}, as asked for.",)
-    if steps_per_epoch is None:
-        return 1, (f"One cycle over all {total} steps: how long an epoch is was not told.",)
-    epochs = total / steps_per_epoch
-    if epochs < FEWEST_EPOCHS:
-        why = (
-            f"One cycle over the whole budget: {epochs:.3g} epochs are too few for three cycles with a rise of "
-            f"{STEP_SIZE_EPOCHS[0]} epochs each, which takes {FEWEST_EPOCHS}."
+    if cycles is None:
+        return 1, (
+            f"One cycle over all {total} steps: in the same budget more cycles end no better. What they give, if asked "
+            "for, is a good model at the end of each."
         )
-        return 1, (why,)
-    count = cycles_for(epochs)
-    why = (
-        f"{count} cycles in {epochs:.3g} epochs: half a cycle takes {epochs / count / 2:.2g} epochs; "
-        f"{STEP_SIZE_EPOCHS[0]} to {STEP_SIZE_EPOCHS[1]} are advised, and three cycles or more."
-    )
-    return count, (why,)
+    count = _check.count("cycles", cycles)
+    if total < 2 * count:
+        raise ValueError(
+            _check.problem(f"{count} cycles need at least {2 * count} steps", total, "ask for fewer cycles")
+        )
+    half = f": half a cycle takes {total / steps_per_epoch / count / 2:.2g} epochs" if steps_per_epoch else ""
+    return count, f"{_plural(count, 'cycle')}, as asked for{half}."
 
 
 def _annealed(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from math import ceil
 from types import MappingProxyType
 
 from cyclr import _check
-from cyclr._plan import cycles_for, plan
+from cyclr._plan import plan
 from cyclr._range.bounds import Bounds
 from cyclr._schedules import (
     Constant,
@@ -23,6 +23,8 @@ from cyclr._schedules import (
     step_decay,
     wsd,
 )
+
+STEP_SIZE_EPOCHS = (2, 10)  # the paper's range for half a cycle
 
 Policy = Callable[[Bounds, int, int | None], Schedule]
 
@@ -61,6 +63,18 @@ def _auto(bounds: Bounds, steps: int, steps_per_epoch: int | None) -> Schedule:
 
 def _step(bounds: Bounds, steps: int, _: int | None) -> Schedule:
     return step_decay(bounds.max_lr, milestones=(steps // 2, 3 * steps // 4)).take(steps)
+
+
+def cycles_for(epochs: float) -> int:
+    """How many equal cycles fit the paper's advice: half a cycle of 2 to 10 epochs, three cycles or more.
+
+    Below 12 epochs the two cannot both hold, and the length of a cycle wins.
+
+    >>> [cycles_for(epochs) for epochs in (1, 8, 12, 50, 100)]
+    [1, 2, 3, 3, 5]
+    """
+    shortest, longest = STEP_SIZE_EPOCHS
+    return max(min(3, max(1, int(epochs / (2 * shortest)))), ceil(epochs / (2 * longest)))
 
 
 def _count(steps: int, steps_per_epoch: int | None) -> int:
