@@ -282,3 +282,9 @@ def test_a_training_step_without_loss_is_refused():
 def test_without_training_batches_there_is_no_curve():
     with pytest.raises(ValueError, match="there must be training batches"):
         range_test(trainer(limit_train_batches=0), Net(), loader())
+
+
+def test_the_cycles_of_a_thorough_test_have_one_start_and_the_same_batches():
+    curve = range_test(trainer(max_epochs=2), Net(), loader(), low=1e-4, high=3.0, steps=80, effort="thorough")
+    assert len(curve.peaks) >= 3
+    assert len(set(curve.probes[:, 0])) == 1  # of the first batch, before anything was learnt

@@ -176,3 +176,9 @@ def test_what_the_trainer_settles_and_wrong_kinds_are_refused(tmp_path):
         range_test(trainer(tmp_path), clip_norm=1.0)
     with pytest.raises(TypeError, match=r"trainer must be a transformers.Trainer, got 3"):
         range_test(3)
+
+
+def test_the_cycles_of_a_thorough_test_have_one_start_and_the_same_batches(tmp_path):
+    curve = range_test(trainer(tmp_path), low=1e-4, high=3.0, steps=80, effort="thorough")
+    assert len(curve.peaks) >= 3
+    assert len(set(curve.probes[:, 0])) == 1  # of the first batch, before anything was learnt
