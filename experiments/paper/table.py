@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 
 from rows import HERE, RECORDS, Group, Row, read_groups, run_name
 
 from cyclr._study.engine import RECORD
 from cyclr._study.record import Run, read_json
-from cyclr._study.stats import difference, steps_to_target
+from cyclr._study.stats import difference, holm, p_value, steps_to_target
 
 README = HERE / "README.md"
 BEGIN, END = "<!-- tables: made by table.py -->\n", "<!-- end of tables -->\n"
@@ -52,21 +53,26 @@ def targets(group: Group, groups: tuple[Group, ...], records: Path) -> dict[int,
 
 
 def table(group: Group, records: Path, target: dict[int, float]) -> str:
-    """One table, as Markdown."""
+    """One table, as Markdown, and what it says in words."""
     runs = {row.name: read_runs(group, row, records) for row in group.filled()}
-    others = f" against *{group.baseline}* |" if group.baseline else ""
-    if group.target:
-        others += f" first as good as *{group.target.rpartition('/')[2]}* at its end, step |"
-    head = f"| policy | steps | seeds | test accuracy, % |{others} paper, % |"
-    rule = "|---|---:|---:|---:|" + ":---:|" * others.count("|") + "---:|"
-    lines = [line(group, row, runs, target) for row in group.filled()]
-    return "\n".join([f"### {group.title}", "", group.about, "", head, rule, *lines, ""])
+    average = any(averaged(run) is not None for row in runs.values() for run in row.values())
+    heads = ["policy", "steps", "seeds", "test accuracy, %"]
+    heads += ["of averaged weights"] if average else []
+    heads += [f"against *{group.baseline}*"] if group.baseline else []
+    heads += [f"first as good as *{group.target.rpartition('/')[2]}* at its end, step"] if group.target else []
+    rule = ["---", *["---:"] * (4 + average - 1), *[":---:"] * (bool(group.baseline) + bool(group.target)), "---:"]
+    lines = [line(group, row, runs, target, average=average) for row in group.filled()]
+    words = [verdict(group, runs), ""] if group.baseline else []
+    made = [f"| {' | '.join([*heads, 'paper, %'])} |", f"|{'|'.join(rule)}|", *lines]
+    return "\n".join([f"### {group.title}", "", group.about, "", *made, "", *words])
 
 
-def line(group: Group, row: Row, runs: dict[str, dict[int, Run]], target: dict[int, float]) -> str:
+def line(group: Group, row: Row, runs: dict[str, dict[int, Run]], target: dict[int, float], *, average: bool) -> str:
     """One row. A dash: not run yet."""
     own = runs[row.name]
-    cells = [row.name.replace("|", "\\|"), f"{row.steps:,}", str(len(own) or "-"), accuracy(list(own.values()))]
+    cells = [row.name.replace("|", "\\|"), f"{row.steps:,}", str(len(own) or "-"), accuracy(map(final, own.values()))]
+    if average:
+        cells.append(accuracy(value for run in own.values() if (value := averaged(run)) is not None))
     if group.baseline:
         cells.append(against(own, runs[group.baseline]) if row.name != group.baseline else "")
     if group.target:
@@ -75,9 +81,28 @@ def line(group: Group, row: Row, runs: dict[str, dict[int, Run]], target: dict[i
     return "| " + " | ".join(cells) + " |"
 
 
-def accuracy(runs: list[Run]) -> str:
+def verdict(group: Group, runs: dict[str, dict[int, Run]]) -> str:
+    """Which rows differ from the baseline, at 5 % for all of them together."""
+    assert group.baseline is not None
+    pairs = {name: paired(own, runs[group.baseline]) for name, own in runs.items() if name != group.baseline}
+    pairs = {name: pair for name, pair in pairs.items() if len(pair[0]) > 1}
+    if not pairs:
+        return f"In words: against *{group.baseline}* one seed tells nothing."
+    gains = {name: [a - b for a, b in zip(own, base, strict=True)] for name, (own, base) in pairs.items()}
+    sure = dict(zip(gains, (p <= 0.05 for p in holm([p_value(values) for values in gains.values()])), strict=True))
+    means = {name: statistics.fmean(values) for name, values in gains.items()}
+    said = {
+        "better": [name for name in gains if sure[name] and means[name] > 0],
+        "worse": [name for name in gains if sure[name] and means[name] < 0],
+        "no difference found": [name for name in gains if not sure[name]],
+    }
+    words = "; ".join(f"{what}: {', '.join(names)}" for what, names in said.items() if names)
+    return f"In words, against *{group.baseline}*, with Holm's correction for {len(gains)} comparisons: {words}."
+
+
+def accuracy(finals: Iterable[float]) -> str:
     """Mean and standard deviation over the seeds, at the last step."""
-    values = [final(run) for run in runs]
+    values = list(finals)
     if not values:
         return "-"
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
@@ -86,12 +111,18 @@ def accuracy(runs: list[Run]) -> str:
 
 def against(own: dict[int, Run], baseline: dict[int, Run]) -> str:
     """The paired difference over the seeds that both have, with its 95 % interval."""
-    seeds = sorted(own.keys() & baseline.keys())
-    if not seeds:
+    values, beside = paired(own, baseline)
+    if not values:
         return "-"
-    found = difference([final(own[seed]) for seed in seeds], [final(baseline[seed]) for seed in seeds])
+    found = difference(values, beside)
     interval = "" if math.isinf(found.low) else f" ({found.low:+.2f} to {found.high:+.2f})"
     return f"{found.mean:+.2f}{interval}"
+
+
+def paired(own: dict[int, Run], baseline: dict[int, Run]) -> tuple[list[float], list[float]]:
+    """What both end with, over the seeds that both have."""
+    seeds = sorted(own.keys() & baseline.keys())
+    return [final(own[seed]) for seed in seeds], [final(baseline[seed]) for seed in seeds]
 
 
 def reaching(own: dict[int, Run], target: dict[int, float]) -> str:
@@ -107,6 +138,12 @@ def reaching(own: dict[int, Run], target: dict[int, float]) -> str:
 def final(run: Run) -> float:
     """Accuracy in percent after the last step."""
     return 100 * float(run.points[-1]["test_accuracy"] or math.nan)
+
+
+def averaged(run: Run) -> float | None:
+    """The same of the weights' trailing average, if it was recorded."""
+    value = run.points[-1].get("averaged_test_accuracy")
+    return None if value is None else 100 * float(value)
 
 
 def read_runs(group: Group, row: Row, records: Path) -> dict[int, Run]:
