@@ -31,6 +31,7 @@ import torch
 from rows import HERE, RECORDS, Group, Row, read_groups, run_name, wanted
 
 import cyclr
+from cyclr._range import effort_for
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._study.engine import RECORD, RunError, finished_runs, run_jobs
 from cyclr._study.record import Job, Run, read_json, write_json
@@ -40,6 +41,7 @@ from cyclr.torch import averaged_model, range_test, train
 
 WORK = Path(os.environ.get("CYCLR_PAPER_WORK", HERE / "work"))  # checkpoints
 FOUND = "found.json"
+AUTO = ("auto", QUICK := "auto, quick")  # schedules that are yet to be found; the second by a quick test always
 DEFAULTS = {"precision": "bfloat16"}  # compared with float32 in README.md
 
 
@@ -98,7 +100,7 @@ def run_all(group: Group, seed: int, given: argparse.Namespace) -> None:
     for row in group.filled():
         if wanted(group, row, given.rows):
             name = run_name(group, row, seed)
-            schedule = found(row, seed, given.records / name) if row.schedule == "auto" else row.schedule
+            schedule = found(row, seed, given.records / name) if row.schedule in AUTO else row.schedule
             if schedule is not None:
                 jobs[name] = job_of(row, seed, schedule)
     left = len(jobs) - len(finished_runs(given.records, jobs))
@@ -126,7 +128,7 @@ def found(row: Row, seed: int, folder: Path) -> str | None:
     path = folder / FOUND
     if not path.exists():
         try:
-            write_json(path, find(job_of(row, seed, "auto")))
+            write_json(path, find(job_of(row, seed, row.schedule)))
         except Inconclusive as error:
             print(f"{row.name}, seed {seed}: no run, for no bounds were found: {error}", flush=True)
             return None
@@ -137,7 +139,8 @@ def find(job: Job) -> dict[str, Any]:
     """What `auto` does, with no human choice and no look at the test pictures: bounds, then a plan."""
     torch.set_num_threads(1)
     task = cifar10(job.seed, device=device(), **job.options)
-    curve = range_test(task.model, task.optimizer, task.train_loader, task.loss_fn)
+    effort = "quick" if job.schedule == QUICK else effort_for(job.steps)  # as cyclr.torch.auto does
+    curve = range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, effort=effort)
     bounds = curve.bounds()
     # The range test speaks of the fastest group, the biases; schedules here are of the weights, half of that.
     halved = Bounds(bounds.base_lr / 2, bounds.max_lr / 2)
@@ -151,6 +154,8 @@ def find(job: Job) -> dict[str, Any]:
         "reasons": plan.reasons,
         "rates": (curve.rates / 2).tolist(),
         "losses": curve.losses.tolist(),
+        "peaks": (curve.peaks / 2).tolist(),
+        "probes": curve.probes.tolist(),
         "versions": versions(),
     }
 

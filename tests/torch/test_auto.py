@@ -108,3 +108,14 @@ def test_a_loader_without_length_needs_the_steps_of_an_epoch() -> None:
     with pytest.raises(ValueError, match="steps_per_epoch must be given"):
         auto(model, optimizer, loader, mse_loss, epochs=4)
     assert auto(model, optimizer, loader, mse_loss, epochs=4, steps_per_epoch=20).plan.steps == 80
+
+
+def test_a_long_training_is_prepared_thoroughly() -> None:
+    model, optimizer, loader = problem()
+    before = digest(model)
+    assert len(auto(model, optimizer, loader, mse_loss, epochs=399).curve.peaks) == 0
+    scheduler = auto(model, optimizer, loader, mse_loss, epochs=400)  # 8,000 steps
+    assert len(scheduler.curve.peaks) >= 3
+    assert scheduler.curve.cost <= 0.15 * 8000
+    assert len(auto(model, optimizer, loader, mse_loss, epochs=400, effort="quick").curve.peaks) == 0
+    assert digest(model) == before

@@ -17,6 +17,17 @@ TAIL = 20  #: further steps, at a rate of zero: their losses judge the cycle
 DOUBT = 0.4  #: the best peak of a long training is that of short ones but for a factor of this deviation in the log
 SHIFT = 0.3  #: short cycles bear so much more, in the log
 RAMP = 0.3  #: what the ramp says counts this much beside the probes
+DEAREST = 300 + MOST * (LENGTH + TAIL)  #: steps of a ramp and all its probe cycles
+SHARE = 0.15  #: of a training, to prepare it by a thorough test
+
+
+def effort_for(steps: int) -> str:
+    """How to prepare a training of so many steps: thoroughly, where that costs at most 15 % of it.
+
+    >>> effort_for(7_999), effort_for(8_000)
+    ('quick', 'thorough')
+    """
+    return "thorough" if SHARE * steps >= DEAREST else "quick"
 
 
 def candidates(max_lr: float) -> tuple[float, ...]:

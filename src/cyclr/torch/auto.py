@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from cyclr._check import choice, count, problem
 from cyclr._plan import plan
-from cyclr._range import Bounds
+from cyclr._range import Bounds, effort_for
 from cyclr._schedules import Opposed
 from cyclr.torch.batches import length
 from cyclr.torch.groups import in_proportion
@@ -35,6 +35,7 @@ def auto(
     momentum: tuple[float, float] | None = None,
     signal: str = "loss",
     accumulate: int = 1,
+    effort: str | None = None,
     **options: Any,
 ) -> Scheduler:
     """Find the bounds, plan the cycle, and return the scheduler to train with: four lines as one.
@@ -49,12 +50,13 @@ def auto(
         loss_fn: As in `range_test`.
         epochs: The budget.
         steps_per_epoch: Updates in an epoch; needed where the loader has no length.
-        cycles: How many cycles; by default chosen by the budget.
+        cycles: How many cycles; by default one.
         anneal: Whether the last fall goes to zero.
         momentum: From and to, such as (0.85, 0.95), to let momentum (or the first beta) fall while the rate rises;
             by default it is left alone.
         signal: What the bounds are read from: "loss", "val_loss" or a metric.
         accumulate: Batches for one update.
+        effort: "quick" or "thorough", as in `range_test`; by default by the budget, see `effort_for`.
         options: Further arguments of `range_test`.
 
     Returns:
@@ -96,7 +98,9 @@ def auto(
     held = signals(options.get("val_loader"), options.get("metrics"), loss_fn)
     choice("signal", signal, ("loss", *held))
 
-    curve = range_test(model, optimizer, loader, loss_fn, accumulate=accumulate, **options)
+    if effort is None:
+        effort = effort_for(trial.steps) if signal == "loss" else "quick"  # probe cycles are judged by the loss
+    curve = range_test(model, optimizer, loader, loss_fn, accumulate=accumulate, effort=effort, **options)
     bounds = curve.bounds(signal)
     chosen = plan(bounds, **budget)
     for reason in (*bounds.evidence, *chosen.reasons):
