@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cyclr import Bounds, Constant, Curve, Linear, Triangular, WarmRestarts, plot
 from cyclr._study.record import Run, Study
-from cyclr._study.stats import summarize
+from cyclr._study.summary import summarize
 
 RATES = np.geomspace(1e-5, 10, 80)
 LOSSES = 2 - 1.5 / (1 + (1e-2 / RATES) ** 2) + (RATES / 0.5) ** 2
@@ -188,12 +188,14 @@ def test_a_run_that_diverged_is_a_gap_and_a_study_without_runs_an_error() -> Non
 
 
 def test_differences_that_hold_zero_are_grey() -> None:
-    rows = summarize(study(("base", [0.5, 0.5]), ("same", [0.5, 0.5]), ("more", [0.5, 0.6])), "test_accuracy", "base")
+    made = study(("base", [0.5, 0.5]), ("same", [0.5, 0.5]), ("more", [0.5, 0.6]))
+    made.runs[-1].points[-1]["test_accuracy"] += 0.001  # what is the same on each seed says nothing about chance
+    rows = summarize(made, "test_accuracy", "base")
     ax = plot.plot_differences(rows, "base", unit="%")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["same", "more"]
     dots = {line.get_ydata()[0]: line for line in ax.lines if line.get_marker() == "o"}
     assert (dots[0].get_color(), dots[1].get_color()) == ("0.55", plot.COLOURS[0])
-    assert dots[1].get_xdata()[0] == pytest.approx(10)
+    assert dots[1].get_xdata()[0] == pytest.approx(10.05)
 
 
 def test_importing_it_loads_no_matplotlib_and_drawing_loads_no_pyplot() -> None:

@@ -18,7 +18,7 @@ from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
 from cyclr._schedules import Schedule
 from cyclr._study.record import Study
-from cyclr._study.stats import Summary
+from cyclr._study.summary import Summary
 from cyclr._view import COLOURS as COLOURS
 from cyclr._view import by_step, in_words, settled
 from cyclr._view import sample as sample

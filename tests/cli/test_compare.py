@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from cyclr import Bounds
-from cyclr._cli import tasks, work
+from cyclr._cli import look, tasks
 from cyclr._cli.apart import Apart
 from cyclr._cli.failure import TaskError, explain
 from cyclr._study.record import Study, read_json
-from cyclr._study.stats import summarize
+from cyclr._study.summary import summarize
 from tests.cli.conftest import GOOD, Shell
 
 Write = Callable[[str, str], Path]
@@ -97,7 +97,7 @@ def records(folder: Path) -> dict[str, bytes]:
 def test_a_study_is_told_in_tables_that_fit_80_columns_and_in_words(done: tuple[Path, str, str]) -> None:
     folder, out, err = done
     assert max(map(len, out.splitlines())) <= 80
-    for words in ("at the end", "gain on", "corrected", "best cycle", "steps to", "seconds", "cost of", "In words"):
+    for words in ("at the end", "difference", "corrected", "best cycle", "steps to", "seconds", "cost of", "In words"):
         assert words in out
     assert all(out.count(f"\n{policy} ") == 2 for policy in ("auto", "fixed", "linear"))
     assert "this must not" not in out
@@ -223,7 +223,7 @@ def test_a_bad_task_is_one_line_and_nothing_is_started(
 
 
 def facts(text: str, *, tuned: bool = True) -> tuple[object, ...]:
-    found = work.look(text, tuned=tuned)
+    found = look.look(text, tuned=tuned)
     return found.steps_per_epoch, found.metrics, found.judge, found.tunable
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from cyclr import parse, report
 from cyclr._study.record import Run, Study
-from cyclr._study.stats import summarize, verdict
+from cyclr._study.summary import summarize, verdict
 from tests.report.made import figures, numbers, run, soup, study, table
 
 
@@ -19,7 +19,7 @@ def test_the_verdicts_come_first_and_are_the_librarys() -> None:
     made = study()
     said = [verdict(row, "fixed", points=True) for row in summarize(made) if row.difference is not None]
     subject, *rest = first_words(report.page(made))
-    assert rest == said == ["auto: better than fixed at 3 seeds (+10.00 points, 95 % interval +10.00 to +10.00)."]
+    assert rest == said == ["auto: better than fixed at 3 seeds (+10.33 points, 95 % interval +9.30 to +11.37)."]
     assert subject == (
         "2 policies on digits, 3 seeds, 40 steps each; judged by the test accuracy at the end, of which more is better."
     )
@@ -27,18 +27,25 @@ def test_the_verdicts_come_first_and_are_the_librarys() -> None:
 
 def test_the_table_holds_the_summary() -> None:
     made = study()
-    head, fixed, auto = table(report.page(made), "Means of 3 seeds")
+    html, summary = report.page(made), summarize(made)[1]
+    head, fixed, auto = table(html, "At the end of the budget: means of 3 seeds")
     row = dict(zip(head, auto, strict=True))
-    assert row["test accuracy at the end %"].startswith("91.67 (")
-    assert row["difference from fixed in points"] == "+10.00 (+10.00 to +10.00)"
-    assert row["corrected p"] == "0"
-    assert row["steps to the target"] == f"{summarize(made)[1].to_target:.4g} (3 of 3)"
+    assert row["test accuracy at the end %"].startswith("92.00 (")
+    assert row["difference from fixed in points"] == "+10.33 (+9.30 to +11.37)"
+    assert row["corrected p"] == f"{summary.corrected:.2g}"
     assert row["steps spent on rates"] == "266"
     assert dict(zip(head, fixed, strict=True))["difference from fixed in points"] == ""
+    head, _, auto = table(html, "On the way")
+    row = dict(zip(head, auto, strict=True))
+    assert row["steps to 81.67 %"] == f"{summary.to_target:.4g} (3 of 3)"
+    assert row["seconds to 81.67 %"] == f"{summary.seconds:.4g}"
+    assert row["best at a cycle's end %"].startswith("92.00 (")
+    assert row["at half the budget %"] == "70.00"
+    assert row["mean on the way %"] == f"{100 * summary.area.mean:.2f}"
 
 
 def test_the_cost_of_rates_is_not_said_where_it_was_not_recorded() -> None:
-    rows = table(report.page(study(cost={"auto": 0})), "Means of 3 seeds")
+    rows = table(report.page(study(cost={"auto": 0})), "At the end")
     assert [row[-1] for row in rows[1:]] == ["not recorded", "0"]
 
 
@@ -164,10 +171,12 @@ def test_points_without_steps_that_rise_are_an_error(points: list[dict[str, floa
 
 
 def test_a_metric_that_is_no_fraction_is_shown_as_it_is() -> None:
-    runs = [run(policy, seed, 5.0, value + seed / 10, metric="test_loss") for policy, value in (("a", 3.0), ("b", 2.0))
-            for seed in (0, 1)]  # fmt: skip
+    ends = {"a": (3.0, 3.1), "b": (2.0, 2.2)}
+    runs = [
+        run(policy, seed, 5.0, end, metric="test_loss") for policy, row in ends.items() for seed, end in enumerate(row)
+    ]
     html = report.page(Study(task="t", runs=runs, metric="test_loss", maximize=False, baseline="a"))
-    assert "b: better than a at 2 seeds (-1, 95 % interval -1 to -1)." in first_words(html)
-    head, _, second = table(html, "Means of 2 seeds")
+    assert "b: better than a at 2 seeds (-0.95, 95 % interval -1.59 to -0.315)." in first_words(html)
+    head, _, second = table(html, "At the end of the budget: means of 2 seeds")
     assert head[1:3] == ["test loss at the end", "difference from a"]
-    assert second[1].startswith("2.05")
+    assert second[1].startswith("2.1 (")

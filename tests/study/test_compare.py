@@ -12,7 +12,7 @@ from cyclr import Bounds, parse
 from cyclr._policies import POLICIES
 from cyclr._study.compare import TUNING_SEED, Contest, compare, entrants, finished, grid
 from cyclr._study.record import Study
-from cyclr._study.stats import summarize
+from cyclr._study.summary import summarize
 from tests.study.contestants import LOG
 
 FOUND = Bounds(0.01, 0.1, steps=250)

@@ -1,30 +1,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from itertools import chain, combinations, product
 
-import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from cyclr._study.record import Run, Study
 from cyclr._study.stats import (
     Interval,
-    Summary,
     area,
     difference,
     holm,
     interval,
-    is_fraction,
     p_value,
+    paired,
     steps_to_target,
-    summarize,
     value_at,
-    verdict,
 )
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=7)
@@ -34,8 +28,8 @@ numbers = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=7)
 def test_few_values_get_students_interval(values: list[float]) -> None:
     found = interval(values)
     n, spread = len(values), float(np.std(values, ddof=1))
-    if np.ptp(values) == 0:
-        assert found.low == found.mean == found.high
+    if np.ptp(values) <= 1e-6 * np.abs(values).max():
+        assert (found.low, found.high) == (-math.inf, math.inf)
         return
     critical = [math.nan, math.nan, 12.7062047, 4.3026527, 3.1824463, 2.7764451, 2.5705818, 2.4469119][
         n
@@ -75,8 +69,10 @@ def test_the_plain_bootstrap_is_too_narrow_at_five_values() -> None:
     assert covered / 400 < 0.9
 
 
-@pytest.mark.parametrize("values", [[1.0], [1.0, math.nan], [math.inf, 1.0, 2.0]])
-def test_one_value_or_one_that_is_no_number_bounds_nothing(values: list[float]) -> None:
+@pytest.mark.parametrize(
+    "values", [[1.0], [1.0, math.nan], [math.inf, 1.0, 2.0], [0.7, 0.7, 0.7], [0.7] * 9, [0.7, np.float32(0.7)]]
+)
+def test_one_value_or_one_that_is_no_number_or_values_all_the_same_bound_nothing(values: list[float]) -> None:
     found = interval(values)
     assert (found.low, found.high) == (-math.inf, math.inf)
     assert found.contains(0)
@@ -87,14 +83,37 @@ def test_one_value_or_one_that_is_no_number_bounds_nothing(values: list[float]) 
 def test_what_a_pair_shares_drops_out(values: list[float], shift: float) -> None:
     first = np.asarray(values)
     shared = np.linspace(-5, 5, first.size)
-    alone, paired = interval(first + shift), difference(first + shift + shared, shared)
+    if np.ptp(first) <= 1e-5 * np.abs(first + shift).max(initial=10):
+        return
+    alone, found = interval(first + shift), difference(first + shift + shared, shared)
     ends = (alone.mean, alone.low, alone.high)
-    assert (paired.mean, paired.low, paired.high) == pytest.approx(ends, rel=1e-6, abs=1e-3)
+    assert (found.mean, found.low, found.high) == pytest.approx(ends, rel=1e-6, abs=1e-3)
+
+
+def test_runs_that_are_the_same_differ_by_nothing_and_roundings_are_no_differences() -> None:
+    ends = np.array([0.71, 0.74, 0.73], dtype=np.float32)
+    same = difference(ends.astype(float), [0.71, 0.74, 0.73])
+    assert same == Interval(0, 0, 0)
+    assert p_value(paired(ends, [0.71, 0.74, 0.73])) == 1
+    steady = difference(ends + np.float32(0.01), ends)
+    assert (steady.low, steady.high) == (-math.inf, math.inf), "0.01 on each seed, but for the last bits"
+    assert steady.mean == pytest.approx(0.01, rel=1e-4)
+    assert math.isnan(p_value(paired(ends + np.float32(0.01), ends)))
+
+
+def test_a_coarse_metric_seldom_seems_to_differ_at_two_seeds() -> None:
+    """50 pictures: both differences are the same number of pictures in a tenth of cases, which is no certainty."""
+    rng = np.random.default_rng(0)
+    counts = rng.binomial(50, 0.9, size=(400, 2, 2))
+    p_values = np.array([p_value(paired(*pair / 50)) for pair in counts])
+    assert np.mean(np.isnan(p_values)) > 0.05, "the same on both, which Student would call certain"
+    assert np.mean(p_values <= 0.05) < 0.08
+    assert all((p <= 0.05) != difference(*pair / 50).contains(0) for p, pair in zip(p_values, counts, strict=True))
 
 
 @given(numbers)
 def test_the_p_value_of_few_values_is_that_of_students_test(values: list[float]) -> None:
-    if np.ptp(values) < 1e-3:
+    if np.ptp(values) < max(1e-3, 1e-5 * np.abs(values).max()):
         return
     assert p_value(values) == pytest.approx(scipy_stats.ttest_1samp(values, 0).pvalue, rel=1e-6, abs=1e-12)
 
@@ -116,7 +135,7 @@ def test_values_that_say_nothing_have_no_p_value() -> None:
     assert math.isnan(p_value([1.0]))
     assert math.isnan(p_value([1.0, math.nan]))
     assert p_value([0.0, 0.0]) == 1
-    assert p_value([1.0, 1.0]) == 0
+    assert math.isnan(p_value([1.0, 1.0]))
 
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=7)
@@ -192,130 +211,3 @@ def test_the_value_at_a_step_is_the_last_one_before_it() -> None:
     assert value_at([10, 20, 30], [1, 2, 3], 20) == 2
     assert value_at([10, 20, 30], [1, 2, 3], 29.5) == 2
     assert math.isnan(value_at([10, 20], [1, 2], 5))
-
-
-def run(policy: str, seed: int, values: list[float], schedule: str = "s", seconds: float = 8.0) -> Run:
-    points = [{"step": 10 * (k + 1), "accuracy": value} for k, value in enumerate(values)]
-    return Run(
-        task="t", policy=policy, schedule=schedule, seed=seed, steps=40, eval_every=10, steps_per_epoch=10,
-        points=points, seconds=seconds, versions={}, status="finished" if math.isfinite(values[-1]) else "diverged",
-    )  # fmt: skip
-
-
-STUDY = Study(
-    task="t",
-    runs=[
-        run("fixed", 0, [0.1, 0.2, 0.3, 0.5]),
-        run("fixed", 1, [0.1, 0.3, 0.3, 0.7]),
-        run("auto", 1, [0.1, 0.5, 0.6, 0.9]),
-        run("auto", 0, [0.1, 0.6, 0.5, 0.8]),
-        run("late", 0, [0.1, 0.1, 0.1, 0.5]),
-        run("late", 1, [0.1, 0.1, 0.1, 0.5]),
-    ],
-    cost={"auto": 25},
-)
-
-
-def test_a_summary_holds_what_its_runs_say() -> None:
-    fixed, auto, late = summarize(STUDY, "accuracy", "fixed")
-    assert fixed.difference is None
-    assert fixed.final.mean == pytest.approx(0.6)
-    assert fixed.half.mean == pytest.approx(0.25)
-    assert auto.difference is not None
-    assert auto.difference.mean == pytest.approx(0.25)
-    assert (auto.to_target, auto.reached, auto.cost, auto.seeds) == (25, 2, 25, 2)  # 20 and 30
-    assert (late.to_target, late.reached, late.cost) == (math.inf, 0, 0)
-    with pytest.raises(ValueError, match="did you mean 'fixed'"):
-        summarize(STUDY, "accuracy", "fixde")
-    longer = msgspec.structs.replace(STUDY.runs[0], steps=80)
-    with pytest.raises(ValueError, match=r"same budget, got \[40, 80\]"):
-        summarize(Study(task="t", runs=[longer, *STUDY.runs[1:]]), "accuracy", "fixed")
-    with pytest.raises(ValueError, match="share their seeds"):
-        summarize(Study(task="t", runs=STUDY.runs[:3]), "accuracy", "fixed")
-
-
-def test_a_summary_says_how_it_went_on_the_way() -> None:
-    wave = "Triangular(0.1, 0.5, step_size=5)"
-    runs = [
-        run("fixed", 0, [0.1, 0.2, 0.3, 0.5]),
-        run("fixed", 1, [0.1, 0.3, 0.3, 0.7]),
-        run("cycles", 0, [0.1, 0.6, 0.5, 0.4], wave, seconds=4.0),
-        run("cycles", 1, [0.1, 0.5, 0.9, 0.8], wave.replace("5)", "10)")),
-    ]
-    study = Study(task="t", runs=runs, metric="accuracy", baseline="fixed", target=0.5)
-    fixed, cycles = summarize(study)
-    assert (fixed.to_target, fixed.seconds) == (40, 8)
-    assert (cycles.to_target, cycles.seconds) == (20, 3), "2 s and 4 s: half of each run"
-    assert cycles.best.mean == pytest.approx((0.6 + 0.8) / 2), "0.9 was not at the end of a cycle"
-    assert fixed.best == fixed.final
-    assert cycles.area.mean == pytest.approx(((0.35 + 0.55 + 0.45) / 3 + (0.3 + 0.7 + 0.85) / 3) / 2)
-    assert cycles.p == cycles.corrected == pytest.approx(scipy_stats.ttest_1samp([-0.1, 0.1], 0).pvalue)
-    assert (fixed.comparisons, fixed.diverged) == (1, 0)
-    assert is_fraction(study)
-    assert not is_fraction(msgspec.structs.replace(study, maximize=False))
-
-
-@settings(max_examples=10)
-@given(st.permutations(STUDY.runs))
-def test_the_order_of_the_runs_does_not_matter(runs: list[Run]) -> None:
-    expected = {row.policy: row for row in summarize(STUDY, "accuracy", "fixed")}
-    found = summarize(msgspec.structs.replace(STUDY, runs=runs), "accuracy", "fixed")
-    assert {row.policy: row for row in found} == expected
-
-
-def test_a_loss_is_read_upside_down() -> None:
-    mirrored = [
-        msgspec.structs.replace(r, points=[p | {"accuracy": -p["accuracy"]} for p in r.points]) for r in STUDY.runs
-    ]
-    for row, own in zip(
-        summarize(msgspec.structs.replace(STUDY, runs=mirrored), "accuracy", "fixed", maximize=False),
-        summarize(STUDY, "accuracy", "fixed"),
-        strict=True,
-    ):
-        assert (row.to_target, row.reached, row.p) == (own.to_target, own.reached, pytest.approx(own.p, nan_ok=True))
-        assert (row.best.mean, row.area.mean) == pytest.approx((-own.best.mean, -own.area.mean))
-
-
-def test_a_run_that_diverged_is_told_and_counts_as_a_comparison() -> None:
-    lost = [run("lost", seed, [0.1, 0.2, math.nan, math.nan]) for seed in (0, 1)]
-    rows = summarize(msgspec.structs.replace(STUDY, runs=[*STUDY.runs, *lost]), "accuracy", "fixed")
-    assert [row.diverged for row in rows] == [0, 0, 0, 2]
-    assert rows[0].comparisons == 3
-    assert rows[1].corrected == pytest.approx(3 * rows[1].p)
-    assert "diverged" in verdict(rows[3], "fixed")
-    assert rows[3].reached == 0
-
-
-def test_the_verdict_counts_how_many_were_compared() -> None:
-    row = summary(0.01, 0.03)
-    sure = replace(row, p=0.01, corrected=0.04, comparisons=4)
-    chance = replace(row, p=0.02, corrected=0.08, comparisons=4)
-    assert "better than best at 5 seeds" in verdict(sure, "best")
-    told = verdict(chance, "best")
-    assert "no difference from best found at 5 seeds" in told
-    assert "4 policies were compared" in told
-    assert "corrected p 0.08" in told
-
-
-def summary(low: float, high: float, seeds: int = 5) -> Summary:
-    unknown = Interval(0.5, 0.4, 0.6)
-    return Summary("auto", unknown, Interval((low + high) / 2, low, high), unknown, 100.0, seeds, 0, seeds)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "words", "loss_words"),
-    [
-        (0.01, 0.03, "better than", "worse than"),
-        (-0.03, -0.01, "worse than", "better than"),
-        (-0.01, 0.03, "no difference from best found at 5 seeds", "no difference from best found at 5 seeds"),
-        (math.nan, math.nan, "diverged", "diverged"),
-    ],
-)
-def test_the_verdict_follows_the_interval(low: float, high: float, words: str, loss_words: str) -> None:
-    assert words in verdict(summary(low, high), "best")
-    assert loss_words in verdict(summary(low, high), "best", maximize=False)
-
-
-def test_one_seed_gets_no_verdict() -> None:
-    row = Summary("auto", Interval(1, 1, 1), Interval(1, -math.inf, math.inf), Interval(1, 1, 1), 1, 1, 0, 1)
-    assert "says nothing about chance" in verdict(row, "best")

@@ -12,15 +12,19 @@ import msgspec
 from cyclr import _check
 from cyclr._cli import output, study, tasks
 from cyclr._cli.apart import Apart
-from cyclr._cli.work import Facts
+from cyclr._cli.look import Facts
 from cyclr._policies import POLICIES
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, Inconclusive
 from cyclr._study.compare import TUNING_SEED, Contest, entrants
-from cyclr._study.engine import ENGINES
+from cyclr._study.engine import ENGINES, check_engine
 from cyclr._study.record import Study, claim, read_json, write_json
-from cyclr._study.stats import Summary, is_fraction, summarize, verdict
+from cyclr._study.summary import Summary, is_fraction, summarize, target_of, verdict
 
+_UNPAIRED = (
+    "Two trainings under one seed do not begin alike, so the runs of a seed are no pairs: the task should take its "
+    "weights and the order of its data from the seed alone."
+)
 DEFAULT = "auto,fixed,step,cosine,linear,one_cycle,triangular2"
 TUNED, FOUND = "tuned", "found"
 
@@ -101,13 +105,16 @@ def compare(
     study.check_folder(out)
     given, given_name = (None, None) if curve is None else (Curve.load(curve), str(curve))
     asked = Settings(task, tasks.fingerprint(task), names, seeds, epochs, metric, peaks, given_name)
+    if not (out / study.STUDY).exists():  # else all is done, and no engine needed
+        check_engine(**{name: value for name, value in where.items() if name != "workers"})
     with Apart() as apart:
         settled, facts = _settle(asked, out, apart)
         needed = isinstance(peaks, str) or "auto" in names
         found = _bounds(task, given, out, apart) if needed else None
     contest = _contest(settled, facts, found)
     made = study.run_contest(contest, out, **where)
-    made = msgspec.structs.replace(made, baseline=reference, target=target)
+    notes = made.notes if facts.paired else [*made.notes, _UNPAIRED]
+    made = msgspec.structs.replace(made, baseline=reference, target=target, notes=notes)
     write_json(out / study.STUDY, made)
     rows = summarize(made)
     fraction = is_fraction(made)
@@ -125,7 +132,7 @@ def _settle(asked: Settings, out: Path, apart: Apart) -> tuple[Settings, Facts]:
     facts = None
     if there is not None and (there.task, there.task_file, there.tuned) == (asked.task, asked.task_file, asked.tuned):
         facts = there.facts  # the study was begun here: no need to look again
-    facts = facts or apart.call("cyclr._cli.work:look", asked.task, tuned=asked.tuned)
+    facts = facts or apart.call("cyclr._cli.look:look", asked.task, tuned=asked.tuned)
     _check_task(asked, facts)
     metric = facts.metrics[0] if asked.metric is None else _check.choice("--metric", asked.metric, facts.metrics)
     settled = msgspec.structs.replace(asked, metric=metric, facts=facts)
@@ -144,6 +151,11 @@ def _check_task(asked: Settings, facts: Facts) -> None:
         raise ValueError(
             f"task {asked.task} has {missing}: rates must not be chosen on the data that judges; give it both a "
             f"val_loader and a test_loader, or pass --rates {FOUND} or a single rate, which choose nothing"
+        )
+    if asked.seeds > 1 and not facts.varies:
+        raise ValueError(
+            f"task {asked.task} begins alike under seeds 0 and 1, with the same weights and the same first batch: let "
+            "its seed decide them, or pass --seeds 1"
         )
     steps = asked.epochs * facts.steps_per_epoch
     for name in asked.policies:
@@ -232,7 +244,7 @@ def _bounds(task: str, given: Curve | None, out: Path, apart: Apart) -> Bounds:
 def _as_data(made: Study, rows: Sequence[Summary], sentences: Sequence[str], found: Bounds | None) -> dict[str, object]:
     return {
         "task": made.task, "metric": made.metric, "baseline": made.baseline, "maximize": made.maximize,
-        "target": made.target, "bounds": found, "rates": made.rates, "rows": rows, "verdict": sentences,
+        "target": target_of(made), "bounds": found, "rates": made.rates, "rows": rows, "verdict": sentences,
         "notes": made.notes,
     }  # fmt: skip
 
@@ -247,12 +259,10 @@ def _tell(made: Study, rows: Sequence[Summary], sentences: Sequence[str], contes
     output.heading("On the way")
     study.print_ways(made, rows, percent=percent)
     output.say(
-        f"Steps to {'its end' if made.target is None else 'the target'}: median, and in how many runs it is reached. "
+        f"Steps and seconds to {study.told_target(made, percent=percent)}: median, and in how many runs it is reached. "
         "Cost of rates: steps spent on finding the peak. Best cycle end: which one is best is known only afterwards.",
         "dim",
     )
     output.heading("In words")
-    for sentence in (*sentences, *made.notes):
-        output.say(f"- {sentence}")
-    if math.isnan(base.final.mean):
-        output.say(f"- {made.baseline}, the baseline, diverged: compare with another one by --baseline.")
+    lost = f"{made.baseline}, the baseline, diverged: compare with another one by --baseline."
+    output.listed((*sentences, *made.notes, *([lost] if math.isnan(base.final.mean) else [])))

@@ -15,7 +15,7 @@ from cyclr._plan import Plan, plan
 from cyclr._range import Bounds, Curve
 from cyclr._study.compare import Contest, Entrant
 from cyclr._study.record import Study, claim, write_json
-from cyclr._study.stats import Summary, summarize, verdict
+from cyclr._study.summary import Summary, summarize, verdict
 
 TASK = "fashion"
 METRIC = "accuracy"
@@ -115,8 +115,7 @@ def _tell_result(found: Study, rows: Sequence[Summary], sentences: Sequence[str]
         "dim",
     )
     output.heading("In words")
-    for sentence in sentences:
-        output.say(f"- {sentence}")
+    output.listed(sentences)
 
 
 def _verdicts(found: Study, rows: Sequence[Summary]) -> list[str]:

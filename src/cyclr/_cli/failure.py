@@ -11,7 +11,7 @@ import cyclr
 _OURS = Path(cyclr.__file__).parent
 _LIBRARIES = tuple({Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib", "platlib")})
 # These are raised on purpose, with a message that stands for itself; of others the reader wants to know the kind.
-_PLAIN = (ValueError, TypeError, OSError, ImportError)
+_PLAIN = (ValueError, TypeError, OSError, ConnectionError, ImportError)
 
 
 class TaskError(ValueError):

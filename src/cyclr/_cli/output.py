@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -53,6 +54,16 @@ def fancy(console: Console) -> bool:
 def say(text: str = "", style: str = "") -> None:
     """A line of results, in ASCII where the reader may know no more."""
     stdout().print(Text(plain(text), style=style))
+
+
+def listed(sentences: Iterable[str]) -> None:
+    """A list of sentences, one below the other; what does not fit a line goes on below its first word."""
+    for sentence in sentences:
+        lines = textwrap.fill(
+            one_line(plain(sentence)), stdout().width, initial_indent="- ", subsequent_indent="  ",
+            break_on_hyphens=False,
+        )  # fmt: skip
+        stdout().print(Text(lines), soft_wrap=True)
 
 
 def note(text: str) -> None:

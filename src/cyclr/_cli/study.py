@@ -14,7 +14,8 @@ from cyclr._cli.progress import progress
 from cyclr._range import Curve
 from cyclr._study.compare import Contest, compare, finished
 from cyclr._study.record import Run, Study
-from cyclr._study.stats import Interval, Summary
+from cyclr._study.stats import Interval
+from cyclr._study.summary import Summary, target_of
 
 CURVE, RUNS, STUDY, SETTINGS = "curve.json", "runs", "study.json", "settings.json"
 _MAKE_RUN = "cyclr._cli.work:make_study_run"  # by name: it needs torch, and the engine imports it where it runs
@@ -59,7 +60,7 @@ def print_ends(study: Study, rows: Sequence[Summary], *, percent: bool) -> None:
     """How good at the end of the budget, and how sure."""
     name = study.metric.replace("_", " ") + (" %" if percent else "")
     output.table(
-        ("policy", "peak\nrate", f"{name}\nat the end", f"gain on\n{study.baseline}", "corrected\np"),
+        ("policy", "peak\nrate", f"{name}\nat the end", f"difference\nfrom {study.baseline}", "corrected\np"),
         [
             (
                 row.policy,
@@ -77,10 +78,9 @@ def print_ways(study: Study, rows: Sequence[Summary], *, percent: bool, seconds:
     """How fast on the way, and at what cost."""
 
     def shown(value: float) -> str:
-        return f"{100 * value:.1f}" if percent else f"{value:.3g}"
+        return _shown(value, percent=percent)
 
-    target = next(row.final.mean for row in rows if row.difference is None) if study.target is None else study.target
-    reach = shown(target)
+    reach = shown(target_of(study))
     columns = [
         "policy",
         "best cycle\nend",
@@ -102,9 +102,23 @@ def print_ways(study: Study, rows: Sequence[Summary], *, percent: bool, seconds:
     output.table(columns, table)
 
 
+def told_target(study: Study, *, percent: bool) -> str:
+    """The target, and where it comes from if nobody gave it."""
+    value = _shown(target_of(study), percent=percent)
+    return value if study.target is not None else f"{value}, what {study.baseline} has at the end"
+
+
+def _shown(value: float, *, percent: bool) -> str:
+    if not math.isfinite(value):
+        return "-"
+    return f"{100 * value:.1f}" if percent else f"{value:.3g}"
+
+
 def span(found: Interval, *, percent: bool, sign: str = "") -> str:
     """A mean with its interval, in points of a hundred for a fraction."""
     scale, form = (100, f"{sign}.1f") if percent else (1, f"{sign}.3g")
+    if not math.isfinite(found.mean):
+        return "diverged"
     mean = f"{scale * found.mean:{form}}"
     if not (math.isfinite(found.low) and math.isfinite(found.high)):
         return mean

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +24,7 @@ DEFAULT = "task"  # the function's name where none is given
 
 
 def build(text: str, seed: int, *, tuning: bool = False, **options: Any) -> Task:
-    """The task of that name for a seed.
+    """The task of that name for a seed, with all global randomness seeded by it: what the function leaves to chance.
 
     Args:
         text: What the user typed.
@@ -41,6 +42,7 @@ def build(text: str, seed: int, *, tuning: bool = False, **options: Any) -> Task
     make = load(text)
     if tuning and "tuning" in arguments(text):
         options["tuning"] = True
+    _seed(seed)
     with _Blame(text):
         made = make(seed, **options)
     if not isinstance(made, Task):
@@ -99,6 +101,16 @@ def fingerprint(text: str) -> str:
             return ""
         path = Path("" if spec is None else spec.origin or "")
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""
+
+
+def _seed(seed: int) -> None:
+    """Python's, NumPy's and torch's own sources; a process that has made a run before would else go on from there."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 class _Blame:

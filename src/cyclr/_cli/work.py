@@ -12,8 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from cyclr import _check
 from cyclr._cli import output, tasks
 from cyclr._cli.progress import Update, progress
@@ -48,47 +46,6 @@ def find_curve(task: Task, title: str, options: Mapping[str, Any], *, signal: st
 
 
 _CHECKPOINT_SECONDS = 10.0  # runs of a study can be short and many
-
-
-class Facts(msgspec.Struct, frozen=True):
-    """What must be known of a task before it is compared.
-
-    Args:
-        steps_per_epoch: None where the training data has no length.
-        metrics: What can be compared, "loss" last.
-        judge: The data that the final comparison is made on: "test", "val" where there is no test data, or "".
-        tunable: Whether it has other held-out data to choose rates on.
-    """
-
-    steps_per_epoch: int | None
-    metrics: tuple[str, ...]
-    judge: str
-    tunable: bool
-
-
-def look(text: str, *, tuned: bool) -> Facts:
-    """Makes the task once, and judges one batch, so that what is wrong with it is said before any work.
-
-    Args:
-        text: The task.
-        tuned: Whether rates will be chosen by trying.
-    """
-    from itertools import islice
-
-    from cyclr.torch.update import evaluate
-
-    final = tasks.build(text, 0)
-    choosing = tasks.build(text, 0, tuning=True) if tuned else None
-    judge = "test" if final.test_loader is not None else "val" if final.val_loader is not None else ""
-    for task in filter(None, (final, choosing)):
-        for loader in filter(None, (task.val_loader, task.test_loader)):
-            evaluate(task.model, list(islice(loader, 1)), task.loss_fn, task.metrics)
-    return Facts(
-        steps_per_epoch=final.steps_per_epoch,
-        metrics=(*final.metrics, "loss"),
-        judge=judge,
-        tunable=judge == "test" and choosing is not None and choosing.val_loader is not None,
-    )
 
 
 def save_curve(text: str, path: Path) -> None:

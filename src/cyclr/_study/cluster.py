@@ -40,8 +40,8 @@ class Cluster:
         self.cpus, self.gpus, self.working_dir = cpus, gpus, working_dir
 
     def check(self) -> None:
-        """That it is there and has room for a run. What would be started here only then is not started for this."""
-        if self.address == LOCAL:
+        """That it is there and has room for a run. One that is started here has, unless a run needs much."""
+        if self.address == LOCAL and self.cpus == 1 and not self.gpus:
             _ray()
         else:
             with self._connected() as ray:
@@ -116,7 +116,7 @@ class Cluster:
             there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
             raise ValueError(
                 f"a run needs {self.cpus} CPUs and {self.gpus:g} GPUs of one node, and the cluster's nodes have "
-                f"{there or 'gone'}; ask for less with cpus_per_run and gpus_per_run, or add a node"
+                f"{there or 'gone'}; ask for less for each run, or add a node"
             )
 
 

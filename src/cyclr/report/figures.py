@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
 from cyclr._schedules import Schedule
-from cyclr._study.stats import Summary
+from cyclr._study.summary import Summary
 from cyclr._view import COLOURS, in_words, sample, settled, smoothed, window
 from cyclr.report.parts import clean
 

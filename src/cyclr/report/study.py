@@ -12,7 +12,8 @@ import numpy as np
 from cyclr import _check
 from cyclr._schedules import Schedule, parse
 from cyclr._study.record import Run, Study
-from cyclr._study.stats import Interval, Summary, is_fraction, summarize, verdict
+from cyclr._study.stats import Interval
+from cyclr._study.summary import Summary, is_fraction, summarize, target_of, verdict
 from cyclr._view import by_step, in_words
 from cyclr.report import figures
 from cyclr.report.parts import Block, Facts, Figure, Figures, Section, Sentences, Table, count, number
@@ -84,13 +85,15 @@ def _outcome(study: Study, *, points: bool) -> tuple[Block, ...]:
         for row in rows
         if row.difference is not None
     ]
-    table = _results(study, rows, points=points)
-    found: tuple[Block, ...] = (Sentences((_subject(study), *said, *_diverged(study)), first=True), table)
-    if not said:
-        return found
-    shown = f"How far each policy ends from {study.baseline}: the mean of paired differences and its 95 % interval."
-    plot = figures.differences(rows, study.baseline, points=points)
-    return (*found, Figures((Figure(plot, shown, height=120 + 34 * len(said)),)))
+    found: list[Block] = [
+        Sentences((_subject(study), *said, *_diverged(study)), first=True),
+        _ends(study, rows, points=points),
+    ]
+    if said:
+        shown = f"How far each policy ends from {study.baseline}: the mean of paired differences and its 95 % interval."
+        plot = figures.differences(rows, study.baseline, points=points)
+        found.append(Figures((Figure(plot, shown, height=120 + 34 * len(said)),)))
+    return (*found, _ways(study, rows, points=points))
 
 
 def _subject(study: Study) -> str:
@@ -111,19 +114,14 @@ def _diverged(study: Study) -> tuple[str, ...]:
     return (f"{len(lost)} of {count(len(study.runs), 'run')} diverged: {some}.",)
 
 
-def _results(study: Study, rows: Sequence[Summary], *, points: bool) -> Table:
+def _ends(study: Study, rows: Sequence[Summary], *, points: bool) -> Table:
+    """How good at the end of the budget, and how sure."""
     scale, percent = (100, " %") if points else (1, "")
-    metric = in_words(study.metric)
     columns = (
         "policy",
-        f"{metric} at the end{percent}",
+        f"{in_words(study.metric)} at the end{percent}",
         f"difference from {study.baseline}{' in points' if points else ''}",
         "corrected p",
-        f"best at a cycle's end{percent}",
-        f"mean on the way{percent}",
-        f"at half the budget{percent}",
-        "steps to the target",
-        "seconds to the target",
         "steps spent on rates",
     )
     cells = tuple(
@@ -132,19 +130,43 @@ def _results(study: Study, rows: Sequence[Summary], *, points: bool) -> Table:
             _span(row.final, scale),
             "" if row.difference is None else _span(row.difference, scale, sign="+"),
             "" if math.isnan(row.corrected) else f"{row.corrected:.2g}",
-            _span(row.best, scale),
-            _mean(row.area, scale),
-            _mean(row.half, scale),
-            f"{_time(row.to_target)} ({row.reached} of {row.seeds})",
-            _time(row.seconds),
             f"{study.cost[row.policy]:,}" if row.policy in study.cost else "not recorded",
         )
         for row in rows
     )
-    aim = f"the mean {metric} of {study.baseline} at the end" if study.target is None else f"{study.target:g}"
+    caption = f"At the end of the budget: means of {count(rows[0].seeds, 'seed')} with 95 % intervals."
+    if len(rows) > 2:
+        caption += f" p is corrected for {len(rows) - 1} comparisons (Holm): 0.05 or less is a difference found."
+    return Table(caption, columns, cells)
+
+
+def _ways(study: Study, rows: Sequence[Summary], *, points: bool) -> Table:
+    """How fast on the way."""
+    scale, percent = (100, " %") if points else (1, "")
+    reach = _value(target_of(study), scale) + percent
+    columns = (
+        "policy",
+        f"best at a cycle's end{percent}",
+        f"at half the budget{percent}",
+        f"mean on the way{percent}",
+        f"steps to {reach}",
+        f"seconds to {reach}",
+    )
+    cells = tuple(
+        (
+            row.policy,
+            _span(row.best, scale),
+            _mean(row.half, scale),
+            _mean(row.area, scale),
+            f"{_time(row.to_target)} ({row.reached} of {row.seeds})",
+            _time(row.seconds),
+        )
+        for row in rows
+    )
+    origin = f", the mean of {study.baseline} at the end" if study.target is None else ""
     caption = (
-        f"Means of {count(rows[0].seeds, 'seed')} with 95 % intervals. p is corrected for the number of comparisons "
-        f"(Holm). The target is {aim}; steps and seconds to it are medians, and in how many runs it is reached."
+        f"On the way. Steps and seconds to {reach}{origin}: medians over the seeds, and in how many runs it is "
+        "reached. Which of its cycles ends best is known only afterwards."
     )
     return Table(caption, columns, cells)
 

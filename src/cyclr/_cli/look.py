@@ -1,0 +1,91 @@
+"""A look at a task before it is compared: what it holds out, and whether its seed decides what it should."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cyclr._cli import tasks
+
+if TYPE_CHECKING:
+    from cyclr.torch import Task
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What must be known of a task before it is compared.
+
+    Args:
+        steps_per_epoch: None where the training data has no length.
+        metrics: What can be compared, "loss" last.
+        judge: The data that the final comparison is made on: "test", "val" where there is no test data, or "".
+        tunable: Whether it has other held-out data to choose rates on.
+        paired: Whether two trainings under one seed begin alike.
+        varies: Whether two trainings under two seeds begin differently.
+    """
+
+    steps_per_epoch: int | None
+    metrics: tuple[str, ...]
+    judge: str
+    tunable: bool
+    paired: bool = True
+    varies: bool = True
+
+
+def look(text: str, *, tuned: bool) -> Facts:
+    """Makes the task, and judges one batch, so that what is wrong with it is said before any work.
+
+    Args:
+        text: The task.
+        tuned: Whether rates will be chosen by trying.
+    """
+    from cyclr.torch.update import evaluate
+
+    final = tasks.build(text, 0)
+    choosing = tasks.build(text, 0, tuning=True) if tuned else None
+    judge = "test" if final.test_loader is not None else "val" if final.val_loader is not None else ""
+    for task in filter(None, (final, choosing)):
+        for loader in filter(None, (task.val_loader, task.test_loader)):
+            evaluate(task.model, list(islice(loader, 1)), task.loss_fn, task.metrics)
+    first, again, other = (_beginning(tasks.build(text, seed)) for seed in (0, 0, 1))
+    return Facts(
+        steps_per_epoch=final.steps_per_epoch,
+        metrics=(*final.metrics, "loss"),
+        judge=judge,
+        tunable=judge == "test" and choosing is not None and choosing.val_loader is not None,
+        paired=first == again,
+        varies=first != other,
+    )
+
+
+def _beginning(task: Task) -> str:
+    """What a training of it begins with: the weights, torch's random state, the first batch."""
+    import torch
+
+    digest = hashlib.sha256()
+    random = torch.get_rng_state()
+    for part in _data((task.model.state_dict(), random, islice(task.train_loader, 1))):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _data(value: Any) -> Iterator[bytes]:
+    """The tensors, arrays, numbers and texts in `value`; what else is in it cannot be compared."""
+    import numpy as np
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        if value.layout == torch.strided and not value.is_quantized and not value.is_meta:
+            yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, np.ndarray) and value.dtype != object:
+        yield value.tobytes()
+    elif isinstance(value, (str, bytes, bool, int, float)):
+        yield repr(value).encode("utf-8", "replace")
+    elif isinstance(value, Mapping):
+        yield from _data(value.items())
+    elif isinstance(value, Iterable):
+        for part in value:
+            yield from _data(part)

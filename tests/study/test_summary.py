@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from cyclr._study.record import Run, Study
+from cyclr._study.stats import Interval
+from cyclr._study.summary import Summary, is_fraction, summarize, verdict
+
+
+def run(policy: str, seed: int, values: list[float], schedule: str = "s", seconds: float = 8.0) -> Run:
+    points = [{"step": 10 * (k + 1), "accuracy": value} for k, value in enumerate(values)]
+    return Run(
+        task="t", policy=policy, schedule=schedule, seed=seed, steps=40, eval_every=10, steps_per_epoch=10,
+        points=points, seconds=seconds, versions={}, status="finished" if math.isfinite(values[-1]) else "diverged",
+    )  # fmt: skip
+
+
+STUDY = Study(
+    task="t",
+    runs=[
+        run("fixed", 0, [0.1, 0.2, 0.3, 0.5]),
+        run("fixed", 1, [0.1, 0.3, 0.3, 0.7]),
+        run("auto", 1, [0.1, 0.5, 0.6, 0.9]),
+        run("auto", 0, [0.1, 0.6, 0.5, 0.8]),
+        run("late", 0, [0.1, 0.1, 0.1, 0.5]),
+        run("late", 1, [0.1, 0.1, 0.1, 0.5]),
+    ],
+    cost={"auto": 25},
+)
+
+
+def test_a_summary_holds_what_its_runs_say() -> None:
+    fixed, auto, late = summarize(STUDY, "accuracy", "fixed")
+    assert fixed.difference is None
+    assert fixed.final.mean == pytest.approx(0.6)
+    assert fixed.half.mean == pytest.approx(0.25)
+    assert auto.difference is not None
+    assert auto.difference.mean == pytest.approx(0.25)
+    assert (auto.to_target, auto.reached, auto.cost, auto.seeds) == (25, 2, 25, 2)  # 20 and 30
+    assert (late.to_target, late.reached, late.cost) == (math.inf, 0, 0)
+    with pytest.raises(ValueError, match="did you mean 'fixed'"):
+        summarize(STUDY, "accuracy", "fixde")
+    longer = msgspec.structs.replace(STUDY.runs[0], steps=80)
+    with pytest.raises(ValueError, match=r"same budget, got \[40, 80\]"):
+        summarize(Study(task="t", runs=[longer, *STUDY.runs[1:]]), "accuracy", "fixed")
+    with pytest.raises(ValueError, match="share their seeds"):
+        summarize(Study(task="t", runs=STUDY.runs[:3]), "accuracy", "fixed")
+
+
+def test_a_summary_says_how_it_went_on_the_way() -> None:
+    wave = "Triangular(0.1, 0.5, step_size=5)"
+    runs = [
+        run("fixed", 0, [0.1, 0.2, 0.3, 0.5]),
+        run("fixed", 1, [0.1, 0.3, 0.3, 0.7]),
+        run("cycles", 0, [0.1, 0.6, 0.5, 0.4], wave, seconds=4.0),
+        run("cycles", 1, [0.1, 0.5, 0.9, 0.8], wave.replace("5)", "10)")),
+    ]
+    study = Study(task="t", runs=runs, metric="accuracy", baseline="fixed", target=0.5)
+    fixed, cycles = summarize(study)
+    assert (fixed.to_target, fixed.seconds) == (40, 8)
+    assert (cycles.to_target, cycles.seconds) == (20, 3), "2 s and 4 s: half of each run"
+    assert cycles.best.mean == pytest.approx((0.6 + 0.8) / 2), "0.9 was not at the end of a cycle"
+    assert fixed.best == fixed.final
+    assert cycles.area.mean == pytest.approx(((0.35 + 0.55 + 0.45) / 3 + (0.3 + 0.7 + 0.85) / 3) / 2)
+    assert cycles.p == cycles.corrected == pytest.approx(scipy_stats.ttest_1samp([-0.1, 0.1], 0).pvalue)
+    assert (fixed.comparisons, fixed.diverged) == (1, 0)
+    assert is_fraction(study)
+    assert not is_fraction(msgspec.structs.replace(study, maximize=False))
+
+
+@settings(max_examples=10)
+@given(st.permutations(STUDY.runs))
+def test_the_order_of_the_runs_does_not_matter(runs: list[Run]) -> None:
+    expected = {row.policy: row for row in summarize(STUDY, "accuracy", "fixed")}
+    found = summarize(msgspec.structs.replace(STUDY, runs=runs), "accuracy", "fixed")
+    assert {row.policy: row for row in found} == expected
+
+
+def test_a_loss_is_read_upside_down() -> None:
+    mirrored = [
+        msgspec.structs.replace(r, points=[p | {"accuracy": -p["accuracy"]} for p in r.points]) for r in STUDY.runs
+    ]
+    for row, own in zip(
+        summarize(msgspec.structs.replace(STUDY, runs=mirrored), "accuracy", "fixed", maximize=False),
+        summarize(STUDY, "accuracy", "fixed"),
+        strict=True,
+    ):
+        assert (row.to_target, row.reached, row.p) == (own.to_target, own.reached, pytest.approx(own.p, nan_ok=True))
+        assert (row.best.mean, row.area.mean) == pytest.approx((-own.best.mean, -own.area.mean))
+
+
+def test_a_run_that_diverged_is_told_and_counts_as_a_comparison() -> None:
+    lost = [run("lost", seed, [0.1, 0.2, math.nan, math.nan]) for seed in (0, 1)]
+    rows = summarize(msgspec.structs.replace(STUDY, runs=[*STUDY.runs, *lost]), "accuracy", "fixed")
+    assert [row.diverged for row in rows] == [0, 0, 0, 2]
+    assert rows[0].comparisons == 3
+    assert rows[1].corrected == pytest.approx(3 * rows[1].p)
+    assert "diverged" in verdict(rows[3], "fixed")
+    assert rows[3].reached == 0
+
+
+def test_the_verdict_counts_how_many_were_compared() -> None:
+    row = summary(0.01, 0.03)
+    sure = replace(row, p=0.01, corrected=0.04, comparisons=4)
+    chance = replace(row, p=0.02, corrected=0.08, comparisons=4)
+    assert "better than best at 5 seeds" in verdict(sure, "best")
+    told = verdict(chance, "best")
+    assert "no difference from best found at 5 seeds" in told
+    assert "4 policies were compared" in told
+    assert "corrected p 0.08" in told
+
+
+def summary(low: float, high: float, seeds: int = 5) -> Summary:
+    unknown = Interval(0.5, 0.4, 0.6)
+    return Summary("auto", unknown, Interval((low + high) / 2, low, high), unknown, 100.0, seeds, 0, seeds)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words", "loss_words"),
+    [
+        (0.01, 0.03, "better than", "worse than"),
+        (-0.03, -0.01, "worse than", "better than"),
+        (-0.01, 0.03, "no difference from best found at 5 seeds", "no difference from best found at 5 seeds"),
+        (math.nan, math.nan, "diverged", "diverged"),
+    ],
+)
+def test_the_verdict_follows_the_interval(low: float, high: float, words: str, loss_words: str) -> None:
+    assert words in verdict(summary(low, high), "best")
+    assert loss_words in verdict(summary(low, high), "best", maximize=False)
+
+
+def test_one_seed_gets_no_verdict() -> None:
+    row = Summary("auto", Interval(1, 1, 1), Interval(1, -math.inf, math.inf), Interval(1, 1, 1), 1, 1, 0, 1)
+    assert "says nothing about chance" in verdict(row, "best")
