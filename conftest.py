@@ -9,6 +9,7 @@ import re
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -51,20 +52,33 @@ EXAMPLES = {name: ("torch", name) for name in ("accelerate", "ignite", "skorch",
 LEFT_OUT = {room: gone for room in FRAMEWORKS | EXAMPLES if (gone := missing(room))}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs JAX goes last: its threads forbid the forks that data loaders make, and it warns of each.
-
-    For two workers, the tests are in two groups of about the same length, each done by one of them in this order.
-    """
-    brings_jax = re.compile(
+@cache
+def runs_jax(path: Path) -> bool:
+    """Whether the tests or examples in there bring JAX in."""
+    brings_jax = (
         r"""\b((import|from) (cyclr\.)?(jax|optax|keras|tests\.adapters\.frameworks)|importorskip\("(jax|keras)")"""
     )
-    runs_jax = cache(lambda path: brings_jax.search(path.read_text()) is not None)
+    return re.search(brings_jax, path.read_text()) is not None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs JAX goes last: its threads forbid the forks that data loaders make, and it warns of each."""
     items.sort(key=lambda item: runs_jax(item.path))  # stable: all else stays as it was
-    adapters = Path(__file__).parent / "tests" / "adapters"
-    for item in items:
-        other = runs_jax(item.path) or item.path.is_relative_to(adapters)
-        item.add_marker(pytest.mark.xdist_group("frameworks" if other else "library"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For two workers, two groups of about the same length; each is done by one of them, in the order above."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    root = Path(__file__).parent
+
+    class TwoGroups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = root / nodeid.split("::")[0]
+            return "frameworks" if runs_jax(path) or path.is_relative_to(root / "tests/adapters") else "library"
+
+    return TwoGroups(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

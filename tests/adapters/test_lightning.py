@@ -239,7 +239,7 @@ def test_after_a_finished_training_the_test_still_runs():
 def test_two_processes_get_one_curve_and_train_on_alike(tmp_path):
     environment = os.environ | {"OUT": str(tmp_path), "PYTHONPATH": str(ROOT)}
     script = ROOT / "tests/adapters/lightning_ddp.py"
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert one["losses"] == two["losses"]
