@@ -87,7 +87,7 @@ def verdict(group: Group, runs: dict[str, dict[int, Run]]) -> str:
     pairs = {name: paired(own, runs[group.baseline]) for name, own in runs.items() if name != group.baseline}
     pairs = {name: pair for name, pair in pairs.items() if len(pair[0]) > 1}
     if not pairs:
-        return f"In words: against *{group.baseline}* one seed tells nothing."
+        return f"Against *{group.baseline}* one seed tells nothing."
     gains = {name: [a - b for a, b in zip(own, base, strict=True)] for name, (own, base) in pairs.items()}
     sure = dict(zip(gains, (p <= 0.05 for p in holm([p_value(values) for values in gains.values()])), strict=True))
     means = {name: statistics.fmean(values) for name, values in gains.items()}
@@ -96,8 +96,8 @@ def verdict(group: Group, runs: dict[str, dict[int, Run]]) -> str:
         "worse": [name for name in gains if sure[name] and means[name] < 0],
         "no difference found": [name for name in gains if not sure[name]],
     }
-    words = "; ".join(f"{what}: {', '.join(names)}" for what, names in said.items() if names)
-    return f"In words, against *{group.baseline}*, with Holm's correction for {len(gains)} comparisons: {words}."
+    words = "; ".join(f"{what}: {', '.join(f'*{name}*' for name in names)}" for what, names in said.items() if names)
+    return f"Against *{group.baseline}*, with Holm's correction for {len(gains)} comparisons: {words}."
 
 
 def accuracy(finals: Iterable[float]) -> str:
