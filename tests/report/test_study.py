@@ -35,7 +35,7 @@ def test_the_table_holds_the_summary() -> None:
     assert row["corrected p"] == f"{summary.corrected:.2g}"
     assert row["steps spent on rates"] == "266"
     assert dict(zip(head, fixed, strict=True))["difference from fixed in points"] == ""
-    head, _, auto = table(html, "On the way")
+    head, _, auto = table(html, "How fast")
     row = dict(zip(head, auto, strict=True))
     assert row["steps to 81.67 %"] == f"{summary.to_target:.4g} (3 of 3)"
     assert row["seconds to 81.67 %"] == f"{summary.seconds:.4g}"

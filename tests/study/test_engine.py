@@ -115,16 +115,18 @@ from cyclr._study.engine import run_jobs
 from tests.study.jobs import job
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # bytes in a file
 try:
-    run_jobs("tests.study.jobs:do", {"good": job(0), "bad": job(1)}, "FOLDER")
+    jobs = {"good": job(0), "bad": job(1), "more": job(2, seconds=1.0)}
+    run_jobs("tests.study.jobs:do", jobs, "FOLDER", workers=WORKERS)
 except OSError as error:
     print(error)
 """
 
 
-def test_a_full_disk_is_named_and_loses_no_finished_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_named_and_loses_no_finished_run(tmp_path: Path, workers: int) -> None:
     run_jobs("tests.study.jobs:do", {"good": job(0)}, tmp_path)
     before = (tmp_path / "good" / "run.json").read_bytes()
-    code = FULL.replace("FOLDER", str(tmp_path))
+    code = FULL.replace("FOLDER", str(tmp_path)).replace("WORKERS", str(workers))
     full = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (full.stdout, full.stderr) == (f"[Errno 27] File too large: '{tmp_path}/bad/run.json'\n", "")
     assert list((tmp_path / "bad").iterdir()) == []

@@ -18,7 +18,7 @@ from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, Inconclusive
 from cyclr._study.compare import TUNING_SEED, Contest, entrants
 from cyclr._study.engine import ENGINES, check_engine
-from cyclr._study.record import Study, claim, read_json, write_json
+from cyclr._study.record import Study, claim, claimed, write_json
 from cyclr._study.summary import Summary, is_fraction, summarize, target_of, verdict
 
 _UNPAIRED = (
@@ -128,7 +128,7 @@ def compare(
 
 def _settle(asked: Settings, out: Path, apart: Apart) -> tuple[Settings, Facts]:
     """The settings with what only the task itself can say; the folder is theirs from here on."""
-    there = read_json(out / study.SETTINGS, Settings) if (out / study.SETTINGS).exists() else None
+    there = claimed(out / study.SETTINGS, Settings) if (out / study.SETTINGS).exists() else None
     facts = None
     if there is not None and (there.task, there.task_file, there.tuned) == (asked.task, asked.task_file, asked.tuned):
         facts = there.facts  # the study was begun here: no need to look again

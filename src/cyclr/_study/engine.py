@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
@@ -166,13 +167,18 @@ def _on_this_machine(
     with joblib.parallel_config("sequential" if alone else "loky", n_jobs=min(workers, len(jobs)) or 1, **settings):
         parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
         calls = (joblib.delayed(_do)(function, name, job, folder, driver) for name, job in jobs.items())
+        results = parallel(calls)
         try:
-            with closing(parallel(calls)) as results:
-                yield from results
+            for result in results:  # `yield from` would close them out of reach of the filter below
+                yield result  # noqa: UP028
         except BrokenProcessPool:
             raise RunError(
                 "a worker process died, perhaps out of memory; finished runs are kept: go on with fewer workers"
             ) from None
+        finally:
+            with warnings.catch_warnings():  # joblib's advice on what was cancelled helps nobody here
+                warnings.filterwarnings("ignore", r"\d+ tasks", UserWarning)
+                results.close()
 
 
 def _do(function: str, name: str, job: Job, folder: Path, driver: int | None) -> tuple[str, Run]:

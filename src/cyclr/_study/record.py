@@ -163,7 +163,7 @@ def claim(path: str | Path, settings: msgspec.Struct) -> None:
         if path.parent.is_dir() and any(not file.name.startswith(".") for file in path.parent.iterdir()):
             raise ValueError(f"{path.parent} holds other files and no {path.name}; choose a new folder")
         return write_json(path, settings)
-    there = read_json(path, type(settings))
+    there = claimed(path, type(settings))
     for field in settings.__struct_fields__:
         old, new = getattr(there, field), getattr(settings, field)
         if old != new:
@@ -171,6 +171,18 @@ def claim(path: str | Path, settings: msgspec.Struct) -> None:
                 f"{path.parent} was made with other settings ({field} {old!r}, now {new!r}); choose another folder"
             )
     return None
+
+
+def claimed(path: str | Path, kind: type[T]) -> T:
+    """The settings in `path`, which say whose its folder is.
+
+    Raises:
+        RecordError: If they are damaged, or those of something else.
+    """
+    try:
+        return read_json(path, kind)
+    except RecordError as error:
+        raise RecordError(f"{error}; its folder is of something else, or damaged: choose another one") from None
 
 
 def check_paired(study: Study, policies: Iterable[str]) -> Sequence[int]:

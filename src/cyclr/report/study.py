@@ -35,9 +35,14 @@ def section(study: Study) -> Section:
     study = _judged(study)
     measured = [run for run in study.runs if any(study.metric in point for point in run.points)]
     points = is_fraction(msgspec.structs.replace(study, runs=measured))
-    parts: list[tuple[str, tuple[Block, ...]]] = [("What came out", _outcome(study, points=points))]
+    try:
+        rows, why = summarize(study), ""
+    except ValueError as error:  # unfinished, or not made to be compared: its runs are shown all the same
+        rows, why = (), f"These runs cannot be compared: {error}."
+    parts: list[tuple[str, tuple[Block, ...]]] = [("What came out", _outcome(study, rows, why, points=points))]
     if measured:
-        parts.append(("On the way", (_way(study, measured, points=points),)))
+        way = _way(study, measured, points=points)
+        parts.append(("On the way", (way, _speeds(study, rows, points=points)) if rows else (way,)))
     parts += [
         ("What was compared", (_facts(study),)),
         ("How the rates were found", _rates(study)),
@@ -73,13 +78,9 @@ def _judged(study: Study) -> Study:
 # ---------------------------------------------------------------- the comparison
 
 
-def _outcome(study: Study, *, points: bool) -> tuple[Block, ...]:
-    try:
-        rows = summarize(study)
-    except ValueError as error:  # unfinished, or not made to be compared: its runs are shown all the same
-        return (
-            Sentences((_subject(study), f"These runs cannot be compared: {error}.", *_diverged(study)), first=True),
-        )
+def _outcome(study: Study, rows: Sequence[Summary], why: str, *, points: bool) -> tuple[Block, ...]:
+    if not rows:
+        return (Sentences((_subject(study), why, *_diverged(study)), first=True),)
     said = [
         verdict(row, study.baseline, points=points, maximize=study.maximize)
         for row in rows
@@ -93,7 +94,7 @@ def _outcome(study: Study, *, points: bool) -> tuple[Block, ...]:
         shown = f"How far each policy ends from {study.baseline}: the mean of paired differences and its 95 % interval."
         plot = figures.differences(rows, study.baseline, points=points)
         found.append(Figures((Figure(plot, shown, height=120 + 34 * len(said)),)))
-    return (*found, _ways(study, rows, points=points))
+    return tuple(found)
 
 
 def _subject(study: Study) -> str:
@@ -140,7 +141,7 @@ def _ends(study: Study, rows: Sequence[Summary], *, points: bool) -> Table:
     return Table(caption, columns, cells)
 
 
-def _ways(study: Study, rows: Sequence[Summary], *, points: bool) -> Table:
+def _speeds(study: Study, rows: Sequence[Summary], *, points: bool) -> Table:
     """How fast on the way."""
     scale, percent = (100, " %") if points else (1, "")
     reach = _value(target_of(study), scale) + percent
@@ -165,7 +166,7 @@ def _ways(study: Study, rows: Sequence[Summary], *, points: bool) -> Table:
     )
     origin = f", the mean of {study.baseline} at the end" if study.target is None else ""
     caption = (
-        f"On the way. Steps and seconds to {reach}{origin}: medians over the seeds, and in how many runs it is "
+        f"How fast. Steps and seconds to {reach}{origin}: medians over the seeds, and in how many runs it is "
         "reached. Which of its cycles ends best is known only afterwards."
     )
     return Table(caption, columns, cells)
