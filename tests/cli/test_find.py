@@ -45,6 +45,13 @@ def test_it_prints_the_curve_the_bounds_their_evidence_and_the_rules(cyclr: Shel
     assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_thorough_test_tries_peaks_in_whole_cycles(cyclr: Shell, task_file: Write) -> None:
+    path = task_file("plane.py", GOOD)
+    quick, thorough = (cyclr("find", path, *FAST, "--json", *how).json for how in ((), ("--thorough",)))
+    assert thorough["steps"] >= quick["steps"] + 3 * 180
+    assert any("probe cycles" in sentence for sentence in thorough["bounds"]["evidence"])
+
+
 def test_a_curve_that_does_not_say_is_shown_kept_and_one_line(cyclr: Shell, task_file: Write) -> None:
     path = task_file("plane.py", GOOD)
     called = cyclr("find", path, "--low", 1e-9, "--high", 1e-8, "--steps", 30, "--out", "curve.json")

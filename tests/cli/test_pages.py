@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from tests.cli.conftest import Shell
 
@@ -18,13 +19,15 @@ import cyclr.torch
 
 def task(seed):
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(500, 4, generator=generator)
-    y = (x.sum(1) + torch.randn(500, generator=generator) > 0).long()
+    x = torch.randn(700, 4, generator=generator)
+    y = (x.sum(1) + torch.randn(700, generator=generator) > 0).long()
     data = torch.utils.data.TensorDataset(x, y)
-    loader = torch.utils.data.DataLoader(data, batch_size=50, shuffle=True, generator=generator)
+    train, val, test = torch.utils.data.random_split(data, [500, 100, 100], generator)
+    loader = torch.utils.data.DataLoader(train, batch_size=50, shuffle=True, generator=generator)
+    held = [torch.utils.data.DataLoader(part, batch_size=100) for part in (val, test)]
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    return cyclr.torch.Task(model, optimizer, torch.nn.functional.cross_entropy, loader)
+    return cyclr.torch.Task(model, optimizer, torch.nn.functional.cross_entropy, loader, held[0], test_loader=held[1])
 """
 
 
@@ -44,6 +47,7 @@ def test_the_commands_of_a_page_run_as_they_stand_there(
     for command in commands(page):
         called = cyclr(*command)
         assert called.code == 0, (command, called.err)
+    get_reusable_executor().shutdown()  # workers stay in the folder in which they began; each page has its own
 
 
 def test_there_are_commands_to_run() -> None:

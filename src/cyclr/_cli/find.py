@@ -19,6 +19,7 @@ def find(
     steps: int = 300,
     repeats: int = 1,
     linear: bool = False,
+    thorough: bool = False,
     signal: str = "loss",
     out: Path | None = None,
     png: Path | None = None,
@@ -38,6 +39,7 @@ def find(
         steps: Steps of one ramp.
         repeats: How many ramps.
         linear: Raise the rate by equal differences, as the paper does, not by equal factors.
+        thorough: Then try three to five peaks around the answer, each in a short whole cycle: about 600 steps more.
         signal: What to read: loss, or a metric of the task that is then measured on its held-out data.
         out: Write the curve there, as JSON, for `cyclr plan --curve`.
         png: Write a picture there, too.
@@ -49,6 +51,7 @@ def find(
 
     made = tasks.build(task, seed, tuning=signal != "loss")  # a built-in task holds data out only when asked to
     options = {"low": low, "high": high, "steps": steps, "repeats": repeats, "ramp": "linear" if linear else "log"}
+    options["effort"] = "thorough" if thorough else "quick"
     curve = work.find_curve(made, task, options, signal=signal)
     if out is not None:
         curve.save(out)

@@ -14,7 +14,7 @@ from cyclr._cli.plan import bounds_of, print_plan
 from cyclr._plan import plan
 from cyclr._policies import POLICIES
 from cyclr._policies import policy as make_schedule
-from cyclr._range import Bounds, Curve
+from cyclr._range import Bounds, Curve, effort_for
 from cyclr._schedules import Schedule, parse
 from cyclr._study.engine import RECORD
 from cyclr._study.record import Job, Run, claim, read_json, write_json
@@ -89,25 +89,26 @@ def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet
     per_epoch = made.steps_per_epoch
     if per_epoch is None:
         raise ValueError(f"task {task}: train_loader must have a length, so that an epoch has an end")
+    steps = settings.epochs * per_epoch
     chosen = None if settings.schedule is None else parse(settings.schedule, epoch=per_epoch)
     if out is not None:
         processes.once(lambda: claim(out / "settings.json", settings))
     if chosen is None:
-        chosen = _schedule(settings, bounds or _find(settings, made, out, quiet=quiet), per_epoch, quiet=quiet)
+        bounds = bounds or _find(settings, made, steps, out, quiet=quiet)
+        chosen = _schedule(settings, bounds, per_epoch, quiet=quiet)
     name = policy if settings.schedule is None else "schedule"
-    steps = settings.epochs * per_epoch
     job = Job(task=task, policy=name, schedule=repr(chosen), seed=seed, steps=steps, eval_every=per_epoch)
     return _run(job, made, out)
 
 
-def _find(settings: Settings, task: Task, out: Path | None, *, quiet: bool) -> Bounds:
+def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet: bool) -> Bounds:
     """The bounds, from a range test that is made once."""
     from cyclr._cli import work
 
     path = None if out is None else out / "curve.json"
     curve = processes.once(lambda: Curve.load(path) if path is not None and path.exists() else None)
     if curve is None:
-        curve = made = work.find_curve(task, settings.task, {})
+        curve = made = work.find_curve(task, settings.task, {"effort": effort_for(steps)})
         if path is not None:
             processes.once(lambda: made.save(path))
     bounds = curve.bounds()

@@ -89,8 +89,8 @@ def difference(values: ArrayLike, baseline: ArrayLike, *, level: float = 0.95) -
         ValueError: If the two are not of equal length.
 
     >>> found = difference([2.0, 3.0, 4.5], [1.0, 2.0, 3.0])
-    >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3)
-    (1.167, 0.449, 1.884)
+    >>> round(found.mean, 2), round(found.low, 2), round(found.high, 2)
+    (1.17, 0.45, 1.88)
     """
     changes = paired(values, baseline)
     return interval(changes, level=level) if changes.any() or changes.size < 2 else Interval(0.0, 0.0, 0.0)
