@@ -169,8 +169,8 @@ def _on_this_machine(
         calls = (joblib.delayed(_do)(function, name, job, folder, driver) for name, job in jobs.items())
         results = parallel(calls)
         try:
-            for result in results:  # `yield from` would close them out of reach of the filter below
-                yield result  # noqa: UP028
+            for result in results:  # noqa: UP028 (`yield from` would close them out of reach of the filter below)
+                yield result
         except BrokenProcessPool:
             raise RunError(
                 "a worker process died, perhaps out of memory; finished runs are kept: go on with fewer workers"
