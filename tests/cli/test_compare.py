@@ -2,20 +2,27 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
+import torch
 
 from cyclr import Bounds
-from cyclr._cli import look, tasks
+from cyclr._cli import look, tasks, work
 from cyclr._cli.apart import Apart
+from cyclr._cli.compare import Settings, _settle
 from cyclr._cli.failure import TaskError, explain
-from cyclr._study.record import Study, read_json
+from cyclr._study.record import Job, Study, read_json
 from cyclr._study.summary import summarize
 from tests.cli.conftest import GOOD, Shell
 
@@ -138,7 +145,8 @@ def test_the_same_runs_can_be_read_by_another_baseline_and_target(here: Path, cy
     assert all(row["reached"] == 2 for row in found["rows"])
 
 
-def test_another_task_of_the_same_name_is_not_mixed_in(here: Path, cyclr: Shell) -> None:
+def test_other_settings_and_another_task_of_the_same_name_are_not_mixed_in(here: Path, cyclr: Shell) -> None:
+    assert "(metric 'accuracy', now 'loss')" in cyclr("compare", *ARGUMENTS, "--metric", "loss").complaint
     (here / "sides.py").write_text(SIDES.replace("0.5 *", "0.4 *"))
     before = records(here)
     complaint = cyclr("compare", *ARGUMENTS).complaint
@@ -146,31 +154,64 @@ def test_another_task_of_the_same_name_is_not_mixed_in(here: Path, cyclr: Shell)
     assert records(here) == before
 
 
-def test_killed_while_it_tunes_it_goes_on_and_ends_with_the_same_numbers(
+def runs_of(process: subprocess.Popen[str]) -> list[int]:
+    """The worker processes of a driver."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process.pid and "LokyProcess" in (path / "cmdline").read_text():
+                found.append(int(path.name))
+        except OSError:  # gone
+            continue
+    return found
+
+
+def until(process: subprocess.Popen[str], folder: Path, count: int) -> dict[str, bytes]:
+    """The records, when there are so many of them."""
+    end = time.monotonic() + 120
+    while len(found := records(folder)) < count:
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    return found
+
+
+def test_worker_and_driver_are_killed_and_the_same_command_ends_with_the_same_tables(
     done: tuple[Path, str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "sides.py").write_text(SIDES)
     process = driver(tmp_path, SLOW="0.003")
-    end = time.monotonic() + 120
-    while len(records(tmp_path)) < 2:
-        assert time.monotonic() < end
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
+    until(process, tmp_path, 2)
+    os.kill(runs_of(process)[0], signal.SIGKILL)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (2, "")
+    (complaint,) = (line for line in err.splitlines() if line.startswith("cyclr: "))
+    assert complaint.startswith("cyclr: a worker process died, perhaps out of memory; finished runs are kept")
+    assert "Traceback" not in err
+    first = records(tmp_path)
+    assert 2 <= len(first) < 6, "it was tuning"
+    process = driver(tmp_path, SLOW="0.003")
+    until(process, tmp_path, 9)
     process.kill()
     process.communicate()
-    before = records(tmp_path)
-    assert 2 <= len(before) < 6, "it was tuning"
+    second = records(tmp_path)
+    assert 9 <= len(second) < 12, "it was comparing"
     process = driver(tmp_path)
     out, err = process.communicate()
     assert process.returncode == 0, err
     after = records(tmp_path)
     assert set(after) == NAMES
-    assert before == {name: after[name] for name in before}, "what was finished is kept as it was"
+    for before in (first, second):
+        assert before == {name: after[name] for name in before}, "what was finished is kept as it was"
     expected = records(done[0])
     for name, text in after.items():
         assert json.loads(text)["points"] == json.loads(expected[name])["points"]
     upper = out[: out.index("On the way")]  # seconds differ
     assert upper == done[1][: done[1].index("On the way")]
+
+
+NOWHERE = ["--engine", "ray", "--address", "127.0.0.1:1"]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +232,9 @@ def test_killed_while_it_tunes_it_goes_on_and_ends_with_the_same_numbers(
         (["--gpus-per-run", "1"], "pass --engine ray, too"),
         (["--curve", "none.json"], "none.json: No such file"),
         (["--polices", "auto"], "Unknown option"),
+        (NOWHERE, "no Ray cluster at 127.0.0.1:1: Connection refused; is it running"),
+        ([*NOWHERE[:2], "--address", "head"], "address must be HOST:PORT or auto, got 'head'; Ray's own port is 6379"),
+        ([*NOWHERE, "--working-dir", "gone"], "working_dir must be a folder, got 'gone'"),
         (["--out", "sides.py"], "sides.py is a file; --out must name a folder"),
         (["--out", "sides.py/deeper"], "sides.py is a file; --out must name a folder"),
         (["--out", "/proc/1/study"], "/proc/1 cannot be written; choose another folder by --out"),
@@ -199,6 +243,8 @@ def test_killed_while_it_tunes_it_goes_on_and_ends_with_the_same_numbers(
 def test_a_bad_argument_is_one_line_before_the_task_is_read(
     cyclr: Shell, task_file: Write, arguments: list[str], complaint: str
 ) -> None:
+    if "ray" in arguments:
+        pytest.importorskip("ray")
     task_file("sides.py", "raise AssertionError")
     assert complaint in cyclr("compare", "sides.py", *arguments).complaint
     assert not Path("cyclr-compare").exists()
@@ -208,18 +254,45 @@ WITHOUT_TEST = SIDES.replace(", cut(300, 500))", ")")
 
 
 @pytest.mark.parametrize(
-    ("text", "arguments", "complaint"),
+    ("text", "complaint"),
     [
-        (WITHOUT_TEST, (), "has no test_loader: rates must not be chosen on the data that judges; give it both"),
-        (SIDES, ("--metric", "accurcy"), "--metric must be one of 'accuracy', 'loss', got 'accurcy'; did you mean"),
+        (WITHOUT_TEST, "has no test_loader: rates must not be chosen on the data that judges; give it both"),
+        ("def task(seed:\n", "sides.py, line 1: SyntaxError: '(' was never closed"),
     ],
 )
 def test_a_bad_task_is_one_line_and_nothing_is_started(
-    cyclr: Shell, task_file: Write, text: str, arguments: tuple[str, ...], complaint: str
+    cyclr: Shell, task_file: Write, text: str, complaint: str
 ) -> None:
     task_file("sides.py", text)
-    assert complaint in cyclr("compare", "sides.py", "--epochs", 3, *arguments).complaint
+    assert complaint in cyclr("compare", "sides.py", "--epochs", 3).complaint
     assert not Path("cyclr-compare").exists()
+
+
+class Here:
+    """In this process what else is done in one apart, which takes seconds to start."""
+
+    def call(self, function: str, *arguments: object, **options: object) -> object:
+        return pkgutil.resolve_name(function)(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "complaint"),
+    [
+        (SIDES, {"metric": "accurcy"}, "--metric must be one of 'accuracy', 'loss', got 'accurcy'; did you mean"),
+        (SIDES, {"epochs": 1}, "steps must be an integer of at least 20, got 10"),
+        (SIDES.replace("seed(seed)", "seed(0)"), {}, "begins alike under seeds 0 and 1, with the same weights and the"),
+        (SIDES.replace("cut(200, 300)", "[]"), {}, "val_loader must hold at least one batch"),
+        (SIDES.replace("cut(0, 200)", "(b for b in ())"), {}, "train_loader must be a loader that can be started"),
+    ],
+)
+def test_what_is_wrong_with_a_task_is_said_before_the_folder_is_made(
+    task_file: Write, text: str, changes: dict[str, object], complaint: str
+) -> None:
+    task_file("sides.py", text)
+    asked = Settings("sides.py", "", ("auto", "fixed"), 5, 30, None, "tuned", None)
+    with pytest.raises((ValueError, TypeError), match=re.escape(complaint)):
+        _settle(msgspec.structs.replace(asked, **changes), Path("out"), Here())
+    assert not Path("out").exists()
 
 
 def facts(text: str, *, tuned: bool = True) -> tuple[object, ...]:
@@ -238,6 +311,30 @@ def test_a_task_is_asked_what_it_holds_out(task_file: Write) -> None:
     assert facts("fashion", tuned=False)[2:] == ("test", False)
     held = tasks.build("fashion", 0, tuning=True)
     assert held.test_loader is None
+
+
+# Takes nothing from its seed by itself: weights, order and dropout come from the sources that all share.
+SLOPPY = SIDES.replace("    torch.manual_seed(seed)\n", "").replace("torch.nn.ReLU()", "torch.nn.Dropout()").replace(
+    "cut(0, 200)", "torch.utils.data.DataLoader(cut(0, 200), batch_size=None, shuffle=True)"
+)  # fmt: skip
+
+
+def test_what_a_task_leaves_to_chance_is_decided_by_the_seed(task_file: Write) -> None:
+    task_file("sloppy.py", SLOPPY)
+    found = look.look("sloppy.py", tuned=False)
+    assert (found.paired, found.varies) == (True, True)
+    job = Job(task="sloppy.py", policy="p", schedule="Constant(0.1)", seed=3, steps=20, eval_every=10)
+    torch.manual_seed(7)
+    first = work.make_run(job).points
+    np.random.random()  # whatever this process has done before
+    assert work.make_run(job).points == first
+    assert work.make_run(msgspec.structs.replace(job, seed=4)).points != first
+
+
+def test_runs_that_are_no_pairs_are_known(task_file: Write) -> None:
+    task_file("chance.py", SIDES.replace("manual_seed(seed)", "seed()"))
+    found = look.look("chance.py", tuned=False)
+    assert (found.paired, found.varies) == (False, True)
 
 
 def test_a_metric_that_fails_is_found_before_any_work(task_file: Write) -> None:

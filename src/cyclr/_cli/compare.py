@@ -107,7 +107,7 @@ def compare(
     asked = Settings(task, tasks.fingerprint(task), names, seeds, epochs, metric, peaks, given_name)
     if not (out / study.STUDY).exists():  # else all is done, and no engine needed
         check_engine(**{name: value for name, value in where.items() if name != "workers"})
-    with Apart() as apart:
+    with Apart(where["workers"] if engine == "joblib" else None, cpus_per_run) as apart:
         settled, facts = _settle(asked, out, apart)
         needed = isinstance(peaks, str) or "auto" in names
         found = _bounds(task, given, out, apart) if needed else None
@@ -128,15 +128,16 @@ def compare(
 
 def _settle(asked: Settings, out: Path, apart: Apart) -> tuple[Settings, Facts]:
     """The settings with what only the task itself can say; the folder is theirs from here on."""
-    there = claimed(out / study.SETTINGS, Settings) if (out / study.SETTINGS).exists() else None
-    facts = None
-    if there is not None and (there.task, there.task_file, there.tuned) == (asked.task, asked.task_file, asked.tuned):
-        facts = there.facts  # the study was begun here: no need to look again
-    facts = facts or apart.call("cyclr._cli.look:look", asked.task, tuned=asked.tuned)
+    path = out / study.SETTINGS
+    there = claimed(path, Settings) if path.exists() else None
+    known = None if there is None else there.facts  # the study was begun here: no need to look again
+    facts = known or apart.call("cyclr._cli.look:look", asked.task, tuned=asked.tuned)
+    settled = msgspec.structs.replace(asked, metric=asked.metric or facts.metrics[0], facts=facts)
+    if known is not None:
+        claim(path, settled)  # what differs is said before all else
+    _check.choice("--metric", settled.metric, facts.metrics)
     _check_task(asked, facts)
-    metric = facts.metrics[0] if asked.metric is None else _check.choice("--metric", asked.metric, facts.metrics)
-    settled = msgspec.structs.replace(asked, metric=metric, facts=facts)
-    claim(out / study.SETTINGS, settled)
+    claim(path, settled)
     return settled, facts
 
 

@@ -55,7 +55,7 @@ def demo(
     jobs = _check.count("--jobs", jobs)
     study.check_folder(out)
     claim(out / study.SETTINGS, Settings(TASK, seeds, epochs, FIXED_RATES))
-    with Apart() as apart:
+    with Apart(jobs) as apart:
         curve = study.curve_in(out, TASK, apart)
     bounds = curve.bounds()
     made = plan(bounds, epochs=epochs, steps_per_epoch=STEPS_PER_EPOCH)
