@@ -8,10 +8,12 @@ import traceback
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 from cyclr._cli.failure import TaskError, explain
 from cyclr._study import worker
+
+Call: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 
 class Apart:
@@ -49,7 +51,8 @@ class Apart:
         import joblib
 
         others = self._workers - 1 if self._kept and not self._started else 0
-        calls = [(function, arguments, options), *[("importlib:import_module", ("cyclr.torch",), {})] * others]
+        load: Call = ("importlib:import_module", ("cyclr.torch",), {})
+        calls = [(function, arguments, options), *[load] * others]
         self._started = True
         with joblib.parallel_config("loky", n_jobs=self._workers, inner_max_num_threads=self._threads):
             try:
