@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from cyclr import Bounds
-from cyclr._cli import look, tasks, work
+from cyclr._cli import look, study, tasks, work
 from cyclr._cli.apart import Apart
 from cyclr._cli.compare import Settings, _settle
 from cyclr._cli.failure import TaskError, explain
@@ -363,3 +363,17 @@ def test_what_goes_wrong_apart_is_one_line_and_the_process_goes_on() -> None:
             apart.call("operator:floordiv", 1, 0)
         assert apart.call("operator:floordiv", 7, 2) == 3
         assert apart.call("cyclr:Bounds", 0.1, max_lr=0.2) == Bounds(0.1, 0.2)
+
+
+def test_long_trainings_are_prepared_thoroughly(task_file: Write, tmp_path: Path) -> None:
+    task_file("sides.py", SIDES)
+    curves = []
+    with Apart() as apart:
+        for steps in (7_999, 8_000):
+            folder = tmp_path / str(steps)
+            folder.mkdir()
+            curves.append(study.curve_in(folder, "sides.py", steps, apart))
+    quick, thorough = curves
+    assert len(quick.peaks) == 0
+    assert len(thorough.peaks) >= 3
+    assert thorough.bounds().steps > quick.bounds().steps

@@ -83,7 +83,8 @@ def compare(
         epochs: The budget of each training; every schedule is stretched to it.
         rates: Peaks to try, with commas between them (a single one is taken as it is); or tuned: five around the
             range test's answer; or found: the range test's answer for all, which needs no validation data.
-        curve: A range test that `cyclr find --out` wrote, in place of one of 300 steps that is made here.
+        curve: A range test that `cyclr find --out` wrote, in place of the one that is made here: quick, and
+            thorough for trainings of 8,000 steps or more.
         baseline: The policy that the others are compared with; by default fixed, if it is among them, or the first.
         metric: loss or a metric of the task, measured on held-out data; by default its first one.
         target: A value of the metric; how fast it is reached is told. By default what the baseline has at the end.
@@ -110,7 +111,8 @@ def compare(
     with Apart(where["workers"] if engine == "joblib" else None, cpus_per_run) as apart:
         settled, facts = _settle(asked, out, apart)
         needed = isinstance(peaks, str) or "auto" in names
-        found = _bounds(task, given, out, apart) if needed else None
+        steps = epochs * (facts.steps_per_epoch or 0)
+        found = _bounds(task, steps, given, out, apart) if needed else None
     contest = _contest(settled, facts, found)
     made = study.run_contest(contest, out, **where)
     notes = made.notes if facts.paired else [*made.notes, _UNPAIRED]
@@ -229,12 +231,12 @@ def _rates(text: str) -> str | tuple[float, ...]:
     return tuple(sorted(rates))
 
 
-def _bounds(task: str, given: Curve | None, out: Path, apart: Apart) -> Bounds:
+def _bounds(task: str, steps: int, given: Curve | None, out: Path, apart: Apart) -> Bounds:
     """The range test's answer."""
     if given is not None and not (out / study.CURVE).exists():
         given.save(out / study.CURVE)
     try:
-        return study.curve_in(out, task, apart).bounds()
+        return study.curve_in(out, task, steps, apart).bounds()
     except Inconclusive as error:
         raise Inconclusive(
             f"the range test has no answer: {error}. Make another with `cyclr find {task} --out curve.json` and pass "

@@ -56,7 +56,7 @@ def demo(
     study.check_folder(out)
     claim(out / study.SETTINGS, Settings(TASK, seeds, epochs, FIXED_RATES))
     with Apart(jobs) as apart:
-        curve = study.curve_in(out, TASK, apart)
+        curve = study.curve_in(out, TASK, epochs * STEPS_PER_EPOCH, apart)
     bounds = curve.bounds()
     made = plan(bounds, epochs=epochs, steps_per_epoch=STEPS_PER_EPOCH)
     if not json:

@@ -11,7 +11,7 @@ from typing import Any
 from cyclr._cli import output
 from cyclr._cli.apart import Apart
 from cyclr._cli.progress import progress
-from cyclr._range import Curve
+from cyclr._range import Curve, effort_for
 from cyclr._study.compare import Contest, compare, finished
 from cyclr._study.record import Run, Study
 from cyclr._study.stats import Interval
@@ -30,11 +30,11 @@ def check_folder(out: Path) -> None:
         raise ValueError(f"{there} cannot be written; choose another folder by --out")
 
 
-def curve_in(out: Path, task: str, apart: Apart) -> Curve:
-    """The range test of a study, made once."""
+def curve_in(out: Path, task: str, steps: int, apart: Apart) -> Curve:
+    """The range test of a study whose trainings have so many steps, made once."""
     path = out / CURVE
     if not path.exists():
-        apart.call("cyclr._cli.work:save_curve", task, path)
+        apart.call("cyclr._cli.work:save_curve", task, effort_for(steps), path)
     return Curve.load(path)
 
 

@@ -48,10 +48,10 @@ def find_curve(task: Task, title: str, options: Mapping[str, Any], *, signal: st
 _CHECKPOINT_SECONDS = 10.0  # runs of a study can be short and many
 
 
-def save_curve(text: str, path: Path) -> None:
+def save_curve(text: str, effort: str, path: Path) -> None:
     """A range test of the task under seed 0, written to a file."""
     _few_threads()
-    find_curve(tasks.build(text, 0), text, {}).save(path)
+    find_curve(tasks.build(text, 0), text, {"effort": effort}).save(path)
 
 
 def make_study_run(job: Job, folder: Path) -> Run:
