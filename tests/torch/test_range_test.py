@@ -166,6 +166,20 @@ def test_progress_is_told_after_each_block() -> None:
 # ---------------------------------------------------------------- what it leaves
 
 
+def raising(error: type[BaseException] | None, at: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A loss that raises when it has been called `at` times; with None it never does."""
+    calls = 0
+
+    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if error is not None and calls > at:
+            raise error("on purpose")
+        return cross_entropy(outputs, targets)
+
+    return loss_fn
+
+
 @settings(max_examples=25)
 @given(
     st.sampled_from(sorted(OPTIMIZERS)),
@@ -177,16 +191,8 @@ def test_no_trace_is_left_whatever_happens_at_whichever_step(
     optimizer: str, error: type[BaseException] | None, at: int, looks: bool
 ) -> None:
     made = training(optimizer)
-    before, calls = look(made), 0
-
-    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if error is not None and calls > at:
-            raise error("on purpose")
-        return cross_entropy(outputs, targets)
-
-    made.loss_fn = loss_fn
+    before = look(made)
+    made.loss_fn = raising(error, at)
     options = {"val_loader": DataLoader(data(16), batch_size=8, shuffle=True), "val_every": 5} if looks else {}
     caught = None
     try:
@@ -546,16 +552,8 @@ def test_no_trace_is_left_of_a_compiled_model_whatever_happens_at_whichever_step
     @settings(max_examples=10)
     @given(st.sampled_from([RuntimeError, KeyboardInterrupt, None]), st.integers(0, 30))
     def no_trace(error: type[BaseException] | None, at: int) -> None:
-        before, calls, caught = look(made), 0, None
-
-        def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            nonlocal calls
-            calls += 1
-            if error is not None and calls > at:
-                raise error("on purpose")
-            return cross_entropy(outputs, targets)
-
-        made.loss_fn = loss_fn
+        before, caught = look(made), None
+        made.loss_fn = raising(error, at)
         try:
             run(made, scheduler=made.scheduler, autocast=torch.bfloat16 if at % 2 else None)
         except (RuntimeError, KeyboardInterrupt) as raised:
