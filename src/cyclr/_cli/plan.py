@@ -38,7 +38,7 @@ def plan(
         epochs: The budget in epochs.
         steps_per_epoch: Optimizer steps in an epoch.
         steps: The budget in steps.
-        cycles: How many cycles; by default the budget decides.
+        cycles: How many cycles; by default one, which ends best. More give good models on the way.
         no_anneal: End at the lower bound instead of at zero.
         out: Write the plan there, as JSON, for `cyclr report`.
         png: Write a picture of the schedule there, too.
