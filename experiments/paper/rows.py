@@ -38,6 +38,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     row: tuple[Row, ...]
     baseline: str | None = None
     target: str | None = None  # GROUP/ROW whose end is to be reached, seed by seed
+    ramp: bool = False  # whether its runs are range tests, whose ends say nothing
     steps: int | None = None
     eval_every: int = 1_000
     task: Options = {}

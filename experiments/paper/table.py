@@ -11,13 +11,17 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from rows import HERE, RECORDS, Group, Row, read_groups, run_name
 
+from cyclr import Curve, Inconclusive
 from cyclr._study.engine import RECORD
 from cyclr._study.record import Run, read_json
 from cyclr._study.stats import difference, holm, p_value, steps_to_target
 
 README = HERE / "README.md"
+SHOWN = 4  #: one point of a range test in so many stands in its table
+NAMES = {"accuracy": "test accuracy", "loss": "training loss"}
 BEGIN, END = "<!-- tables: made by table.py -->\n", "<!-- end of tables -->\n"
 
 
@@ -55,6 +59,9 @@ def targets(group: Group, groups: tuple[Group, ...], records: Path) -> dict[int,
 def table(group: Group, records: Path, target: dict[int, float]) -> str:
     """One table, as Markdown, and what it says in words."""
     runs = {row.name: read_runs(group, row, records) for row in group.filled()}
+    if group.ramp:
+        ramps = [ramp(run) for own in runs.values() for run in own.values()]
+        return "\n".join([f"### {group.title}", "", group.about, "", *(ramps or ["Not run yet.\n"])])
     average = any(averaged(run) is not None for row in runs.values() for run in row.values())
     heads = ["policy", "steps", "seeds", "test accuracy, %"]
     heads += ["of averaged weights"] if average else []
@@ -65,6 +72,38 @@ def table(group: Group, records: Path, target: dict[int, float]) -> str:
     words = [verdict(group, runs), ""] if group.baseline else []
     made = [f"| {' | '.join([*heads, 'paper, %'])} |", f"|{'|'.join(rule)}|", *lines]
     return "\n".join([f"### {group.title}", "", group.about, "", *made, "", *words])
+
+
+def ramp(run: Run) -> str:
+    """What a range test saw on the way, and the bounds that `Curve.bounds` finds in it."""
+    seen = [point for point in run.points if point["test_accuracy"] is not None]
+    rates, accuracies, losses = np.array([[point[key] for point in seen] for key in ("lr", "test_accuracy", "loss")])
+    curve = Curve(rates, losses, {"accuracy": accuracies}, scale="linear", maximize=frozenset({"accuracy"}))
+    shown = slice(SHOWN - 1, None, SHOWN)
+    lines = [
+        line_of("rate", *(f"{rate:.3f}" for rate in rates[shown])),
+        f"|---|{'---:|' * len(rates[shown])}",
+        line_of("test accuracy, %", *(f"{100 * accuracy:.1f}" for accuracy in accuracies[shown])),
+        line_of("training loss", *(f"{loss:.2f}" for loss in losses[shown])),
+    ]
+    words = [f"{bounds_in(curve, signal)} in the {name}" for signal, name in NAMES.items()]
+    return "\n".join([*lines, "", f"Bounds that `cyclr` finds in these {len(seen)} points: {'; '.join(words)}.", ""])
+
+
+def line_of(*texts: str) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(texts)} |"
+
+
+def bounds_in(curve: Curve, signal: str) -> str:
+    """Both bounds with the upper one's interval."""
+    try:
+        found = curve.bounds(signal)
+    except Inconclusive:
+        return "none"
+    assert found.max_interval is not None
+    low, high = found.max_interval
+    return f"{found.base_lr:.2g} and {found.max_lr:.2g} ({100 * found.level:.0f} %: {low:.2g} to {high:.2g})"
 
 
 def line(group: Group, row: Row, runs: dict[str, dict[int, Run]], target: dict[int, float], *, average: bool) -> str:
@@ -78,7 +117,7 @@ def line(group: Group, row: Row, runs: dict[str, dict[int, Run]], target: dict[i
     if group.target:
         cells.append(reaching(own, target))
     cells.append(f"{row.paper:.1f}" if row.paper else "")
-    return "| " + " | ".join(cells) + " |"
+    return line_of(*cells)
 
 
 def verdict(group: Group, runs: dict[str, dict[int, Run]]) -> str:

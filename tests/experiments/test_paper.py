@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cyclr import parse
+from cyclr._study.record import Run, write_json
 
 pytest.importorskip("torch")
 from tests.tasks.test_cifar10 import write_binary
@@ -36,6 +39,23 @@ paper = 81.4
 [[group.row]]
 name = "waves | of 4"
 schedule = "Triangular(0.001, 0.006, step_size=2)"
+"""
+
+RAMPS = """
+[[group]]
+name = "ramps"
+title = "Ramps"
+about = "Made up."
+seeds = [1]
+ramp = true
+steps = 4000
+
+[[group.row]]
+name = "falls"
+schedule = "Linear(0, 0.02, steps=4000)"
+[[group.row]]
+name = "flat"
+schedule = "Linear(0, 0.02, steps=4000)"
 """
 
 
@@ -129,6 +149,35 @@ def test_what_is_finished_is_not_done_again_and_the_tables_show_it(folder: Path)
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+
+
+def test_a_ramp_is_shown_by_its_rates_and_the_bounds_in_them(folder: Path) -> None:
+    (folder / "rows.toml").write_text(RAMPS)
+    for name, fall in (("falls", 60), ("flat", 0)):
+        points = [
+            {"step": step, "lr": rate, "loss": 2.3 - fall * hump(rate), "test_accuracy": 0.1 + fall / 4 * hump(rate)}
+            for step, rate in ((100 * k, 0.0005 * k) for k in range(1, 41))
+        ]
+        run = Run(task="cifar10", policy=name, schedule="Linear(0, 0.02, steps=4000)", seed=1, steps=4000,
+                  eval_every=100, options={}, steps_per_epoch=500, points=points, seconds=1.0, versions={})  # fmt: skip
+        path = folder / f"records/ramps/{name}/seed-1/run.json"
+        path.parent.mkdir(parents=True)
+        write_json(path, run)
+    page = folder / "page.md"
+    page.write_text("<!-- tables: made by table.py -->\n<!-- end of tables -->\n")
+    assert call(folder, "table.py", "--page", str(page)) == (0, "")
+    text = page.read_text()
+    assert "| rate | 0.002 | 0.004 | 0.006 | 0.008 | 0.010 | 0.012 | 0.014 | 0.016 | 0.018 | 0.020 |" in text
+    assert f"| test accuracy, % | {100 * (0.1 + 15 * hump(0.002)):.1f} |" in text
+    assert "| training loss | 2.30 | 2.30 |" in text
+    found, flat = re.findall("in these 40 points: (.*) in the test accuracy; (.*) in the training loss", text)
+    assert all(0.001 < float(part.split()[2]) < 0.01 for part in found)
+    assert flat == ("none", "none")
+
+
+def hump(rate: float) -> float:
+    """What is learnt at a rate: most at 0.01."""
+    return rate * math.exp(-rate / 0.01)
 
 
 def test_auto_writes_down_what_it_found_before_it_trains_with_it(folder: Path) -> None:
