@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cyclr._study.record import Run, Study, read_json, write_json
+from cyclr.study._records import Run, Study, read_json, write_json
 
 JOBS = 2
 # The driver: the CPU time of all that comes before the runs, and of each run; at its end, the most memory it needed.
@@ -44,7 +44,7 @@ sys.exit(code)
 
 TIMED = """
 import os, time
-from cyclr._cli.work import make_study_run
+from cyclr.tasks._run import make_study_run
 
 def run(job, folder):
     started = time.process_time()

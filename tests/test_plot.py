@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from cyclr import Bounds, Constant, Curve, Linear, Triangular, WarmRestarts, plot
-from cyclr._study.record import Run, Study
-from cyclr._study.summary import summarize
+from cyclr.study._records import Run, Study
+from cyclr.study._summary import summarize
 
 RATES = np.geomspace(1e-5, 10, 80)
 LOSSES = 2 - 1.5 / (1 + (1e-2 / RATES) ** 2) + (RATES / 0.5) ** 2

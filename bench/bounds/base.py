@@ -29,7 +29,7 @@ from landscape import rows
 from tasks import make
 
 from cyclr import Bounds, Inconclusive, Schedule, Triangular, one_cycle, plan
-from cyclr._study.stats import interval
+from cyclr.study._stats import interval
 from cyclr.torch import range_test
 
 FILE = Path(__file__).parent / "records" / "base.csv"

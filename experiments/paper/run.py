@@ -33,8 +33,8 @@ from rows import HERE, RECORDS, Group, Row, read_groups, run_name, wanted
 import cyclr
 from cyclr._range import effort_for
 from cyclr._range.bounds import Bounds, Inconclusive
-from cyclr._study.engine import RECORD, RunError, finished_runs, run_jobs
-from cyclr._study.record import Job, Run, read_json, write_json
+from cyclr.study._engine import RECORD, RunError, finished_runs, run_jobs
+from cyclr.study._records import Job, Run, read_json, write_json
 from cyclr.tasks import _cifar_files
 from cyclr.tasks.cifar10 import cifar10
 from cyclr.torch import averaged_model, range_test, train

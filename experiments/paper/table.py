@@ -15,9 +15,9 @@ import numpy as np
 from rows import HERE, RECORDS, Group, Row, read_groups, run_name
 
 from cyclr import Curve, Inconclusive
-from cyclr._study.engine import RECORD
-from cyclr._study.record import Run, read_json
-from cyclr._study.stats import difference, holm, p_value, steps_to_target
+from cyclr.study._engine import RECORD
+from cyclr.study._records import Run, read_json
+from cyclr.study._stats import difference, holm, p_value, steps_to_target
 
 README = HERE / "README.md"
 SHOWN = 4  #: one point of a range test in so many stands in its table

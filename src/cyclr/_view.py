@@ -11,7 +11,7 @@ from cyclr import _check
 from cyclr._range.curve import Curve
 from cyclr._range.smooth import smooth
 from cyclr._schedules import Schedule
-from cyclr._study.record import Run
+from cyclr.study._records import Run
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that is lost on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")

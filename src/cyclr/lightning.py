@@ -17,9 +17,9 @@ from typing import Any
 import cyclr.torch
 from cyclr._check import problem
 from cyclr._range import Curve
-from cyclr.torch.batches import checked_loss
-from cyclr.torch.preserve import preserved
-from cyclr.torch.trainers import Chosen, check_options
+from cyclr.torch._batches import checked_loss
+from cyclr.torch._restore.transaction import preserved
+from cyclr.torch._trainer import Chosen, check_options
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer

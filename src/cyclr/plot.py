@@ -17,13 +17,13 @@ from cyclr import _check
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
 from cyclr._schedules import Schedule
-from cyclr._study.record import Study
-from cyclr._study.summary import Summary
 from cyclr._view import COLOURS as COLOURS
 from cyclr._view import by_step, in_words, settled
 from cyclr._view import sample as sample
 from cyclr._view import smoothed as smoothed
 from cyclr._view import window as window
+from cyclr.study._records import Study
+from cyclr.study._summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,11 +11,11 @@ import cyclr.torch
 from cyclr._check import problem
 from cyclr._range import Curve
 from cyclr._schedules import Schedule, parse
-from cyclr.torch.batches import checked_loss, start_pass
-from cyclr.torch.groups import in_proportion
-from cyclr.torch.preserve import preserved
-from cyclr.torch.scheduler import Given, Scheduler
-from cyclr.torch.trainers import check_options
+from cyclr.torch._batches import checked_loss, start_pass
+from cyclr.torch._groups import in_proportion
+from cyclr.torch._restore.transaction import preserved
+from cyclr.torch._scheduler import Given, Scheduler
+from cyclr.torch._trainer import check_options
 
 try:
     from accelerate.state import GradientState

@@ -19,12 +19,15 @@ import pytest
 import torch
 
 from cyclr import Bounds
-from cyclr._cli import look, study, tasks, work
+from cyclr._cli import study
 from cyclr._cli.apart import Apart
 from cyclr._cli.compare import Settings, _settle
 from cyclr._cli.failure import TaskError, explain
-from cyclr._study.record import Job, Study, read_json
-from cyclr._study.summary import summarize
+from cyclr.study._records import Job, Study, read_json
+from cyclr.study._summary import summarize
+from cyclr.tasks import _find as tasks
+from cyclr.tasks import _inspect as look
+from cyclr.tasks import _run as work
 from tests.cli.conftest import GOOD, Shell
 
 Write = Callable[[str, str], Path]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cyclr._cli.failure import TaskError
-from cyclr._cli.tasks import build, load
+from cyclr.tasks._find import build, load
 from tests.cli.conftest import GOOD
 
 Write = Callable[[str, str], Path]

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from cyclr import Bounds, policy
-from cyclr._study.record import Run, read_json
+from cyclr.study._records import Run, read_json
 from tests.cli.conftest import GOOD, Shell
 
 Write = Callable[[str, str], Path]

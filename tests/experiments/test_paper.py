@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cyclr import parse
-from cyclr._study.record import Run, write_json
+from cyclr.study._records import Run, write_json
 
 pytest.importorskip("torch")
 from tests.tasks.test_cifar10 import write_binary

@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 from plotly.offline import get_plotlyjs
 
 from cyclr import Bounds, Curve, Plan, plan
-from cyclr._study.record import Run, Study
+from cyclr.study._records import Run, Study
 
 RATES = np.geomspace(1e-5, 10, 80)
 LOSSES = 2 - 1.5 / (1 + (1e-2 / RATES) ** 2) + (RATES / 0.5) ** 2

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclr import Bounds, Constant, report
-from cyclr._study.record import Study
-from cyclr.report.parts import clean
+from cyclr._page.blocks import clean
+from cyclr.study._records import Study
 from tests.report.made import a_plan, curve, figures, run, soup, study
 
 NASTY = (

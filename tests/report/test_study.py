@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cyclr import parse, report
-from cyclr._study.record import Run, Study
-from cyclr._study.summary import summarize, verdict
+from cyclr.study._records import Run, Study
+from cyclr.study._summary import summarize, verdict
 from tests.report.made import figures, numbers, run, soup, study, table
 
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from cyclr import parse
-from cyclr._study.record import Job, Run
+from cyclr.study._records import Job, Run
 
 BEST = {"val": 0.01, "test": 0.03}  # the peak that is best: another one where it is chosen than where it is judged
 LOG = "log"

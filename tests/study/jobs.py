@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from cyclr._study.engine import run_jobs
-from cyclr._study.record import Job, Run
+from cyclr.study._engine import run_jobs
+from cyclr.study._records import Job, Run
 
 
 def job(seed: int, **options: bool | float | str) -> Job:

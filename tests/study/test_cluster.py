@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from cyclr._study import cluster
-from cyclr._study.engine import RunError, check_engine, run_jobs
-from cyclr._study.record import Run, read_json
+from cyclr.study import _cluster as cluster
+from cyclr.study._engine import RunError, check_engine, run_jobs
+from cyclr.study._records import Run, read_json
 from tests.study.jobs import job
 from tests.study.test_engine import ROOT, alive, until
 

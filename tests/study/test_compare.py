@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from cyclr import Bounds, parse
 from cyclr._policies import POLICIES
-from cyclr._study.compare import TUNING_SEED, Contest, compare, entrants, finished, grid
-from cyclr._study.record import Study
-from cyclr._study.summary import summarize
+from cyclr.study._design import TUNING_SEED, Contest, compare, entrants, finished, grid
+from cyclr.study._records import Study
+from cyclr.study._summary import summarize
 from tests.study.contestants import LOG
 
 FOUND = Bounds(0.01, 0.1, steps=250)

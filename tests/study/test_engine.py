@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cyclr._study.engine import RunError, run_jobs
-from cyclr._study.record import Run, read_json
+from cyclr.study._engine import RunError, run_jobs
+from cyclr.study._records import Run, read_json
 from tests.study.jobs import job
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +111,7 @@ def test_a_checkpoint_of_another_job_is_not_gone_on_from(tmp_path: Path) -> None
 
 FULL = """
 import resource
-from cyclr._study.engine import run_jobs
+from cyclr.study._engine import run_jobs
 from tests.study.jobs import job
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # bytes in a file
 try:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclr._study.record import Job, RecordError, Run, Study, check_paired, claim, read_json, write_bytes, write_json
+from cyclr.study._records import Job, RecordError, Run, Study, check_paired, claim, read_json, write_bytes, write_json
 
 RUN = Run(
     task="fashion",
@@ -92,7 +92,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     write_bytes(path, b"old")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     code = (
-        "import resource, signal, sys; from cyclr._study.record import write_bytes;"
+        "import resource, signal, sys; from cyclr.study._records import write_bytes;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
         "write_bytes(sys.argv[1], b'x' * 5000)"
     )
@@ -106,7 +106,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_reader_never_sees_half_a_file_while_the_writer_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     code = (
-        "import sys; from cyclr._study.record import write_bytes\n"
+        "import sys; from cyclr.study._records import write_bytes\n"
         "print('go', flush=True)\n"
         "while True:\n"
         "    for byte in b'ab': write_bytes(sys.argv[1], bytes([byte]) * 1_000_000)"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from cyclr._study.stats import (
+from cyclr.study._stats import (
     Interval,
     area,
     difference,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from cyclr._study.record import Run, Study
-from cyclr._study.stats import Interval
-from cyclr._study.summary import Summary, is_fraction, summarize, verdict
+from cyclr.study._records import Run, Study
+from cyclr.study._stats import Interval
+from cyclr.study._summary import Summary, is_fraction, summarize, verdict
 
 
 def run(policy: str, seed: int, values: list[float], schedule: str = "s", seconds: float = 8.0) -> Run:

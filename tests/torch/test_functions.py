@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from cyclr.torch import preserved, range_test
-from cyclr.torch.functions import around
+from cyclr.torch._restore.reachable import around
 from tests.torch.digest import digest
 from tests.torch.networks import data
 

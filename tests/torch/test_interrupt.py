@@ -13,14 +13,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from cyclr.torch import preserved, rng
+from cyclr.torch import preserved
+from cyclr.torch._restore import rng
 
 ROOT = Path(__file__).parents[2]
 
 
 PROGRAM = """
 import os, signal, torch
-from cyclr.torch import preserved, rng
+from cyclr.torch import preserved
+from cyclr.torch._restore import rng
 from tests.torch.digest import digest
 from tests.torch.networks import training
 

@@ -31,7 +31,7 @@ from torch.utils.data import (
 )
 
 from cyclr.torch import preserved
-from cyclr.torch.snapshot import sources_of
+from cyclr.torch._restore.snapshot import sources_of
 
 NUMBERS = TensorDataset(torch.arange(24.0))
 

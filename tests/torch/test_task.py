@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from cyclr.torch import Task
-from cyclr.torch.batches import moved, size_of
+from cyclr.torch._batches import moved, size_of
 from tests.torch.networks import data, training
 
 LOADER = DataLoader(data(10), batch_size=4)

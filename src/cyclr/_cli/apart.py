@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from cyclr._cli.failure import TaskError, explain
-from cyclr._study import worker
+from cyclr.study import _worker as worker
 
 Call: TypeAlias = tuple[str, tuple[Any, ...], dict[str, Any]]
 

@@ -10,16 +10,17 @@ from typing import Any
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import output, study, tasks
+from cyclr._cli import output, study
 from cyclr._cli.apart import Apart
-from cyclr._cli.look import Facts
 from cyclr._policies import POLICIES
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, Inconclusive
-from cyclr._study.compare import TUNING_SEED, Contest, entrants
-from cyclr._study.engine import ENGINES, check_engine
-from cyclr._study.record import Study, claim, claimed, write_json
-from cyclr._study.summary import Summary, is_fraction, summarize, target_of, verdict
+from cyclr.study._design import TUNING_SEED, Contest, entrants
+from cyclr.study._engine import ENGINES, check_engine
+from cyclr.study._records import Study, claim, claimed, write_json
+from cyclr.study._summary import Summary, is_fraction, summarize, target_of, verdict
+from cyclr.tasks import _find as tasks
+from cyclr.tasks._inspect import Facts
 
 _UNPAIRED = (
     "Two trainings under one seed do not begin alike, so the runs of a seed are no pairs: the task should take its "
@@ -133,7 +134,7 @@ def _settle(asked: Settings, out: Path, apart: Apart) -> tuple[Settings, Facts]:
     path = out / study.SETTINGS
     there = claimed(path, Settings) if path.exists() else None
     known = None if there is None else there.facts  # the study was begun here: no need to look again
-    facts = known or apart.call("cyclr._cli.look:look", asked.task, tuned=asked.tuned)
+    facts = known or apart.call("cyclr.tasks._inspect:look", asked.task, tuned=asked.tuned)
     settled = msgspec.structs.replace(asked, metric=asked.metric or facts.metrics[0], facts=facts)
     if known is not None:
         claim(path, settled)  # what differs is said before all else

@@ -13,9 +13,9 @@ from cyclr._cli.apart import Apart
 from cyclr._cli.plan import as_data, print_plan
 from cyclr._plan import Plan, plan
 from cyclr._range import Bounds, Curve
-from cyclr._study.compare import Contest, Entrant
-from cyclr._study.record import Study, claim, write_json
-from cyclr._study.summary import Summary, summarize, verdict
+from cyclr.study._design import Contest, Entrant
+from cyclr.study._records import Study, claim, write_json
+from cyclr.study._summary import Summary, summarize, verdict
 
 TASK = "fashion"
 METRIC = "accuracy"

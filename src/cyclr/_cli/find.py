@@ -47,7 +47,8 @@ def find(
     """
     output.check_target(out)
     output.check_target(png, picture=True)
-    from cyclr._cli import tasks, work
+    from cyclr.tasks import _find as tasks
+    from cyclr.tasks import _run as work
 
     made = tasks.build(task, seed, tuning=signal != "loss")  # a built-in task holds data out only when asked to
     options = {"low": low, "high": high, "steps": steps, "repeats": repeats, "ramp": "linear" if linear else "log"}

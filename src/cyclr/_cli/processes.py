@@ -41,7 +41,7 @@ def once(do: Callable[[], T]) -> T:
     group = _all()
     if group is None:
         return do()
-    from cyclr.torch import together
+    from cyclr.torch import _distributed as together
 
     return together.once(do, group)
 
@@ -52,7 +52,7 @@ def check_shared(text: str, task: Task) -> None:
     Raises:
         TaskError: If the model is not wrapped.
     """
-    from cyclr.torch.together import group_of
+    from cyclr.torch._distributed import group_of
 
     if _all() is not None and group_of(task.model) is None:
         raise TaskError(f"task {text}: several processes train one model only if it is wrapped in "

@@ -12,13 +12,13 @@ from cyclr._cli import output
 from cyclr._cli.apart import Apart
 from cyclr._cli.progress import progress
 from cyclr._range import Curve, effort_for
-from cyclr._study.compare import Contest, compare, finished
-from cyclr._study.record import Run, Study
-from cyclr._study.stats import Interval
-from cyclr._study.summary import Summary, target_of
+from cyclr.study._design import Contest, compare, finished
+from cyclr.study._records import Run, Study
+from cyclr.study._stats import Interval
+from cyclr.study._summary import Summary, target_of
 
 CURVE, RUNS, STUDY, SETTINGS = "curve.json", "runs", "study.json", "settings.json"
-_MAKE_RUN = "cyclr._cli.work:make_study_run"  # by name: it needs torch, and the engine imports it where it runs
+_MAKE_RUN = "cyclr.tasks._run:make_study_run"  # by name: it needs torch, and the engine imports it where it runs
 
 
 def check_folder(out: Path) -> None:
@@ -34,7 +34,7 @@ def curve_in(out: Path, task: str, steps: int, apart: Apart) -> Curve:
     """The range test of a study whose trainings have so many steps, made once."""
     path = out / CURVE
     if not path.exists():
-        apart.call("cyclr._cli.work:save_curve", task, effort_for(steps), path)
+        apart.call("cyclr.tasks._run:save_curve", task, effort_for(steps), path)
     return Curve.load(path)
 
 

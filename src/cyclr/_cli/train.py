@@ -16,8 +16,8 @@ from cyclr._policies import POLICIES
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, effort_for
 from cyclr._schedules import Schedule, parse
-from cyclr._study.engine import RECORD
-from cyclr._study.record import Job, Run, claim, read_json, write_json
+from cyclr.study._engine import RECORD
+from cyclr.study._records import Job, Run, claim, read_json, write_json
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -81,7 +81,7 @@ def train(
 
 def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet: bool) -> Run:
     """From the task to the run."""
-    from cyclr._cli import tasks
+    from cyclr.tasks import _find as tasks
 
     task, policy, seed = settings.task, settings.policy, settings.seed
     made = tasks.build(task, seed)
@@ -103,7 +103,7 @@ def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet
 
 def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet: bool) -> Bounds:
     """The bounds, from a range test that is made once."""
-    from cyclr._cli import work
+    from cyclr.tasks import _run as work
 
     path = None if out is None else out / "curve.json"
     curve = processes.once(lambda: Curve.load(path) if path is not None and path.exists() else None)
@@ -133,7 +133,7 @@ def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool
 
 def _run(job: Job, task: Task, out: Path | None) -> Run:
     """The run: read if it is finished, gone on with if it was stopped."""
-    from cyclr._cli import work
+    from cyclr.tasks import _run as work
 
     if out is None:
         return work.make_run(job, task=task, watch=True)

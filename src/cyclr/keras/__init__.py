@@ -10,6 +10,6 @@ except ModuleNotFoundError as error:
         "set the environment variable KERAS_BACKEND to jax or torch"
     ) from error
 
-from cyclr.keras.drive import LearningRate as LearningRate
-from cyclr.keras.drive import WithMomentum as WithMomentum
-from cyclr.keras.range_test import RangeTest as RangeTest
+from cyclr.keras._drive import LearningRate as LearningRate
+from cyclr.keras._drive import WithMomentum as WithMomentum
+from cyclr.keras._range_test import RangeTest as RangeTest

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclr._page.blocks import clean
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
 from cyclr._schedules import Schedule
-from cyclr._study.summary import Summary
 from cyclr._view import COLOURS, in_words, sample, settled, smoothed, window
-from cyclr.report.parts import clean
+from cyclr.study._summary import Summary
 
 Array = NDArray[np.float64]
 Part = dict[str, Any]

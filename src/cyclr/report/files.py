@@ -12,7 +12,7 @@ from cyclr import _check
 from cyclr._plan import Plan
 from cyclr._range.curve import FORMAT, Curve
 from cyclr._schedules import Schedule, parse
-from cyclr._study.record import RecordError, Run, Study, read_json
+from cyclr.study._records import RecordError, Run, Study, read_json
 
 Thing = Study | Curve | Plan
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from cyclr import __version__, _check
 from cyclr._files import replacing
+from cyclr._page import curve, plan, study
+from cyclr._page.blocks import Figures, Section, clean
 from cyclr._plan import Plan
 from cyclr._range.curve import Curve
-from cyclr._study.record import Study
-from cyclr.report import curve, plan, study
-from cyclr.report.parts import Figures, Section, clean
+from cyclr.study._records import Study
 
 if TYPE_CHECKING:
     from jinja2 import Environment

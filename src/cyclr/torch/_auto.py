@@ -13,11 +13,11 @@ from cyclr._check import choice, count, problem
 from cyclr._plan import plan
 from cyclr._range import Bounds, effort_for
 from cyclr._schedules import Opposed
-from cyclr.torch.batches import length
-from cyclr.torch.groups import in_proportion
-from cyclr.torch.range_test import range_test, signals
-from cyclr.torch.scheduler import Scheduler, resolve
-from cyclr.torch.task import check_optimizer
+from cyclr.torch._batches import length
+from cyclr.torch._groups import in_proportion
+from cyclr.torch._range_test import range_test, signals
+from cyclr.torch._scheduler import Scheduler, resolve
+from cyclr.torch._task import check_optimizer
 
 _log = logging.getLogger("cyclr")
 

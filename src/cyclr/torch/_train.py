@@ -15,14 +15,14 @@ from torch.optim.swa_utils import AveragedModel
 from cyclr._check import count, non_negative, problem
 from cyclr._files import replacing
 from cyclr._schedules import Schedule
-from cyclr.torch import rng
-from cyclr.torch.batches import check_callable, start_pass
-from cyclr.torch.groups import in_proportion, plain
-from cyclr.torch.scheduler import Given, Scheduler
-from cyclr.torch.snapshot import sources_of
-from cyclr.torch.task import Task
-from cyclr.torch.together import averaged, group_of, of_each, once, place_in
-from cyclr.torch.update import Update, evaluate
+from cyclr.torch._batches import check_callable, start_pass
+from cyclr.torch._distributed import averaged, group_of, of_each, once, place_in
+from cyclr.torch._groups import in_proportion, plain
+from cyclr.torch._restore import rng
+from cyclr.torch._restore.snapshot import sources_of
+from cyclr.torch._scheduler import Given, Scheduler
+from cyclr.torch._task import Task
+from cyclr.torch._update import Update, evaluate
 
 REPORT = 10  #: steps between two calls of `progress`, each of which waits for the device
 FORMAT = "cyclr.train.1"

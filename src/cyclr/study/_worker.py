@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from cyclr._study.record import Job, Run
+from cyclr.study._records import Job, Run
 
 
 class RunError(RuntimeError):

@@ -9,7 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from cyclr._check import did_you_mean, problem
-from cyclr.torch.range_test import range_test
+from cyclr.torch._range_test import range_test
 
 #: What of `range_test` is the trainer's own business.
 _SETTLED = {"scheduler", "scaler", "step_fn", "clip_norm", "accumulate", "device", "autocast"}

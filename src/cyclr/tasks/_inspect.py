@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cyclr._cli import tasks
+from cyclr.tasks import _find as tasks
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -42,7 +42,7 @@ def look(text: str, *, tuned: bool) -> Facts:
         text: The task.
         tuned: Whether rates will be chosen by trying.
     """
-    from cyclr.torch.update import evaluate
+    from cyclr.torch._update import evaluate
 
     final = tasks.build(text, 0)
     first = _beginning(final)

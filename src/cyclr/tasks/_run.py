@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
-from cyclr._cli import output, tasks
+from cyclr._cli import output
 from cyclr._cli.progress import Update, progress
 from cyclr._range import Curve
 from cyclr._schedules import parse
-from cyclr._study.record import Job, Run
+from cyclr.study._records import Job, Run
+from cyclr.tasks import _find as tasks
 
 if TYPE_CHECKING:
     from cyclr.torch import Task

@@ -16,7 +16,7 @@ from cyclr._range import Curve, StopRule
 from cyclr._range import ramp as make_ramp
 from cyclr._range.cut import cut
 from cyclr._schedules import Schedule
-from cyclr.keras.drive import LearningRate
+from cyclr.keras._drive import LearningRate
 
 
 class RangeTest(keras.callbacks.Callback):

@@ -14,10 +14,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path, PurePath
 
 from cyclr import _check
-from cyclr._study import worker
-from cyclr._study.cluster import Cluster
-from cyclr._study.record import Job, RecordError, Run, read_json, write_json
-from cyclr._study.worker import RunError as RunError
+from cyclr.study import _worker as worker
+from cyclr.study._cluster import Cluster
+from cyclr.study._records import Job, RecordError, Run, read_json, write_json
+from cyclr.study._worker import RunError as RunError
 
 RECORD = "run.json"
 LOCK = ".lock"

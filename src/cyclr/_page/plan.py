@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cyclr._page.blocks import Block, Facts, Figure, Figures, Section, Sentences, count
 from cyclr._plan import Plan
 from cyclr.report import figures
-from cyclr.report.parts import Block, Facts, Figure, Figures, Section, Sentences, count
 
 
 def section(plan: Plan) -> Section:

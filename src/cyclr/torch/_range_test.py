@@ -14,13 +14,13 @@ from torch.optim import Optimizer
 from cyclr._check import choice, count, problem
 from cyclr._range import Curve, Inconclusive, StopRule, more_is_better
 from cyclr._range import ramp as make_ramp
-from cyclr.torch.batches import check_callable, check_loader, check_metrics, checked_loss, device_of, endless, moved
-from cyclr.torch.groups import put, shares
-from cyclr.torch.preserve import Transaction, preserved
-from cyclr.torch.probe import probe
-from cyclr.torch.task import check_model, check_optimizer
-from cyclr.torch.together import averaged, group_of
-from cyclr.torch.update import Update, evaluate
+from cyclr.torch._batches import check_callable, check_loader, check_metrics, checked_loss, device_of, endless, moved
+from cyclr.torch._distributed import averaged, group_of
+from cyclr.torch._groups import put, shares
+from cyclr.torch._probe import probe
+from cyclr.torch._restore.transaction import Transaction, preserved
+from cyclr.torch._task import check_model, check_optimizer
+from cyclr.torch._update import Update, evaluate
 
 BLOCK = 10  #: losses are read from the device in blocks: to wait for each would slow every step
 SLOWER = 3  #: times as slow is the ramp of a thorough test if the first one does not say

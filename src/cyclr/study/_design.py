@@ -13,8 +13,8 @@ from cyclr._policies import POLICIES
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, more_is_better
 from cyclr._schedules import Schedule
-from cyclr._study.engine import finished_runs, run_jobs
-from cyclr._study.record import Job, Run, Study
+from cyclr.study._engine import finished_runs, run_jobs
+from cyclr.study._records import Job, Run, Study
 
 TUNING_SEED = 10_000
 """The seed under which peaks are tried; the compared seeds count from 0 and stay below it."""

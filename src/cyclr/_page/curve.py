@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from cyclr._page.blocks import Block, Facts, Figure, Figures, Section, Sentences, Table, count, number
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve
 from cyclr._range.probe import ends
 from cyclr._range.rules import RULES
 from cyclr._view import in_words
 from cyclr.report import figures
-from cyclr.report.parts import Block, Facts, Figure, Figures, Section, Sentences, Table, count, number
 
 _STOPS = {
     "end": "went to the highest rate",

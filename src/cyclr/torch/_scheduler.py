@@ -13,8 +13,8 @@ from cyclr._check import count, problem
 from cyclr._plan import Plan
 from cyclr._range import Bounds, Curve
 from cyclr._schedules import Schedule
-from cyclr.torch.groups import Group, copied, key_of, plain, put, unshare
-from cyclr.torch.task import check_optimizer
+from cyclr.torch._groups import Group, copied, key_of, plain, put, unshare
+from cyclr.torch._task import check_optimizer
 
 Given = Schedule | Sequence[Schedule] | Callable[[Group], Schedule]
 #: What a schedule may drive: the learning rate first.

@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
-from cyclr.torch.batches import check_callable, check_loader, check_metrics, length
+from cyclr.torch._batches import check_callable, check_loader, check_metrics, length
 
 
 @dataclass

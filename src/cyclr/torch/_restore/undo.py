@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cyclr.torch import rng
+from cyclr.torch._restore import rng
 
 Undo = Callable[[], None]
 _NOTHING = object()

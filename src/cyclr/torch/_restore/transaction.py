@@ -11,10 +11,10 @@ from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
 from cyclr._check import problem
-from cyclr.torch import rng
-from cyclr.torch.functions import around
-from cyclr.torch.interrupt import Deferral
-from cyclr.torch.snapshot import KNOWN, LOADER_REACH, Snapshot
+from cyclr.torch._restore import rng
+from cyclr.torch._restore.interrupt import Deferral
+from cyclr.torch._restore.reachable import around
+from cyclr.torch._restore.snapshot import KNOWN, LOADER_REACH, Snapshot
 
 
 def preserved(

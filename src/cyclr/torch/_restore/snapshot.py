@@ -18,9 +18,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from cyclr.torch import rng, undo
-from cyclr.torch.functions import named_in
-from cyclr.torch.memory import Memory
+from cyclr.torch._restore import rng, undo
+from cyclr.torch._restore.reachable import named_in
+from cyclr.torch._restore.tensors import Memory
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), torch.device, torch.dtype, torch.Size, range})
 _CODE = (type, ModuleType, _BaseDataLoaderIter)

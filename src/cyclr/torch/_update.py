@@ -12,7 +12,7 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import count, positive, problem
-from cyclr.torch.batches import check_loader, check_metrics, device_of, is_pair, loss_of, moved, size_of
+from cyclr.torch._batches import check_loader, check_metrics, device_of, is_pair, loss_of, moved, size_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 
 from cyclr import _check
+from cyclr._page.blocks import Block, Facts, Figure, Figures, Section, Sentences, Table, count, number
 from cyclr._schedules import Schedule, parse
-from cyclr._study.record import Run, Study
-from cyclr._study.stats import Interval
-from cyclr._study.summary import Summary, is_fraction, summarize, target_of, verdict
 from cyclr._view import by_step, in_words
 from cyclr.report import figures
-from cyclr.report.parts import Block, Facts, Figure, Figures, Section, Sentences, Table, count, number
+from cyclr.study._records import Run, Study
+from cyclr.study._stats import Interval
+from cyclr.study._summary import Summary, is_fraction, summarize, target_of, verdict
 
 _MANY = 12  # rows, or seeds side by side, from which on a table is folded, or left out
 _OURS = ("step", "lr", "loss")  # of a point; all else in it is a metric

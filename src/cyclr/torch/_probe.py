@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from cyclr._range import candidates, cycle, further
 from cyclr._range.probe import LENGTH, MOST, TAIL
 from cyclr._schedules import Schedule
-from cyclr.torch.groups import put, shares
-from cyclr.torch.preserve import Transaction
-from cyclr.torch.together import averaged
+from cyclr.torch._distributed import averaged
+from cyclr.torch._groups import put, shares
+from cyclr.torch._restore.transaction import Transaction
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int, float, float], Any]

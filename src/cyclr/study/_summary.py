@@ -11,8 +11,8 @@ import numpy as np
 
 from cyclr import _check
 from cyclr._schedules import parse
-from cyclr._study.record import Run, Study, check_paired
-from cyclr._study.stats import Interval, area, difference, holm, interval, p_value, paired, steps_to_target, value_at
+from cyclr.study._records import Run, Study, check_paired
+from cyclr.study._stats import Interval, area, difference, holm, interval, p_value, paired, steps_to_target, value_at
 
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf)
 _ALPHA = 0.05

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from cyclr import _check
-from cyclr._study import worker
-from cyclr._study.record import Job, Run
-from cyclr._study.worker import RunError
+from cyclr.study import _worker as worker
+from cyclr.study._records import Job, Run
+from cyclr.study._worker import RunError
 
 RETRIES = 3  #: how often a run is done again because its worker or node died
 PATIENCE = 5  #: seconds to wait for an answer from the cluster, and between two looks at its nodes
