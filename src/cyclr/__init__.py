@@ -36,21 +36,29 @@ from cyclr._schedules import warm_up as warm_up
 from cyclr._schedules import wsd as wsd
 
 if _TYPE_CHECKING:
+    from cyclr._metrics import Metric as Metric
     from cyclr._plan import Plan as Plan
     from cyclr._plan import plan as plan
     from cyclr._policies import policy as policy
     from cyclr._range import Bounds as Bounds
     from cyclr._range import Curve as Curve
+    from cyclr._range import HeldOut as HeldOut
     from cyclr._range import Inconclusive as Inconclusive
+    from cyclr._range import Ramp as Ramp
+    from cyclr._range import Search as Search
 
 __version__ = "0.1.0"
 
 _LATER = {
     "Bounds": "cyclr._range",
     "Curve": "cyclr._range",
+    "HeldOut": "cyclr._range",
     "Inconclusive": "cyclr._range",
+    "Metric": "cyclr._metrics",
     "Plan": "cyclr._plan",
     "plan": "cyclr._plan",
+    "Ramp": "cyclr._range",
+    "Search": "cyclr._range",
     "policy": "cyclr._policies",
 }
 # `from cyclr import *` must not bring the module cyclr.torch in place of torch
