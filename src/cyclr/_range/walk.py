@@ -216,17 +216,17 @@ class Recorder:
         that they differ by their peaks alone.
         """
         found: dict[float, Array] = {}
-        todo = list(candidates(max_lr))
-        while todo:
-            peak = todo.pop(0)
-            yield Rewind(data=True)
-            found[peak] = yield from self._one_probe(peak, len(found))
-            if not todo:
-                peaks = np.array(sorted(found))
-                probes = np.array([found[peak] for peak in peaks.tolist()])
-                peak = further(peaks, probes)
-                todo = [] if peak is None else [peak]
-        return peaks, probes
+        todo: Sequence[float] = candidates(max_lr)
+        while True:
+            for peak in todo:
+                yield Rewind(data=True)
+                found[peak] = yield from self._one_probe(peak, len(found))
+            peaks = np.array(sorted(found))
+            probes = np.array([found[peak] for peak in peaks.tolist()])
+            peak = further(peaks, probes)
+            if peak is None:
+                return peaks, probes
+            todo = [peak]
 
     def _one_probe(self, peak: float, number: int) -> Generator[Order, Any, Array]:
         """The losses of one cycle and of some steps more at its last rate, zero."""
