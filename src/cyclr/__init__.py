@@ -46,6 +46,7 @@ if _TYPE_CHECKING:
     from cyclr._range import Inconclusive as Inconclusive
     from cyclr._range import Ramp as Ramp
     from cyclr._range import Search as Search
+    from cyclr._range import rule as rule
 
 __version__ = "0.1.0"
 
@@ -60,6 +61,7 @@ _LATER = {
     "Ramp": "cyclr._range",
     "Search": "cyclr._range",
     "policy": "cyclr._policies",
+    "rule": "cyclr._range",
 }
 # `from cyclr import *` must not bring the module cyclr.torch in place of torch
 __all__ = sorted([name for name in globals() if not name.startswith("_")] + list(_LATER))

@@ -7,6 +7,7 @@ from cyclr._range.held_out import HeldOut as HeldOut
 from cyclr._range.probe import effort_for as effort_for
 from cyclr._range.ramp import Ramp as Ramp
 from cyclr._range.rules import RULES as RULES
+from cyclr._range.rules import rule as rule
 from cyclr._range.search import Search as Search
 from cyclr._range.stop import StopRule as StopRule
 from cyclr._range.walk import Progress as Progress

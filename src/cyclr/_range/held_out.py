@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cyclr._check import count
-from cyclr._metrics import GivenMetric, as_metrics
+from cyclr._metrics import GivenMetric, as_metrics, functions_of
 
 EVALUATIONS = 20  #: in one sweep, unless told otherwise
 
@@ -39,6 +39,18 @@ class HeldOut:
         object.__setattr__(self, "metrics", as_metrics(self.metrics))
         if self.every is not None:
             count("every", self.every)
+        if "loss" in self.metrics:
+            raise ValueError("a metric must not be called 'loss', the name of the training loss; give it another name")
+
+    @property
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The metrics' functions by name."""
+        return functions_of(self.metrics)
+
+    @property
+    def maximize(self) -> frozenset[str]:
+        """Names of the metrics of which higher values are better."""
+        return frozenset(name for name, metric in as_metrics(self.metrics).items() if metric.better == "max")
 
     def steps_between(self, sweep: int) -> int:
         """Steps between two evaluations in a sweep of `sweep` steps."""

@@ -72,3 +72,7 @@ class Ramp:
     def slower(self, times: int) -> Ramp:
         """The same range in `times` as many steps."""
         return replace(self, steps=times * self.steps)
+
+
+#: Arguments of every range test in version 0.1, where `ramp` was the scale.
+RAMP_0_1 = ("ramp", Ramp, {"low": "low", "high": "high", "steps": "steps", "ramp": "scale"})

@@ -174,7 +174,7 @@ class Recorder:
         """
         if not self._sweeps:
             raise ValueError("there must be a sweep to read, got none; make the range test first")
-        names = sorted({name for sweep in self._sweeps for name in sweep.metrics})
+        names = list(dict.fromkeys(name for sweep in self._sweeps for name in sweep.metrics))
         losses = self._rows([dict(enumerate(sweep.losses)) for sweep in self._sweeps])
         metrics = {name: self._rows([sweep.metrics.get(name, {}) for sweep in self._sweeps]) for name in names}
         for rows in metrics.values():
