@@ -132,7 +132,7 @@ class Unit:
     >>> unit = Unit(percent=True)
     >>> unit.estimate(Interval(0.856, 0.852, 0.861)), unit.change(Interval(0.0246, 0.0037, 0.0455))
     ('85.60 [85.20, 86.10]', '+2.46 [0.37, 4.55]')
-    >>> unit.of("test accuracy"), unit.of_change("difference"), Unit().value(0.12345)
+    >>> unit.of("test accuracy"), unit.of_change("difference"), Unit().value(0.12344)
     ('test accuracy (%)', 'difference (percentage points)', '0.1234')
     """
 

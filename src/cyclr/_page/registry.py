@@ -15,7 +15,7 @@ from cyclr._page.blocks import Part, Section
 View = TypeVar("View")
 Panel = Callable[[View], Part | None]
 
-_PANELS: dict[type, list[tuple[float, Panel[Any]]]] = {}
+_PANELS: dict[type, dict[str, tuple[float, Panel[Any]]]] = {}
 
 
 def panel(view: type[View], *, place: float = 100) -> Callable[[Panel[View]], Panel[View]]:
@@ -24,7 +24,8 @@ def panel(view: type[View], *, place: float = 100) -> Callable[[Panel[View]], Pa
     Args:
         view: What the function takes: `Comparison` (a study), `Reading` (one signal of a curve), `Curve`, `Plan`,
             `Shown` (a schedule) or `Run`.
-        place: Panels stand in the order of their places; by default after the built-in ones.
+        place: Panels stand in the order of their places; by default after the built-in ones. A function of the same
+            name and module replaces an earlier one, so that a notebook's cell can be run again.
 
     Returns:
         A decorator. The function returns a `Part`, or None where it has nothing to say.
@@ -39,15 +40,27 @@ def panel(view: type[View], *, place: float = 100) -> Callable[[Panel[View]], Pa
     """
 
     def register(function: Panel[View]) -> Panel[View]:
-        _PANELS.setdefault(view, []).append((place, function))
+        _PANELS.setdefault(view, {})[_name(function)] = place, function
         return function
 
     return register
 
 
 def withdraw(view: type[View], function: Panel[View]) -> None:
-    """Takes back what `panel` registered."""
-    _PANELS[view] = [entry for entry in _PANELS[view] if entry[1] is not function]
+    """Takes back what `panel` registered.
+
+    Args:
+        view: As in `panel`.
+        function: The panel.
+
+    Raises:
+        KeyError: If it is not registered.
+    """
+    del _PANELS[view][_name(function)]
+
+
+def _name(function: Panel[Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 @singledispatch
@@ -87,6 +100,6 @@ def describe(thing: object) -> Section:
 
 
 def _parts(view: object) -> Iterator[Part]:
-    for _, function in sorted(_PANELS.get(type(view), []), key=lambda entry: entry[0]):
+    for _, function in sorted(_PANELS.get(type(view), {}).values(), key=lambda entry: entry[0]):
         if (part := function(view)) is not None:
             yield part

@@ -1,7 +1,7 @@
 """Reports: studies, range tests, plans and schedules as one HTML page that needs nothing else, or as Markdown.
 
 Jinja2 writes the page and Plotly draws its figures; both are loaded when a page is made (`pip install cyclr[report]`).
-A page of your own kind of finding is a *panel*: a function that takes what is shown and returns a `Part`.
+What you want to see beside the built-in parts is a *panel*: a function that takes what is shown and returns a `Part`.
 """
 
 from cyclr._page.blocks import Axis as Axis
@@ -17,6 +17,7 @@ from cyclr._page.blocks import Sentences as Sentences
 from cyclr._page.blocks import Table as Table
 from cyclr._page.registry import describe as describe
 from cyclr._page.registry import panel as panel
+from cyclr._page.registry import withdraw as withdraw
 from cyclr._page.views import Comparison as Comparison
 from cyclr._page.views import Reading as Reading
 from cyclr._page.views import Shown as Shown

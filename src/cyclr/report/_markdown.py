@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from cyclr._page.blocks import Block, Facts, Section, Sentences, Table, clean
 from cyclr._page.registry import describe
 
-# What would become markup: emphasis, code, links, tags, entities, cells; and a list or a heading where a line begins.
+# What would become markup: emphasis, code, links, tags, entities, cells; where a line begins also a list or a heading.
 _MARKUP = re.compile(r"[\\`*<>|&~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])")
-_BEGIN = re.compile(r"^(?=[#+\-=])|^(\d+)(?=[.)])")
+_BEGIN = re.compile(r"^(?=[#+=-])|^(\d+)(?=[.)](?:\s|$))")
 
 
 def markdown(*things: object, level: int = 2) -> str:
@@ -49,18 +49,22 @@ def _section(section: Section, level: int) -> str:
 def _block(block: Block) -> Iterable[str]:
     match block:
         case Sentences():
-            return [f"- {text(item)}" for item in block.items]
+            return [f"- {line(item)}" for item in block.items]
         case Facts():
-            return [f"- {text(name)}: {text(value)}" for name, value in block.pairs]
+            return [f"- {line(name)}: {text(value)}" for name, value in block.pairs]
         case Table(folded=False):
             right = len(block.columns) - block.words
             rows = (block.columns, *block.rows)
             head, *body = (f"| {' | '.join(map(text, row))} |" for row in rows)
-            return [text(block.caption), "", head, f"|{'---|' * block.words}{'---:|' * right}", *body]
+            return [line(block.caption), "", head, f"|{'---|' * block.words}{'---:|' * right}", *body]
     return []
 
 
 def text(value: str) -> str:
-    """`value` on one line, so that Markdown shows it as it is."""
-    value = " ".join(clean(value).split())
-    return _BEGIN.sub(r"\1\\", _MARKUP.sub(r"\\\g<0>", value))
+    """`value` without line breaks, written so that Markdown shows it as it is inside a line."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(clean(value).split()))
+
+
+def line(value: str) -> str:
+    """The same where a line begins."""
+    return _BEGIN.sub(r"\1\\", text(value))

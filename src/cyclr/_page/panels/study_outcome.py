@@ -132,6 +132,6 @@ def _speed(comparison: Comparison) -> Table:
     origin = f", the mean of {study.baseline} at the end" if study.target is None else ""
     caption = (
         f"Speed. Steps and seconds to {reach}{origin}: median over the runs, and how many of them reach it. "
-        "Which cycle ends best is known only afterwards."
+        "Seconds depend on the machine and its load. Which cycle ends best is known only afterwards."
     )
     return Table("study/speed", caption, columns, cells, short=short)
