@@ -69,7 +69,7 @@ def test_json_is_one_document_with_the_schedule_and_its_values(cyclr: Shell) -> 
     assert found["rates"] == [schedule(step) for step in range(1001)]
 
 
-def test_a_picture_is_written(cyclr: Shell, tmp_path: Path) -> None:
+def test_a_plot_is_written_and_named(cyclr: Shell, tmp_path: Path) -> None:
     called = cyclr("show", SPEC, "--epoch", 390, "--png", tmp_path / "a.png")
-    assert called.code == 0
+    assert (called.code, called.err) == (0, f"wrote {tmp_path / 'a.png'}\n")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -58,6 +58,7 @@ def plan(
         figure, (ax,) = plot.figure()
         plot.plot_plan(made, ax)
         figure.savefig(png)
+        _console.note(f"wrote {png}")
     if json:
         _console.document(plan_data(made))
     else:

@@ -32,6 +32,7 @@ def show(
         figure, (ax,) = plot.figure()
         plot.plot_schedule(schedule, ax, steps=shown.steps, epoch=epoch)
         figure.savefig(png)
+        _console.note(f"wrote {png}")
     if not json:
         return _console.show(describe(shown))
     at = sample(schedule, shown.steps)
