@@ -149,7 +149,7 @@ def plot_differences(study: Study, ax: Axes | None = None) -> Axes:
     compared = Comparison.of(study)
     if not compared.rows:
         raise ValueError(compared.why)
-    return _draw(figures.differences(compared.rows, compared.study.baseline, compared.unit), ax, legend=False)
+    return _draw(figures.differences(compared.rows, compared.study.baseline, compared.unit), ax)
 
 
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (8, 4.5)) -> tuple[Canvas, list[Axes]]:
@@ -199,7 +199,7 @@ def _draw(shown: Figure, ax: Axes | None, *, legend: bool = True) -> Axes:
         _mark(ax, mark)
     _scale_x(ax, shown.x, fresh=before == 0)
     _scale_y(ax, shown.y)
-    if legend:
+    if legend and ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small")
     return ax
 

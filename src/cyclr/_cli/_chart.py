@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from cyclr._page.blocks import Array, Axis, Figure, Line
-from cyclr._page.numbers import number
+from cyclr._page.numbers import number, precise
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille character, four rows of two
 _HEIGHT = 12  # lines
@@ -123,5 +123,5 @@ def _ascii(dots: np.ndarray) -> list[str]:
 
 
 def _scale(left: float, right: float, columns: int, label: str) -> str:
-    first, last = f"{left:.4g}", f"{right:.6g}"
+    first, last = number(left), precise(right)
     return first + label.center(columns - len(first) - len(last)) + last

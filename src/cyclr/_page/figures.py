@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from cyclr._page.blocks import Array, Axis, Figure, Line, Mark, Points
-from cyclr._page.numbers import Unit, in_words, rate
+from cyclr._page.numbers import Unit, in_words, rate, whole
 from cyclr._page.sampling import by_step, sample, settled, smoothed, window
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
@@ -111,7 +111,7 @@ def metric(runs: Iterable[Run], name: str, unit: Unit, *, epoch: int | None = No
         "study/metric",
         f"The {in_words(name)} during training: the mean over the seeds, shaded from the lowest to the highest.",
         Axis(
-            "epoch" if epoch else f"step ({per_epoch:,} per epoch)" if per_epoch else "step",
+            "epoch" if epoch else f"step ({whole(per_epoch)} per epoch)" if per_epoch else "step",
             range=(0, max(float(at[-1]) for at, _ in series.values()) / scale),
         ),
         Axis(f"{in_words(name)}, mean of {seeds}", range=settled(series.values()), percent=unit.percent),

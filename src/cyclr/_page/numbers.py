@@ -20,6 +20,15 @@ def number(value: float | None, sign: str = "") -> str:
     return NONE if value is None or not math.isfinite(value) else f"{value:{sign}.4g}"
 
 
+def precise(value: float) -> str:
+    """A rate that was typed, not measured.
+
+    >>> precise(0.00123456789)
+    '0.00123457'
+    """
+    return f"{value:.6g}"
+
+
 def rate(value: float | None) -> str:
     """A learning rate.
 

@@ -16,6 +16,7 @@ Piece = dict[str, Any]
 _DASHES = ("solid", "dash", "dashdot", "dot")
 _GRID = "rgba(128, 128, 128, 0.25)"
 _LONGEST = 40  # characters of a name in a figure
+_LONGEST_TITLE = 80  # of an axis
 _SYMBOLS = {"circle": "circle", "hollow": "circle-open", "diamond": "diamond"}
 
 
@@ -39,10 +40,10 @@ def draw(figure: Figure) -> str | None:
     return str(Plot(data=traces, layout=layout).to_json())
 
 
-def label(text: str) -> str:
+def label(text: str, longest: int = _LONGEST) -> str:
     """`text` as Plotly is to show it: a few HTML tags mean something to it, and names from records are no tags."""
     text = clean(text).replace("\n", " ")
-    return html.escape(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…", quote=False)
+    return html.escape(text if len(text) <= longest else text[: longest - 1] + "…", quote=False)
 
 
 def _line(line: Line, group: str, bands: int, y: Axis) -> list[Piece]:
@@ -112,7 +113,7 @@ def _layout(figure: Figure) -> Piece:
 
 def _axis(axis: Axis) -> Piece:
     made: Piece = {"gridcolor": _GRID, "zeroline": False, "automargin": True, "type": axis.scale}
-    made |= {"title": {"text": label(axis.name)}} if axis.name else {"nticks": 4}
+    made |= {"title": {"text": label(axis.name, _LONGEST_TITLE)}} if axis.name else {"nticks": 4}
     if axis.range is not None:
         made["range"] = [math.log10(end) for end in axis.range] if axis.scale == "log" else list(axis.range)
     elif axis.zero:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from cyclr import _check
+from cyclr._page.numbers import count
 from cyclr._plan import Plan
 from cyclr._range.curve import FORMAT, Curve
 from cyclr._schedules import Schedule, parse
@@ -91,7 +92,7 @@ def _study(runs: list[Run], path: Path) -> Study:
     if len(tasks := sorted({run.task for run in kept})) > 1:
         raise ValueError(_check.problem(f"{path}: runs must be of one task to be compared", tasks))
     tried = [run for run in runs if run not in kept]
-    steps = f"{sum(run.steps for run in tried):,} steps"
+    steps = count(sum(run.steps for run in tried), "step")
     which = "1 run that tuned a rate is" if len(tried) == 1 else f"{len(tried)} runs that tuned rates are"
     took = "it took" if len(tried) == 1 else "they took"
     notes = [f"{which} not shown; {took} {steps}."] if tried else []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cyclr._page import figures
 from cyclr._page.blocks import Facts, Figures, Part, Table
-from cyclr._page.numbers import budget, count, in_words, number, seconds
+from cyclr._page.numbers import budget, count, in_words, number, seconds, whole
 from cyclr._page.registry import panel, read
 from cyclr.study._records import Run
 
@@ -21,7 +21,7 @@ def evaluations(run: Run) -> Part:
     """A row for each evaluation, the loss, and how the run ended."""
     names = list(dict.fromkeys(name for point in run.points for name in point if name not in ("step", "lr")))
     rows = tuple(
-        (f"{point.get('step') or 0:,}", number(point.get("lr")), *(number(point.get(name)) for name in names))
+        (whole(point.get("step") or 0), number(point.get("lr")), *(number(point.get(name)) for name in names))
         for point in run.points
     )
     columns = ("step", "learning rate", *map(in_words, names))

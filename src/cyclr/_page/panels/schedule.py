@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cyclr._page import figures
 from cyclr._page.blocks import Facts, Figures, Part
-from cyclr._page.numbers import budget, listed
+from cyclr._page.numbers import budget, listed, precise, whole
 from cyclr._page.registry import panel, read
 from cyclr._page.views import Shown
 from cyclr._schedules import Schedule
@@ -36,8 +36,8 @@ def rates(shown: Shown) -> Part:
         Facts((
             ("schedule", repr(schedule)),
             ("duration", "endless" if endless else budget(int(schedule.duration), shown.epoch)),
-            ("lowest", f"{schedule.lowest:.6g}"),
-            ("highest", f"{schedule.highest:.6g}"),
-            ("cycle ends", f"at step {listed(ends, _MOST)}" if ends else f"none up to step {last:,}"),
+            ("lowest", precise(schedule.lowest)),
+            ("highest", precise(schedule.highest)),
+            ("cycle ends", f"at step {listed(ends, _MOST)}" if ends else f"none up to step {whole(last)}"),
         )),
     ))  # fmt: skip

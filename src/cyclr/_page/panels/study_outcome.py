@@ -63,7 +63,7 @@ def training(comparison: Comparison) -> Part | None:
 def _subject(comparison: Comparison) -> str:
     study = comparison.study
     steps = sorted({run.steps for run in study.runs})
-    budget = " to ".join(dict.fromkeys(f"{end:,}" for end in (steps[0], steps[-1])))
+    budget = " to ".join(dict.fromkeys(whole(end) for end in (steps[0], steps[-1])))
     policies = f"{len(study.policies)} {'policies' if len(study.policies) > 1 else 'policy'}"
     return (
         f"{policies} on {study.task}, {count(len(comparison.seeds), 'seed')}, {budget} steps per run; compared by the "
