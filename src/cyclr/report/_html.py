@@ -12,6 +12,7 @@ from cyclr import __version__
 from cyclr._files import replacing
 from cyclr._page.blocks import Figures, clean
 from cyclr._page.registry import describe
+from cyclr._page.views import Comparison, Reading, Shown
 from cyclr._plan import Plan
 from cyclr._range.curve import Curve
 from cyclr._schedules import Schedule
@@ -21,7 +22,7 @@ from cyclr.study._records import Run, Study
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-Thing = Study | Run | Curve | Plan | Schedule
+Thing = Study | Run | Curve | Plan | Schedule | Comparison | Reading | Shown
 
 # Without the button of Plotly that sends the data away.
 _CONFIG = (
@@ -36,7 +37,7 @@ def page(*things: Thing, title: str | None = None) -> str:
     text from records is shown as text.
 
     Args:
-        things: What to show.
+        things: What to show. A `Reading` is one signal of a curve, a `Shown` a schedule up to some step.
         title: Title of the page; by default it follows from what is shown.
 
     Returns:
