@@ -52,8 +52,8 @@ peers: ## run the tools that the published rules come from, in .peers/, and comp
 	@.peers/bin/python -m pip --disable-pip-version-check install -qq --no-deps fastai==2.8.12 -e .
 	@MPLBACKEND=Agg .peers/bin/python bench/peers/check.py
 
-readme: .venv/.dev ## make the demo's table and pictures in README.md anew
-	@rm -rf cyclr-demo && $(BIN)/cyclr demo --json > docs/demo.json
+readme: .venv/.dev ## make the demo's results and images in README.md anew
+	@rm -rf cyclr-demo && $(BIN)/cyclr demo > /dev/null && cp cyclr-demo/study.json docs/demo.json
 	@mkdir -p docs/images && cp cyclr-demo/range_test.png cyclr-demo/accuracy.png docs/images/
 	@$(BIN)/python scripts/readme.py
 

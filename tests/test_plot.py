@@ -6,13 +6,15 @@ import sys
 from collections.abc import Iterator
 
 import matplotlib as mpl
+import msgspec
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cyclr import Bounds, Constant, Curve, Linear, Triangular, WarmRestarts, plot
+from cyclr import Bounds, Constant, Curve, Linear, Triangular, WarmRestarts, plan, plot
+from cyclr._page.figures import COLOURS
+from cyclr._page.sampling import smoothed
 from cyclr.study._records import Run, Study
-from cyclr.study._summary import summarize
 
 RATES = np.geomspace(1e-5, 10, 80)
 LOSSES = 2 - 1.5 / (1 + (1e-2 / RATES) ** 2) + (RATES / 0.5) ** 2
@@ -94,7 +96,7 @@ def test_a_loss_that_blows_up_does_not_flatten_the_rest() -> None:
 
 
 def test_the_smooth_line_follows_the_loss() -> None:
-    rates, middle = plot.smoothed(curve())
+    rates, middle = smoothed(curve())
     below = rates < 0.2
     assert np.abs(middle[below] - LOSSES[: below.sum()]).max() < 0.1
 
@@ -183,18 +185,31 @@ def test_a_run_that_diverged_is_a_gap_and_a_study_without_runs_an_error() -> Non
     ax.figure.canvas.draw()
     with pytest.raises(ValueError, match="a study must have runs"):
         plot.plot_runs(Study(task="t", runs=[]))
+    with pytest.raises(ValueError, match="a study must have runs"):
+        plot.plot_differences(Study(task="t", runs=[]))
+    with pytest.raises(ValueError, match="These runs cannot be compared"):
+        plot.plot_differences(Study(task="t", runs=[looked_at("one", 0, {1: 0.1}), looked_at("two", 1, {1: 0.1})]))
     with pytest.raises(ValueError, match="has no 'f1', only test_accuracy"):
         plot.plot_runs(study(("one", [0.1])), metric="f1")
 
 
-def test_differences_that_hold_zero_are_grey() -> None:
+def test_a_plan_shows_where_its_cycles_end() -> None:
+    made = plan(Bounds(0.001, 0.01), epochs=30, steps_per_epoch=10, cycles=3)
+    ax = plot.plot_plan(made)
+    line, ends = ax.lines
+    assert line.get_ydata() == pytest.approx(made.schedule(np.arange(301)))
+    assert ends.get_xdata().tolist() == [step / 10 for step in made.snapshots]
+    assert ax.get_xlabel() == "epoch"
+
+
+def test_differences_that_are_not_significant_are_grey_and_hollow() -> None:
     made = study(("base", [0.5, 0.5]), ("same", [0.5, 0.5]), ("more", [0.5, 0.6]))
     made.runs[-1].points[-1]["test_accuracy"] += 0.001  # what is the same on each seed says nothing about chance
-    rows = summarize(made, "test_accuracy", "base")
-    ax = plot.plot_differences(rows, "base", unit="%")
+    ax = plot.plot_differences(msgspec.structs.replace(made, baseline="base"))
     assert [label.get_text() for label in ax.get_yticklabels()] == ["same", "more"]
     dots = {line.get_ydata()[0]: line for line in ax.lines if line.get_marker() == "o"}
-    assert (dots[0].get_color(), dots[1].get_color()) == ("0.55", plot.COLOURS[0])
+    assert (dots[0].get_color(), dots[1].get_color()) == ("0.55", COLOURS[0])
+    assert dots[0].get_markerfacecolor() == "white"
     assert dots[1].get_xdata()[0] == pytest.approx(10.05)
 
 

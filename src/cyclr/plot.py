@@ -1,48 +1,47 @@
-"""Pictures with matplotlib: Axes in, Axes out.
+"""Plots with matplotlib: Axes in, Axes out.
 
 Each function draws on `ax`, or on a new figure of its own when none is given, and returns the Axes. No pyplot, no
 global state: `plot_schedule(schedule).figure.savefig("schedule.png")` works everywhere, and a notebook shows the
-figure when it is the last value of a cell.
+figure when it is the last value of a cell. What is drawn is what the HTML report (`cyclr.report`) shows.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cyclr import _check
+from cyclr._page import figures
+from cyclr._page.blocks import Axis, Figure, Line, Mark, Points
+from cyclr._page.numbers import Unit
+from cyclr._page.views import Comparison
+from cyclr._plan import Plan
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
 from cyclr._schedules import Schedule
-from cyclr._view import COLOURS as COLOURS
-from cyclr._view import by_step, in_words, settled
-from cyclr._view import sample as sample
-from cyclr._view import smoothed as smoothed
-from cyclr._view import window as window
 from cyclr.study._records import Study
-from cyclr.study._summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
-_LINES = ("-", "--", "-.", ":")
+_DASHES = ("-", "--", "-.", ":")
+_SYMBOLS = {"circle": "o", "hollow": "o", "diamond": "D"}
+_GREY = "0.55"
 
 
 def plot_schedule(
     schedule: Schedule, ax: Axes | None = None, *, steps: int | None = None, epoch: int | None = None, label: str = ""
 ) -> Axes:
-    """The rate over the steps.
+    """The learning rate over the steps.
 
     Args:
         schedule: What to draw.
-        ax: Where; a new figure by default.
+        ax: Where; a new figure by default. Several schedules on one Axes get different colours.
         steps: Up to which step; the whole schedule by default, so an endless one needs it.
         epoch: Steps in an epoch; then the axis counts epochs.
-        label: For a legend.
+        label: Name for a legend.
 
     Returns:
         The Axes.
@@ -56,24 +55,35 @@ def plot_schedule(
     >>> ax.get_xlabel(), ax.get_ylabel()
     ('epoch', 'learning rate')
     """
-    at = sample(schedule, steps)
-    scale = 1 if epoch is None else _check.count("epoch", epoch)
-    ax = _axes(ax)
-    colour, line = _style(len(ax.lines))
-    ax.plot(at / scale, schedule(at), label=label or None, color=colour, ls=line, lw=1.8)
-    ax.set_xlabel("step" if epoch is None else "epoch")
-    ax.set_ylabel("learning rate")
-    ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-    ax.set_xlim(0, max(at[-1] / scale, ax.get_xlim()[1] if len(ax.lines) > 1 else 0))
-    return ax
+    return _draw(figures.schedule(schedule, steps, epoch=_epoch(epoch), name=label), ax, legend=False)
+
+
+def plot_plan(plan: Plan, ax: Axes | None = None) -> Axes:
+    """The schedule of a plan, and the steps at which its cycles end.
+
+    Args:
+        plan: From `cyclr.plan`.
+        ax: Where; a new figure by default.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+
+    >>> from cyclr import Bounds, plan
+    >>> plot_plan(plan(Bounds(0.001, 0.01), epochs=5, steps_per_epoch=100)).get_xlabel()
+    'epoch'
+    """
+    return _draw(figures.plan(plan.schedule, plan.steps, plan.snapshots, plan.steps_per_epoch), ax)
 
 
 def plot_curve(curve: Curve, bounds: Bounds | None = None, ax: Axes | None = None, *, signal: str = "loss") -> Axes:
-    """A range test: the signal over the rate, each repeat, their smoothed median, and the bounds with their intervals.
+    """A range test: the signal against the rate for each repeat, their smoothed median, and the bounds with intervals.
 
     Args:
-        curve: What was seen.
-        bounds: What was found in it, if anything.
+        curve: From a range test.
+        bounds: From `curve.bounds()`, to be marked.
         ax: Where; a new figure by default.
         signal: "loss" or the name of a metric.
 
@@ -83,37 +93,26 @@ def plot_curve(curve: Curve, bounds: Bounds | None = None, ax: Axes | None = Non
     Raises:
         ValueError: If there is no such signal.
         ImportError: If matplotlib is not installed.
+
+    >>> import numpy as np
+    >>> rates = np.geomspace(1e-5, 1, 100)
+    >>> plot_curve(Curve(rates, 2 - 1.5 / (1 + (1e-3 / rates) ** 2) + rates**2)).get_xscale()
+    'log'
     """
     _check.choice("signal", signal, curve.signals)
-    values = curve.losses if signal == "loss" else curve.metrics[signal]
-    ax = _axes(ax)
-    if curve.scale == "log":
-        ax.set_xscale("log")
-    for index, row in enumerate(values):
-        known = np.isfinite(row)
-        ax.plot(curve.rates[known], row[known], color="0.7", lw=0.8, label="one repeat" if index == 0 else None)
-    rates, middle = smoothed(curve, signal)
-    ax.plot(rates, middle, color=COLOURS[0], lw=2.2, label="median, smoothed" if len(values) > 1 else "smoothed")
-    if bounds is not None:
-        _draw_bounds(ax, bounds)
-    ax.set_xlim(curve.rates[0], curve.rates[-1])
-    ax.set_ylim(*window(values, middle, rising=signal in curve.maximize))
-    ax.set_xlabel("learning rate")
-    ax.set_ylabel(in_words(signal))
-    ax.legend(frameon=False, fontsize="small")
-    return ax
+    return _draw(figures.range_test(curve, signal, bounds), ax)
 
 
-def plot_runs(study: Study, ax: Axes | None = None, *, metric: str = "test_accuracy", epoch: int | None = None) -> Axes:
-    """A metric over the steps: for each policy the mean of its runs, and faintly from the least to the greatest.
+def plot_runs(study: Study, ax: Axes | None = None, *, metric: str | None = None, epoch: int | None = None) -> Axes:
+    """A metric during training: for each policy the mean over its runs, and a band from the lowest to the highest.
 
-    Runs that were looked at at different steps meet on straight lines between their points; a mean ends where the first
+    Runs that were evaluated at different steps are interpolated between their evaluations; a mean ends where the first
     of its runs does.
 
     Args:
-        study: The runs.
+        study: The runs, from `cyclr.study` or `cyclr.report.read`.
         ax: Where; a new figure by default.
-        metric: A name in the runs' points.
+        metric: A name in the runs' points; by default the metric of the study.
         epoch: Steps in an epoch; then the axis counts epochs.
 
     Returns:
@@ -125,88 +124,57 @@ def plot_runs(study: Study, ax: Axes | None = None, *, metric: str = "test_accur
     """
     if not study.runs:
         raise ValueError(_check.problem("a study must have runs to be drawn", study.runs))
-    scale = 1 if epoch is None else _check.count("epoch", epoch)
-    found = {policy: by_step(study.of(policy).values(), metric) for policy in study.policies}
-    ax = _axes(ax)
-    drawn = []
-    for index, (policy, (at, values)) in enumerate(found.items()):
-        steps = at / scale
-        colour, line = _style(index)
-        drawn.append((steps, values))
-        ax.plot(steps, values.mean(axis=0), label=policy, color=colour, ls=line, lw=1.8)
-        ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.08, lw=0)
-    ax.set_xlabel("step" if epoch is None else "epoch")
-    fewest, most = (pick(len(values) for _, values in drawn) for pick in (min, max))
-    seeds = f"{fewest} to {most}" if fewest < most else f"{most}"
-    ax.set_ylabel(f"{in_words(metric)}, mean of {seeds} seed{'s' * (most > 1)}")
-    ax.set_xlim(0, max(steps[-1] for steps, _ in drawn))
-    if shown := settled(drawn):
-        ax.set_ylim(*shown)
+    name = study.metric if metric is None else metric
+    ax = _draw(figures.metric(study.runs, name, Unit(), epoch=_epoch(epoch)), ax)
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
-def plot_differences(rows: Sequence[Summary], baseline: str, ax: Axes | None = None, *, unit: str = "") -> Axes:
-    """How far each policy's end is from the baseline's, with intervals: what is grey is no difference found.
+def plot_differences(study: Study, ax: Axes | None = None) -> Axes:
+    """How far each policy ends from the baseline, with 95 % intervals; grey and hollow where that is not significant.
 
     Args:
-        rows: From `summarize`.
-        baseline: What the others are compared with.
+        study: The runs, from `cyclr.study` or `cyclr.report.read`; the study names metric and baseline.
         ax: Where; a new figure by default.
-        unit: "%" if the metric is a fraction to be shown in points; else the metric as it is.
 
     Returns:
         The Axes.
 
     Raises:
+        ValueError: If there is no run, or the runs cannot be compared.
         ImportError: If matplotlib is not installed.
     """
-    ax = _axes(ax)
-    scale = 100 if unit == "%" else 1
-    found = {row.policy: (row.difference, row.differs) for row in rows if row.difference is not None}
-    for place, (change, differs) in enumerate(found.values()):
-        colour = COLOURS[0] if differs else "0.55"
-        low, high = scale * change.low, scale * change.high
-        if math.isfinite(low) and math.isfinite(high):
-            ax.plot([low, high], [place, place], color=colour, lw=2.5, solid_capstyle="round")
-        ax.plot(scale * change.mean, place, "o", color=colour, ms=8)
-    ax.axvline(0, color="0.2", lw=1)
-    ax.set_yticks(range(len(found)), list(found))
-    ax.set_ylim(len(found) - 0.5, -0.5)
-    ax.set_xlabel(f"difference from {baseline}{' in points' if unit == '%' else ''}, 95 % interval")
-    ax.grid(visible=False, axis="y")
-    return ax
+    if not study.runs:
+        raise ValueError(_check.problem("a study must have runs to be drawn", study.runs))
+    compared = Comparison.of(study)
+    if not compared.rows:
+        raise ValueError(compared.why)
+    return _draw(figures.differences(compared.rows, compared.study.baseline, compared.unit), ax)
 
 
-def _draw_bounds(ax: Axes, bounds: Bounds) -> None:
-    for name, value, interval, colour in (
-        ("base_lr", bounds.base_lr, bounds.base_interval, COLOURS[2]),
-        ("max_lr", bounds.max_lr, bounds.max_interval, COLOURS[1]),
-    ):
-        ax.axvline(value, color=colour, lw=1.8, ls="--", label=f"{name} = {value:.2g}")
-        if interval is not None:
-            ax.axvspan(*interval, color=colour, alpha=0.15, lw=0)
-
-
-def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (8, 4.5)) -> tuple[Figure, list[Axes]]:
-    """A new figure that pyplot knows nothing of, and its Axes in reading order.
+def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (8, 4.5)) -> tuple[Canvas, list[Axes]]:
+    """A new figure that pyplot does not know, and its Axes in reading order.
 
     Args:
-        rows: Of Axes.
-        columns: Of Axes.
-        size: In inches.
+        rows: Rows of Axes.
+        columns: Columns of Axes.
+        size: Width and height in inches.
 
     Returns:
         The figure and its Axes.
 
     Raises:
         ImportError: If matplotlib is not installed.
+
+    >>> canvas, axes = figure(2, 3)
+    >>> len(axes)
+    6
     """
     try:
-        from matplotlib.figure import Figure
+        from matplotlib.figure import Figure as Canvas
     except ImportError as error:
         raise ImportError("matplotlib is not installed; pip install cyclr[plot]") from error
-    made = Figure(figsize=size, dpi=120, layout="constrained")
+    made = Canvas(figsize=size, dpi=120, layout="constrained")
     axes = list(made.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
@@ -215,11 +183,74 @@ def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (8, 4
     return made, axes
 
 
-def _axes(ax: Axes | None) -> Axes:
-    """`ax`, as its owner styled it, or that of a new figure."""
-    return figure()[1][0] if ax is None else ax
+def _epoch(epoch: int | None) -> int | None:
+    return None if epoch is None else _check.count("epoch", epoch)
 
 
-def _style(index: int) -> tuple[str, str]:
-    """Colour and dashes; both differ between neighbours."""
-    return COLOURS[index % len(COLOURS)], _LINES[index % len(_LINES)]
+def _draw(shown: Figure, ax: Axes | None, *, legend: bool = True) -> Axes:
+    """Draws a figure's data on `ax`, as its owner styled it, or on that of a new figure."""
+    ax = figure()[1][0] if ax is None else ax
+    before = len(ax.lines)
+    for line in shown.lines:
+        _line(ax, line, before)
+    for points in shown.points:
+        _points(ax, points)
+    for mark in shown.marks:
+        _mark(ax, mark)
+    _scale_x(ax, shown.x, fresh=before == 0)
+    _scale_y(ax, shown.y)
+    if legend and ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def _line(ax: Axes, line: Line, before: int) -> None:
+    if line.colour is None:
+        ax.plot(line.x, line.y, color="0.7", lw=0.8, label=line.name or None)
+        return
+    place = line.colour + before
+    colour, dashes = figures.COLOURS[place % len(figures.COLOURS)], _DASHES[place % len(_DASHES)]
+    ax.plot(line.x, line.y, label=line.name or None, color=colour, ls=dashes, lw=1.8)
+    if line.low is not None and line.high is not None:
+        ax.fill_between(line.x, line.low, line.high, color=colour, alpha=0.08, lw=0)
+
+
+def _points(ax: Axes, points: Points) -> None:
+    colour = _GREY if points.colour is None else figures.COLOURS[points.colour % len(figures.COLOURS)]
+    if points.low is not None and points.high is not None:
+        for low, high, y in zip(points.low, points.high, points.y, strict=True):
+            if low < high:
+                ax.plot([low, high], [y, y], color=colour, lw=2.5, solid_capstyle="round")
+    inside = "white" if points.symbol == "hollow" else colour
+    ax.plot(points.x, points.y, ls="", marker=_SYMBOLS[points.symbol], color=colour, mfc=inside, ms=7,
+            label=points.name, clip_on=False)  # fmt: skip
+
+
+def _mark(ax: Axes, mark: Mark) -> None:
+    if mark.colour is None:
+        ax.axvline(mark.at, color="0.2", lw=1)
+        return
+    colour = figures.COLOURS[mark.colour]
+    ax.axvline(mark.at, color=colour, lw=1.8, ls="--", label=mark.name)
+    if mark.interval is not None:
+        ax.axvspan(*mark.interval, color=colour, alpha=0.15, lw=0)
+
+
+def _scale_x(ax: Axes, axis: Axis, *, fresh: bool) -> None:
+    ax.set_xscale(axis.scale)
+    ax.set_xlabel(axis.name)
+    if axis.range is not None:
+        low, high = axis.range
+        shown = (low, high) if fresh else ax.get_xlim()
+        ax.set_xlim(min(low, shown[0]), max(high, shown[1]))
+
+
+def _scale_y(ax: Axes, axis: Axis) -> None:
+    ax.set_ylabel(axis.name)
+    if axis.ticks:
+        ax.set_yticks(np.arange(len(axis.ticks)), list(axis.ticks))
+        ax.grid(visible=False, axis="y")
+    if axis.range is not None:
+        ax.set_ylim(*axis.range)
+    elif axis.zero:
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))

@@ -108,7 +108,7 @@ def records(folder: Path) -> dict[str, bytes]:
 def test_a_study_is_told_in_tables_that_fit_80_columns_and_in_words(done: tuple[Path, str, str]) -> None:
     folder, out, err = done
     assert max(map(len, out.splitlines())) <= 80
-    for words in ("at the end", "difference", "corrected", "best cycle", "steps to", "seconds", "cost of", "In words"):
+    for words in ("at the end", "difference", "adjusted", "best cycle", "steps to", "seconds", "Tuning cost", "Notes"):
         assert words in out
     assert all(out.count(f"\n{policy} ") == 2 for policy in ("auto", "fixed", "linear"))
     assert "this must not" not in out
@@ -211,8 +211,8 @@ def test_worker_and_driver_are_killed_and_the_same_command_ends_with_the_same_ta
     expected = records(done[0])
     for name, text in after.items():
         assert json.loads(text)["points"] == json.loads(expected[name])["points"]
-    upper = out[: out.index("On the way")]  # seconds differ
-    assert upper == done[1][: done[1].index("On the way")]
+    upper = out[: out.index("During training")]  # seconds differ
+    assert upper == done[1][: done[1].index("During training")]
 
 
 NOWHERE = ["--engine", "ray", "--address", "127.0.0.1:1"]

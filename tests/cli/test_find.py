@@ -39,7 +39,7 @@ def test_it_prints_the_curve_the_bounds_their_evidence_and_the_rules(cyclr: Shel
     called = cyclr("find", task_file("plane.py", GOOD), *FAST, "--png", "curve.png")
     assert called.code == 0
     assert all(
-        word in called.out for word in ("base_lr", "max_lr", "90% interval", "learning rate", "valley", "found in")
+        word in called.out for word in ("base_lr", "max_lr", "90 % interval", "learning rate", "valley", "found in")
     )
     assert called.out.isascii()
     assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
@@ -52,7 +52,7 @@ def test_a_thorough_test_tries_peaks_in_whole_cycles(cyclr: Shell, task_file: Wr
     assert any("probe cycles" in sentence for sentence in thorough["bounds"]["evidence"])
 
 
-def test_a_curve_that_does_not_say_is_shown_kept_and_one_line(cyclr: Shell, task_file: Write) -> None:
+def test_an_inconclusive_curve_is_shown_kept_and_one_line(cyclr: Shell, task_file: Write) -> None:
     path = task_file("plane.py", GOOD)
     called = cyclr("find", path, "--low", 1e-9, "--high", 1e-8, "--steps", 30, "--out", "curve.json")
     assert called.code == 2

@@ -58,7 +58,7 @@ def test_what_is_shown_is_never_written_over(cyclr: Shell, tmp_path: Path) -> No
     curve().save(tmp_path / "curve.json")
     before = (tmp_path / "curve.json").read_bytes()
     complaint = cyclr("report", tmp_path / "curve.json", "--out", tmp_path / "curve.json").complaint
-    assert "is what is to be shown; name another file" in complaint
+    assert "is a file to be shown; name another file" in complaint
     assert (tmp_path / "curve.json").read_bytes() == before
 
 
@@ -66,7 +66,7 @@ def test_what_is_shown_is_never_written_over(cyclr: Shell, tmp_path: Path) -> No
     ("gone.json", None, "gone.json: No such file or directory"),
     ("empty.json", "", "empty.json: "),
     ("half.json", '{"task": "t", "runs": [', "half.json: "),
-    ("foreign.json", '{"a": 1}', "foreign.json: no study, run, curve or plan"),
+    ("foreign.json", '{"a": 1}', "foreign.json: not a study, run, curve or plan"),
     ("picture.json", "\x89PNG\r\n", "picture.json: "),
 ])  # fmt: skip
 def test_a_bad_file_is_one_line_and_nothing_is_written(

@@ -1,4 +1,4 @@
-"""What the tests of the page make pages of, and how they read them."""
+"""What the tests of reports make pages of, and how they read them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOISE = np.random.default_rng(0).normal(scale=0.02, size=(3, 80))
 def run(
     policy: str = "auto", seed: int = 0, *values: float | None, metric: str = "test_accuracy", **change: Any
 ) -> Run:
-    """A run that was looked at every 10 steps."""
+    """A run that was evaluated every 10 steps."""
     values = values or (0.5, 0.6, 0.7 + 0.01 * seed, 0.8 + 0.01 * seed**2)
     points = [{"step": 10 * (k + 1), "lr": 0.1, "loss": 0.5, metric: value} for k, value in enumerate(values)]
     settings = {
@@ -54,16 +54,30 @@ def soup(html: str) -> BeautifulSoup:
     return BeautifulSoup(html.replace(get_plotlyjs(), ""), "html.parser")
 
 
-def figures(html: str) -> list[dict[str, Any]]:
-    """What the page hands to Plotly."""
+def figures(html: str) -> dict[str, dict[str, Any] | None]:
+    """What the page hands to Plotly, by key; None where there is nothing to draw."""
     (found,) = re.findall(r"const figures = (\[.*?\n\]);\n", html.replace(get_plotlyjs(), ""), re.DOTALL)
-    return json.loads(found)
+    keys = [tag["data-key"] for tag in soup(html)("figure")]
+    return dict(zip(keys, json.loads(found), strict=True))
 
 
-def table(html: str, caption: str) -> list[list[str]]:
-    """The cells of the table whose caption begins so, its head first."""
-    (found,) = (each for each in soup(html)("table") if each.caption.text.startswith(caption))
+def figure(html: str, key: str) -> dict[str, Any]:
+    """What the page hands to Plotly for one figure."""
+    found = figures(html)[key]
+    assert found is not None
+    return found
+
+
+def table(html: str, key: str) -> list[list[str]]:
+    """The cells of a table, its head first."""
+    (found,) = soup(html)(attrs={"class": "scroll", "data-key": key})
     return [[cell.text for cell in row(["th", "td"])] for row in found("tr")]
+
+
+def caption(html: str, key: str) -> str:
+    """The caption of a table."""
+    (found,) = soup(html)(attrs={"class": "scroll", "data-key": key})
+    return str(found.caption.text)
 
 
 def numbers(packed: Any) -> list[float]:

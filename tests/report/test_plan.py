@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from cyclr import Bounds, plan, report
-from tests.report.made import a_plan, figures, numbers, soup
+from tests.report.made import a_plan, figure, numbers, soup
 
 
 def test_a_plan_shows_its_rate_its_snapshots_and_its_reasons() -> None:
     made = a_plan()
     html = report.page(made)
-    rate, closed = figures(html)[0]["data"]
+    rate, closed = figure(html, "plan/schedule")["data"]
     assert numbers(rate["x"]) == pytest.approx(np.arange(301) / 10)
     assert numbers(rate["y"]) == pytest.approx(made.schedule(np.arange(301)))
     assert numbers(closed["x"]) == [step / 10 for step in made.snapshots]
@@ -22,5 +22,7 @@ def test_a_plan_shows_its_rate_its_snapshots_and_its_reasons() -> None:
 
 
 def test_without_epochs_the_axis_counts_steps() -> None:
-    (figure,) = figures(report.page(plan(Bounds(0.1, 1), steps=100)))
-    assert figure["layout"]["xaxis"]["title"]["text"] == "step"
+    assert (
+        figure(report.page(plan(Bounds(0.1, 1), steps=100)), "plan/schedule")["layout"]["xaxis"]["title"]["text"]
+        == "step"
+    )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from cyclr import __version__
-from cyclr._cli import output
+from cyclr._cli import _console
 from cyclr._cli.compare import compare
 from cyclr._cli.demo import demo
 from cyclr._cli.failure import explain
@@ -87,10 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         make_app()(tokens, print_error=False, exit_on_error=False, result_action="return_value",
-                   console=output.help_console())  # fmt: skip
+                   console=_console.help_console())  # fmt: skip
         sys.stdout.flush()
     except KeyboardInterrupt:
-        output.error("interrupted; what is finished is kept")
+        _console.error("interrupted; what is finished is kept")
         return 130
     except BrokenPipeError:  # `cyclr … | head`: nobody reads on
         with contextlib.suppress(OSError):
@@ -98,11 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except CycloptsError as wrong:
         verb = next((f"{verb.__name__} " for verb in _VERBS if verb.__name__ in tokens[:1]), "")
-        output.error(f"{str(wrong).rstrip('.')}; see cyclr {verb}--help")
+        _console.error(f"{str(wrong).rstrip('.')}; see cyclr {verb}--help")
         return 2
     except Exception as wrong:
         if os.environ.get("CYCLR_TRACEBACK"):
             raise
-        output.error(explain(wrong))
+        _console.error(explain(wrong))
         return 2
     return 0

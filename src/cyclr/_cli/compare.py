@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,17 @@ from typing import Any
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import output, study
+from cyclr._cli import _console, study
 from cyclr._cli.apart import Apart
+from cyclr._page.registry import describe
+from cyclr._page.views import Comparison
 from cyclr._policies import POLICIES
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, Inconclusive
 from cyclr.study._design import TUNING_SEED, Contest, entrants
 from cyclr.study._engine import ENGINES, check_engine
-from cyclr.study._records import Study, claim, claimed, write_json
-from cyclr.study._summary import Summary, is_fraction, summarize, target_of, verdict
+from cyclr.study._records import claim, claimed, write_json
+from cyclr.study._summary import target_of
 from cyclr.tasks import _find as tasks
 from cyclr.tasks._inspect import Facts
 
@@ -119,14 +120,11 @@ def compare(
     notes = made.notes if facts.paired else [*made.notes, _UNPAIRED]
     made = msgspec.structs.replace(made, baseline=reference, target=target, notes=notes)
     write_json(out / study.STUDY, made)
-    rows = summarize(made)
-    fraction = is_fraction(made)
-    told = [verdict(row, reference, points=fraction, maximize=made.maximize) for row in rows if row.difference]
     if json:
-        output.document(_as_data(made, rows, told, found))
+        _console.document(_as_data(Comparison.of(made), found))
     else:
-        _tell(made, rows, told, contest)
-        output.note(f"records are in {out}; cyclr report {out} makes a page of them")
+        _console.show(describe(made))
+        _console.note(f"records are in {out}; cyclr report {out} makes a page of them")
 
 
 def _settle(asked: Settings, out: Path, apart: Apart) -> tuple[Settings, Facts]:
@@ -245,28 +243,10 @@ def _bounds(task: str, steps: int, given: Curve | None, out: Path, apart: Apart)
         ) from None
 
 
-def _as_data(made: Study, rows: Sequence[Summary], sentences: Sequence[str], found: Bounds | None) -> dict[str, object]:
+def _as_data(comparison: Comparison, found: Bounds | None) -> dict[str, object]:
+    made = comparison.study
     return {
         "task": made.task, "metric": made.metric, "baseline": made.baseline, "maximize": made.maximize,
-        "target": target_of(made), "bounds": found, "rates": made.rates, "rows": rows, "verdict": sentences,
-        "notes": made.notes,
+        "target": target_of(made), "bounds": found, "rates": made.rates, "rows": comparison.rows,
+        "verdict": comparison.verdicts, "notes": made.notes,
     }  # fmt: skip
-
-
-def _tell(made: Study, rows: Sequence[Summary], sentences: Sequence[str], contest: Contest) -> None:
-    percent = is_fraction(made)
-    base = next(row for row in rows if row.difference is None)
-    seeds = "one seed" if contest.seeds == 1 else f"{contest.seeds} seeds, means and 95 % intervals"
-    output.heading(f"{made.task}: {contest.steps} steps a training, {seeds}")
-    study.print_ends(made, rows, percent=percent)
-    output.say("Corrected p: 0.05 or less is a difference even though several were looked for (Holm).", "dim")
-    output.heading("On the way")
-    study.print_ways(made, rows, percent=percent)
-    output.say(
-        f"Steps and seconds to {study.told_target(made, percent=percent)}: median, and in how many runs it is reached. "
-        "Cost of rates: steps spent on finding the peak. Best cycle end: which one is best is known only afterwards.",
-        "dim",
-    )
-    output.heading("In words")
-    lost = f"{made.baseline}, the baseline, diverged: compare with another one by --baseline."
-    output.listed((*sentences, *made.notes, *([lost] if math.isnan(base.final.mean) else [])))

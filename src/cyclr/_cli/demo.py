@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import curves, output, study
+from cyclr._cli import _console, study
+from cyclr._cli._data import curve_data, plan_data
 from cyclr._cli.apart import Apart
-from cyclr._cli.plan import as_data, print_plan
+from cyclr._page.numbers import Unit, count
+from cyclr._page.registry import describe
+from cyclr._page.views import Comparison, Reading
 from cyclr._plan import Plan, plan
 from cyclr._range import Bounds, Curve
 from cyclr.study._design import Contest, Entrant
 from cyclr.study._records import Study, claim, write_json
-from cyclr.study._summary import Summary, summarize, verdict
+from cyclr.study._summary import summarize, verdict
 
 TASK = "fashion"
 METRIC = "accuracy"
@@ -60,22 +62,21 @@ def demo(
     bounds = curve.bounds()
     made = plan(bounds, epochs=epochs, steps_per_epoch=STEPS_PER_EPOCH)
     if not json:
-        _tell_plan(curve, bounds, made)
+        _tell_plan(curve, made)
     contest = _contest(bounds, seeds=seeds, steps=made.steps)
     found = study.run_contest(contest, out, workers=jobs)
-    found = msgspec.structs.replace(found, baseline=BASELINE)
+    found = msgspec.structs.replace(found, baseline=BASELINE, notes=[*found.notes, *_notes(found)])
     write_json(out / study.STUDY, found)
-    rows = summarize(found)
-    sentences = _verdicts(found, rows)
+    comparison = Comparison.of(found)
     if json:
-        output.document({
-            "curve": curves.as_data(curve), "plan": as_data(made), "fixed_rate": found.rates[BASELINE], "rows": rows,
-            "verdict": sentences,
+        _console.document({
+            "curve": curve_data(curve), "plan": plan_data(made), "fixed_rate": found.rates[BASELINE],
+            "rows": comparison.rows, "verdict": [*comparison.verdicts, *found.notes],
         })  # fmt: skip
     else:
-        _tell_result(found, rows, sentences, steps=made.steps)
-    _pictures(out, curve, made, found, rows)
-    output.note(f"records and pictures are in {out}; cyclr report {out} makes a page of them")
+        _console.show(describe(comparison), title="3. Did it help? All policies, equal budgets, the same seeds")
+    _images(out, curve, made, found)
+    _console.note(f"records and images are in {out}; cyclr report {out} makes a page of them")
 
 
 def _contest(found: Bounds, *, seeds: int, steps: int) -> Contest:
@@ -88,70 +89,37 @@ def _contest(found: Bounds, *, seeds: int, steps: int) -> Contest:
     )  # fmt: skip
 
 
-def _tell_plan(curve: Curve, bounds: Bounds, made: Plan) -> None:
-    output.say("Fashion-MNIST at 14x14: 6,000 training and 2,000 test pictures; a network of one hidden layer, "
-               "SGD with momentum, batches of 50.")  # fmt: skip
-    output.heading("1. Range test: between which rates?")
-    curves.print_curve(curve, bounds)
-    curves.print_bounds(bounds)
-    output.heading(f"2. Plan: which schedule for {made.steps} steps?")
-    print_plan(made)
-    output.heading("3. Did it help? All policies, equal budgets, the same seeds")
-
-
-def _tell_result(found: Study, rows: Sequence[Summary], sentences: Sequence[str], *, steps: int) -> None:
-    study.print_ends(found, rows, percent=True)
-    output.say(
-        f"Mean of {rows[0].seeds} seeds and 95 % intervals; a corrected p of 0.05 or less is a difference even though "
-        f"{len(rows) - 1} were looked for. {BASELINE}: the best of {', '.join(f'{rate:g}' for rate in FIXED_RATES)} "
-        "on 1,000 held-out training pictures.",
-        "dim",
+def _tell_plan(curve: Curve, made: Plan) -> None:
+    _console.say(
+        "Fashion-MNIST at 14x14: 6,000 training and 2,000 test images; a network with one hidden layer, SGD with "
+        "momentum, batches of 50. Fixed rates are tuned on 1,000 held-out training images."
     )
-    output.heading("On the way")
-    study.print_ways(found, rows, percent=True, seconds=False)
-    output.say(
-        f"Steps: median over seeds, until the accuracy that {BASELINE} has at the end is reached, and in how many "
-        f"runs it is. Cost of rates: the steps that finding them took; each training takes {steps}.",
-        "dim",
-    )
-    output.heading("In words")
-    output.listed(sentences)
+    _console.show(describe(Reading.of(curve)), title="1. Range test: between which rates?")
+    _console.show(describe(made), title=f"2. Plan: which schedule for {count(made.steps, 'step')}?")
 
 
-def _verdicts(found: Study, rows: Sequence[Summary]) -> list[str]:
-    """What the table says, and what it does not."""
-    sentences = [
-        verdict(row, f"the {BASELINE} rate {found.rates[BASELINE]:g}", points=True)
-        for row in rows
-        if row.difference is not None
-    ]
-    beside = {row.policy: row for row in summarize(found, baseline=PLAIN)}
-    sentences.append(
-        f"Is it the cycle, or only the found rate and the fall to zero? Beside {PLAIN}, which has both and no cycle: "
-        + verdict(beside["auto"], PLAIN, points=True)
+def _notes(found: Study) -> list[str]:
+    """What the tables do not say by themselves."""
+    rows = {row.policy: row for row in summarize(found, baseline=PLAIN)}
+    early = max(rows.values(), key=lambda row: row.half.mean).policy
+    best, auto = (Unit(percent=True).with_unit(rows[policy].half.mean) for policy in (early, "auto"))
+    cycle = (
+        f"Is it the cycle, or only the tuned rate and the annealing to zero? Compared with {PLAIN}, which has both but "
+        f"no cycle: {verdict(rows['auto'], PLAIN, points=True)}"
     )
-    early = max(rows, key=lambda row: row.half.mean)
-    sentences.append(
-        f"Stopped at half the budget, {early.policy} would be first with {early.half.mean:.1%}; "
-        f"auto has {beside['auto'].half.mean:.1%} there."
-    )
-    costs = found.cost
-    sentences.append(
-        f"The range test took {costs['auto']} steps, trying {len(FIXED_RATES)} fixed rates {costs[BASELINE]}."
-    )
-    return sentences
+    return [cycle, f"Stopped at half the budget, {early} would be first with {best}; auto has {auto} there."]
 
 
-def _pictures(out: Path, curve: Curve, made: Plan, found: Study, rows: Sequence[Summary]) -> None:
+def _images(out: Path, curve: Curve, made: Plan, found: Study) -> None:
     from cyclr import plot
     from cyclr._schedules import parse
 
     try:
         figure, (ax,) = plot.figure()
     except ImportError as error:
-        output.note(f"no pictures: {error}")
+        _console.note(f"no images: {error}")
         return
-    plot.plot_curve(curve, made.bounds, ax).set_title("Range test: where learning starts and where it goes wrong")
+    plot.plot_curve(curve, made.bounds, ax).set_title("Range test: where learning starts and where it diverges")
     figure.savefig(out / "range_test.png")
     figure, axes = plot.figure(2, 4, size=(13, 6))
     for ax, policy in zip(axes, found.policies, strict=True):
@@ -160,8 +128,8 @@ def _pictures(out: Path, curve: Curve, made: Plan, found: Study, rows: Sequence[
         ax.set_ylim(0, 1.05 * made.bounds.max_lr)
     figure.savefig(out / "schedules.png")
     figure, (ax,) = plot.figure(size=(9, 5.5))
-    plot.plot_runs(found, ax, metric=found.metric, epoch=STEPS_PER_EPOCH).set_title("Test accuracy on the way")
+    plot.plot_runs(found, ax, epoch=STEPS_PER_EPOCH).set_title("Test accuracy during training")
     figure.savefig(out / "accuracy.png")
     figure, (ax,) = plot.figure()
-    plot.plot_differences(rows, BASELINE, ax, unit="%").set_title(f"Test accuracy at the end, beside {BASELINE}")
+    plot.plot_differences(found, ax).set_title(f"Test accuracy at the end, compared with {BASELINE}")
     figure.savefig(out / "comparison.png")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from cyclr import plot
-from cyclr._cli import curves, output
+from cyclr._cli import _console
+from cyclr._cli._data import curve_data
+from cyclr._page.registry import describe
+from cyclr._page.views import Reading
 from cyclr._range import Inconclusive
 
 
@@ -45,8 +48,8 @@ def find(
         png: Write a picture there, too.
         json: Print one JSON document instead.
     """
-    output.check_target(out)
-    output.check_target(png, picture=True)
+    _console.check_target(out)
+    _console.check_target(png, image=True)
     from cyclr.tasks import _find as tasks
     from cyclr.tasks import _run as work
 
@@ -56,26 +59,18 @@ def find(
     curve = work.find_curve(made, task, options, signal=signal)
     if out is not None:
         curve.save(out)
-    bounds = unclear = None
-    try:
-        bounds = curve.bounds(signal)
-    except Inconclusive as error:
-        unclear = error
+    reading = Reading.of(curve, signal)
     if png is not None:
         figure, (ax,) = plot.figure()
-        plot.plot_curve(curve, bounds, ax, signal=signal)
+        plot.plot_curve(curve, reading.bounds, ax, signal=signal)
         figure.savefig(png)
     if json:
-        output.document({
-            "task": task, "seed": seed, "signal": signal, "bounds": bounds, "inconclusive": unclear and str(unclear),
-            "rules": curves.rules(curve, signal), "steps": curve.cost, "curve": curves.as_data(curve),
+        _console.document({
+            "task": task, "seed": seed, "signal": signal, "bounds": reading.bounds,
+            "inconclusive": reading.why or None, "rules": reading.rules, "steps": curve.cost,
+            "curve": curve_data(curve),
         })  # fmt: skip
     else:
-        curves.print_curve(curve, bounds, signal)
-        if bounds is not None:
-            curves.print_bounds(bounds)
-        if signal not in curve.maximize:  # the published rules read losses
-            output.say()
-            curves.print_rules(curve, signal)
-    if unclear is not None:
-        raise unclear
+        _console.show(describe(reading))
+    if reading.bounds is None:
+        raise Inconclusive(reading.why)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cyclr._cli import output
+from cyclr._cli import _console
 
 
 class Update(Protocol):
@@ -31,7 +31,7 @@ def progress(title: str, total: int, unit: str = "steps", *, done: int = 0) -> I
         unit: Of what is counted.
         done: What was done before; it does not count for the time left.
     """
-    if output.stderr().is_terminal:
+    if _console.stderr().is_terminal:
         with _bar(title, total, unit, done) as update:
             yield update
     else:
@@ -50,7 +50,7 @@ def _bar(title: str, total: int, unit: str, done: int) -> Iterator[Update]:
         TextColumn("left"),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=output.stderr(), transient=False) as bar:
+    with Progress(*columns, console=_console.stderr(), transient=False) as bar:
         task = bar.add_task(title, total=total, completed=done, beside="")
         yield lambda done, beside="", total=None: bar.update(task, completed=done, beside=beside, total=total)
 
@@ -67,6 +67,6 @@ def _lines(title: str, total: int, unit: str, start: int) -> Update:
             return
         last = now
         left = (now - started) / (done - start) * (whole - done)
-        output.note("  ".join(filter(None, (f"{title}: {done}/{whole} {unit}", beside, f"{left:.0f} s left"))))
+        _console.note("  ".join(filter(None, (f"{title}: {done}/{whole} {unit}", beside, f"{left:.0f} s left"))))
 
     return update

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import curves, draw, output, processes
-from cyclr._cli.plan import bounds_of, print_plan
+from cyclr._cli import _console, processes
+from cyclr._cli.plan import bounds_of
+from cyclr._page.registry import describe
+from cyclr._page.views import Reading
 from cyclr._plan import plan
 from cyclr._policies import POLICIES
 from cyclr._policies import policy as make_schedule
@@ -74,9 +75,9 @@ def train(
     with processes.joined():
         run = _train(settings, given, out, quiet=json)
         if json:
-            output.document(run)
+            _console.document(run)
         else:
-            print_run(run)
+            _console.show(describe(run))
 
 
 def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet: bool) -> Run:
@@ -113,9 +114,7 @@ def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet
             processes.once(lambda: made.save(path))
     bounds = curve.bounds()
     if not quiet:
-        output.heading("Range test")
-        curves.print_curve(curve, bounds)
-        curves.print_bounds(bounds)
+        _console.show(describe(Reading.of(curve)))
     return bounds
 
 
@@ -126,8 +125,7 @@ def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool
         return make_schedule(settings.policy, bounds, steps=steps, steps_per_epoch=per_epoch)
     made = plan(bounds, epochs=settings.epochs, steps_per_epoch=per_epoch)
     if not quiet:
-        output.heading("Plan")
-        print_plan(made)
+        _console.show(describe(made))
     return made.schedule
 
 
@@ -142,23 +140,8 @@ def _run(job: Job, task: Task, out: Path | None) -> Run:
     if run is not None:
         if run.job != job:
             raise ValueError(f"{record} is of another schedule, {run.schedule}; choose another folder")
-        output.note(f"{record} is finished; nothing is left to do")
+        _console.note(f"{record} is finished; nothing is left to do")
         return run
     run = made = work.make_run(job, task=task, folder=out, watch=True)
     processes.once(lambda: write_json(record, made))
     return run
-
-
-def print_run(run: Run) -> None:
-    """A line for each evaluation, and the loss."""
-    output.heading(f"{run.policy} on {run.task}, seed {run.seed}: {run.schedule}")
-    names = [name for name in run.points[-1] if name not in ("step", "lr")]
-    rows = []
-    for point in run.points:
-        cells = ("-" if point.get(name) is None else f"{point[name]:.4g}" for name in ("lr", *names))
-        rows.append((str(point["step"]), *cells))
-    output.table(("step", "rate", *(name.replace("_", " ") for name in names)), rows, left=0)
-    steps, losses = run.series("loss")
-    if sum(map(math.isfinite, losses)) > 1:
-        draw.chart(steps, losses, x_label="step")
-    output.say(f"{run.steps} steps in {run.seconds:.1f} s, {run.status}")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
-from cyclr._cli import output
 from cyclr._cli.progress import Update, progress
+from cyclr._page.numbers import number, rate
 from cyclr._range import Curve
 from cyclr._schedules import parse
 from cyclr.study._records import Job, Run
@@ -130,7 +130,7 @@ def _steps_done(folder: Path | None) -> int:
 
 
 def _teller(update: Update) -> Callable[[int, int, float, float], None]:
-    def tell(step: int, total: int, rate: float, loss: float) -> None:
-        update(step, f"rate {output.number(rate)}  loss {output.number(loss)}", total)
+    def tell(step: int, total: int, lr: float, loss: float) -> None:
+        update(step, f"rate {rate(lr)}  loss {number(loss)}", total)
 
     return tell

@@ -1,4 +1,4 @@
-"""From sections to one HTML page."""
+"""From sections to one HTML page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -8,41 +8,44 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cyclr import __version__, _check
+from cyclr import __version__
 from cyclr._files import replacing
-from cyclr._page import curve, plan, study
-from cyclr._page.blocks import Figures, Section, clean
+from cyclr._page.blocks import Figures, clean
+from cyclr._page.registry import describe
+from cyclr._page.views import Comparison, Reading, Shown
 from cyclr._plan import Plan
 from cyclr._range.curve import Curve
-from cyclr.study._records import Study
+from cyclr._schedules import Schedule
+from cyclr.report._plotly import draw
+from cyclr.study._records import Run, Study
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-Thing = Study | Curve | Plan
+Thing = Study | Run | Curve | Plan | Schedule | Comparison | Reading | Shown
 
-# Of Plotly's own buttons none that sends the data away.
+# Without the button of Plotly that sends the data away.
 _CONFIG = (
     "{responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: ['select2d', 'lasso2d']}"
 )
 
 
 def page(*things: Thing, title: str | None = None) -> str:
-    """One HTML page on studies, curves and plans: figures, tables and sentences, in the order given.
+    """One HTML page on studies, runs, curves, plans and schedules: figures, tables and sentences, in the order given.
 
-    The page holds all it needs, Plotly too (4.8 MB), and forbids itself every access to the network. Whatever text
-    comes from a record is shown as text.
+    The page holds everything it needs, Plotly's script included (4.8 MB), and forbids itself all network access. All
+    text from records is shown as text.
 
     Args:
-        things: What to show.
-        title: Of the page; by default it follows from what is shown.
+        things: What to show. A `Reading` is one signal of a curve, a `Shown` a schedule up to some step.
+        title: Title of the page; by default it follows from what is shown.
 
     Returns:
         The HTML.
 
     Raises:
-        TypeError: If one of them is neither `Study`, `Curve` nor `Plan`.
-        ValueError: If there is nothing to show, or a run's points have no steps.
+        TypeError: If one of them is none of these.
+        ValueError: If there is nothing to show, or a record contradicts itself.
         ImportError: If Jinja2 or Plotly is not installed.
 
     >>> from cyclr import Bounds, plan
@@ -51,24 +54,25 @@ def page(*things: Thing, title: str | None = None) -> str:
     (True, True)
     """
     if not things:
-        raise ValueError("a page must show something, got nothing; pass a Study, a Curve or a Plan")
+        raise ValueError("a page must show something, got nothing; pass a Study, Curve, Plan or Schedule")
     environment, library = _tools()
-    sections = [_section(thing) for thing in things]
-    figures = [
-        figure.plot or ""
+    sections = [describe(thing) for thing in things]
+    plots = [
+        draw(figure)
         for section in sections
-        for _, blocks in section.parts
-        for block in blocks
+        for part in section.parts
+        for block in part.blocks
         if isinstance(block, Figures)
         for figure in block.items
     ]
-    draw = _script(figures)
+    script = _script(plots)
     html = environment.get_template("page.html").render(
         title=title or (sections[0].title if len(sections) == 1 else "cyclr report"),
         version=__version__,
         sections=sections,
-        scripts=(library, draw) if any(figures) else (),
-        hashes=[_hash(library), _hash(draw)],
+        plots=plots,
+        scripts=(library, script) if any(plots) else (),
+        hashes=[_hash(library), _hash(script)],
     )
     return html.encode("utf-8", "replace").decode()
 
@@ -78,29 +82,18 @@ def write(path: str | os.PathLike[str], *things: Thing, title: str | None = None
 
     Args:
         path: The file; its folder must exist. An older file is replaced.
-        things: What to show.
-        title: Of the page.
+        things: What to show, as in `page`.
+        title: Title of the page.
 
     Raises:
-        TypeError: If one of them is neither `Study`, `Curve` nor `Plan`.
-        ValueError: If there is nothing to show, or a run's points have no steps.
+        TypeError: If one of them cannot be shown.
+        ValueError: If there is nothing to show, or a record contradicts itself.
         ImportError: If Jinja2 or Plotly is not installed.
         OSError: If the file cannot be written.
     """
     text = page(*things, title=title)
     with replacing(path) as file:
         file.write(text.encode())
-
-
-def _section(thing: Thing) -> Section:
-    match thing:
-        case Study():
-            return study.section(thing)
-        case Curve():
-            return curve.section(thing)
-        case Plan():
-            return plan.section(thing)
-    raise TypeError(_check.problem("a page shows a Study, a Curve or a Plan", thing))
 
 
 @cache
@@ -129,11 +122,11 @@ def _tools() -> tuple[Environment, str]:
     return environment, Markup(get_plotlyjs().replace("\r\n", "\n"))
 
 
-def _script(figures: list[str]) -> str:
-    """Hands each figure to Plotly when the page is there."""
+def _script(plots: list[str | None]) -> str:
+    """Hands each figure to Plotly once the page is loaded."""
     from markupsafe import Markup
 
-    data = ",\n".join(figure or "null" for figure in figures)
+    data = ",\n".join(plot or "null" for plot in plots)
     return Markup(
         f"const figures = [\n{data}\n];\n"
         f"const config = {_CONFIG};\n"
@@ -143,5 +136,5 @@ def _script(figures: list[str]) -> str:
 
 
 def _hash(script: str) -> str:
-    """What the page's own rules know a script by: no other one may run."""
+    """The hash by which the page's security policy knows a script: no other one may run."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

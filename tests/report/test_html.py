@@ -16,10 +16,10 @@ from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cyclr import Bounds, Constant, report
+from cyclr import Bounds, report
 from cyclr._page.blocks import clean
 from cyclr.study._records import Study
-from tests.report.made import a_plan, curve, figures, run, soup, study
+from tests.report.made import a_plan, curve, figure, figures, run, soup, study
 
 NASTY = (
     "</script><script>window.harm=1</script>", "<img src=x onerror=harm()>", "\"><svg/onload='harm()'>",
@@ -59,11 +59,9 @@ def with_texts(texts: list[str]) -> Study:
 
 
 def skeleton(page: BeautifulSoup) -> list[tuple[str, dict[str, Any]]]:
-    """Every tag with its attributes, but for their text that names what is shown."""
-    return [
-        (tag.name, {name: value for name, value in tag.attrs.items() if name not in ("aria-label", "content")})
-        for tag in page(True)
-    ]
+    """Every tag with its attributes, except for those that hold text of what is shown."""
+    texts = ("aria-label", "content", "data-key")
+    return [(tag.name, {name: value for name, value in tag.attrs.items() if name not in texts}) for tag in page(True)]
 
 
 @cache
@@ -87,27 +85,27 @@ def test_no_text_of_a_record_becomes_a_tag_an_attribute_a_script_or_markup_in_a_
     (notes,) = shown("ul", "sentences")
     assert [item.text.strip() for item in notes("li")] == [told(note).strip() for note in made.notes]
     assert told(made.runs[0].schedule) in {cell.text for cell in shown("td")}
-    for figure, like in zip(drawn(html), drawn(plain()), strict=True):
-        assert "<" not in str(figure).replace("<extra></extra>", "")
-        assert [trace.keys() for trace in figure["data"]] == [trace.keys() for trace in like["data"]]
+    for shown, like in zip(drawn(html), drawn(plain()), strict=True):
+        assert "<" not in str(shown).replace("<extra></extra>", "")
+        assert [trace.keys() for trace in shown["data"]] == [trace.keys() for trace in like["data"]]
         for kind in ("hovertemplate", "type", "mode"):
-            assert [trace.get(kind) for trace in figure["data"]] == [trace.get(kind) for trace in like["data"]]
+            assert [trace.get(kind) for trace in shown["data"]] == [trace.get(kind) for trace in like["data"]]
 
 
 def drawn(html: str) -> list[dict[str, Any]]:
-    """The figures that have a picture."""
-    return [figure for figure in figures(html) if figure is not None]
+    """The figures that Plotly draws."""
+    return [found for found in figures(html).values() if found is not None]
 
 
 def test_a_figure_names_a_policy_as_plotly_must_be_told_to_show_it() -> None:
     html = report.page(with_texts(["<b>a & b</b>", "x" * 100, *["word"] * 10]))
-    names = [trace["name"] for trace in figures(html)[1]["data"] if "name" in trace]
+    names = [trace["name"] for trace in figure(html, "study/metric")["data"] if "name" in trace]
     assert names == ["0 &lt;b&gt;a &amp; b&lt;/b&gt;", "1 " + "x" * 37 + "…"]
 
 
 def test_a_policy_that_looks_like_a_number_or_a_date_stays_a_name() -> None:
     runs = [run(policy, seed, 0.1, value) for policy, value in (("1e3", 0.2), ("2020-01-01", 0.4)) for seed in (0, 1)]
-    forest = figures(report.page(Study(task="t", runs=runs, baseline="1e3")))[0]
+    forest = figure(report.page(Study(task="t", runs=runs, baseline="1e3")), "study/differences")
     assert forest["layout"]["yaxis"]["ticktext"] == ["2020-01-01"]
     assert forest["layout"]["yaxis"]["tickvals"] == [0]
 
@@ -143,7 +141,7 @@ def test_a_page_reads_well_aloud(things: tuple[Any, ...]) -> None:
 
 def test_every_figure_has_its_place_and_every_place_its_figure() -> None:
     html = report.page(study(), curve(), a_plan())
-    places = [f"figure-{index + 1}" for index, figure in enumerate(figures(html)) if figure is not None]
+    places = [f"figure-{index + 1}" for index, shown in enumerate(figures(html).values()) if shown is not None]
     assert [div["id"] for div in soup(html)("div", "plot")] == places
     assert len(places) == 6
 
@@ -157,9 +155,9 @@ def test_a_title_is_what_is_shown_or_what_was_asked_for() -> None:
     assert soup(report.page(study(), title="My <study>")).h1.text == "My <study>"
 
 
-@pytest.mark.parametrize("thing", ["study.json", None, Bounds(0.1, 1), Constant(0.1), [study()]])
+@pytest.mark.parametrize("thing", ["study.json", None, Bounds(0.1, 1), [study()]])
 def test_what_cannot_be_shown_is_a_type_error(thing: object) -> None:
-    with pytest.raises(TypeError, match="a page shows a Study, a Curve or a Plan, got "):
+    with pytest.raises(TypeError, match="what a page shows must be one of Curve, Plan, Run, Schedule, Study, got "):
         report.page(thing)
 
 

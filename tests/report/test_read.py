@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cyclr import Bounds, plan, report
-from cyclr._cli.plan import as_data
+from cyclr._cli._data import plan_data
 from cyclr.study._records import RecordError, write_json
 from tests.report.made import a_plan, curve, run, study
 
@@ -14,7 +14,7 @@ from tests.report.made import a_plan, curve, run, study
 @pytest.mark.parametrize("made", [a_plan(), plan(Bounds(0.1, 1, (0.05, 0.2), (0.5, 2), evidence=("x",)), steps=40)])
 def test_a_plan_comes_back_from_what_the_shell_prints(tmp_path: Path, made: object) -> None:
     path = tmp_path / "anything.json"
-    path.write_bytes(msgspec.json.encode(as_data(made)))
+    path.write_bytes(msgspec.json.encode(plan_data(made)))
     assert report.read(path) == (made,)
 
 
@@ -33,18 +33,18 @@ def test_a_folder_gives_its_study_its_curve_and_its_plan(tmp_path: Path) -> None
     write_json(tmp_path / "study.json", study())
     write_json(tmp_path / "runs/tuning-0/run.json", run("other"))
     curve().save(tmp_path / "curve.json")
-    write_json(tmp_path / "plan.json", as_data(a_plan()))
+    write_json(tmp_path / "plan.json", plan_data(a_plan()))
     assert [type(thing).__name__ for thing in report.read(tmp_path)] == ["Study", "Curve", "Plan"]
     assert report.read(tmp_path)[0] == study()
 
 
-def test_a_folder_of_runs_is_a_study_without_those_that_tried_out_rates(tmp_path: Path) -> None:
+def test_a_folder_of_runs_is_a_study_without_those_that_tuned_rates(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_json(tmp_path / f"runs/auto-{seed}/run.json", run("auto", seed))
     write_json(tmp_path / "runs/tuning-0.1/run.json", run("fixed 0.1", 0, options={"tuning": True}))
     (made,) = report.read(tmp_path)
     assert made.runs == [run("auto", 0), run("auto", 1)]
-    assert made.notes == ["1 run that tried out a rate is not shown; it took 40 steps."]
+    assert made.notes == ["1 run that tuned a rate is not shown; it took 40 steps."]
 
 
 def test_runs_of_two_tasks_are_no_study(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From files to what a page shows. Files are data: nothing in them is run."""
+"""From files to what a page shows. Files are data: nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from cyclr import _check
+from cyclr._page.numbers import count
 from cyclr._plan import Plan
 from cyclr._range.curve import FORMAT, Curve
 from cyclr._schedules import Schedule, parse
@@ -21,7 +22,7 @@ _RUNS = ("run.json", "*/run.json", "*/*/run.json")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Thing, ...]:
-    """What there is to show in a file, or in the folder of a study.
+    """Reads what a file, or the folder of a study, holds for a page.
 
     A file is a study (`study.json`), a run (`run.json`), a curve (`Curve.save`, `cyclr find --out`) or a plan
     (`cyclr plan --out`), told apart by what is in it. In a folder the study comes first: `study.json`, or else the
@@ -31,11 +32,18 @@ def read(path: str | os.PathLike[str]) -> tuple[Thing, ...]:
         path: The file or folder.
 
     Returns:
-        One thing of a file, up to three of a folder.
+        One thing for a file, up to three for a folder.
 
     Raises:
         ValueError: If it holds nothing that can be shown, or is damaged; one line that names the file.
         OSError: If it is missing or cannot be read.
+
+    >>> import tempfile
+    >>> from cyclr import Curve
+    >>> with tempfile.NamedTemporaryFile(suffix=".json") as file:
+    ...     Curve([0.1, 0.2, 0.4], [2.0, 1.5, 1.0]).save(file.name)
+    ...     read(file.name)[0].rates.tolist()
+    [0.1, 0.2, 0.4]
     """
     path = Path(path)
     if not path.is_dir():
@@ -54,7 +62,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Thing, ...]:
 def _file(path: Path) -> Thing:
     fields = read_json(path, Any)
     if not isinstance(fields, dict):
-        raise RecordError(f"{path}: no study, run, curve or plan")
+        raise RecordError(f"{path}: not a study, run, curve or plan")
     if fields.get("format") == FORMAT:
         return Curve.load(path)
     if "runs" in fields:
@@ -63,7 +71,7 @@ def _file(path: Path) -> Thing:
         return _study([read_json(path, Run)], path)
     if "reasons" in fields:
         return _plan(fields, path)
-    raise RecordError(f"{path}: no study, run, curve or plan; a curve is what `cyclr find --out` writes")
+    raise RecordError(f"{path}: not a study, run, curve or plan; a curve is what `cyclr find --out` writes")
 
 
 def _plan(fields: dict[str, Any], path: Path) -> Plan:
@@ -79,13 +87,13 @@ def _plan(fields: dict[str, Any], path: Path) -> Plan:
 
 
 def _study(runs: list[Run], path: Path) -> Study:
-    """Runs without a study around them. Those that only tried a rate, on held-out training data, are left out."""
+    """Runs without a study record. Those that only tried a rate, on held-out training data, are left out."""
     kept = [run for run in runs if not run.options.get("tuning")] or runs
     if len(tasks := sorted({run.task for run in kept})) > 1:
         raise ValueError(_check.problem(f"{path}: runs must be of one task to be compared", tasks))
     tried = [run for run in runs if run not in kept]
-    steps = f"{sum(run.steps for run in tried):,} steps"
-    which = "1 run that tried out a rate is" if len(tried) == 1 else f"{len(tried)} runs that tried out rates are"
+    steps = count(sum(run.steps for run in tried), "step")
+    which = "1 run that tuned a rate is" if len(tried) == 1 else f"{len(tried)} runs that tuned rates are"
     took = "it took" if len(tried) == 1 else "they took"
     notes = [f"{which} not shown; {took} {steps}."] if tried else []
     return Study(task=tasks[0], runs=kept, notes=notes)

@@ -1,4 +1,4 @@
-"""What a picture shows, whoever draws it: colours, steps to look at, the part of a signal worth looking at."""
+"""Which values a figure shows: the steps of a schedule, the smoothed signal of a curve, the range worth seeing."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from cyclr._range.smooth import smooth
 from cyclr._schedules import Schedule
 from cyclr.study._records import Run
 
-# Okabe and Ito's colours, which the colour-blind tell apart, without the yellow that is lost on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-POINTS = 20001  # many times what a screen has pixels in a row: peaks keep their height
+POINTS = 20001  # far more than a screen has pixels in a row, so that peaks keep their height
 _FEWEST_TO_SMOOTH = 8
 
 
 def sample(schedule: Schedule, steps: int | None = None, *, points: int = POINTS) -> np.ndarray:
-    """Steps at which to look at a schedule, so that no turning point of a short one is missed."""
+    """Steps at which to evaluate a schedule, so that no turning point of a short one is missed."""
     if steps is None and schedule.duration == math.inf:
-        raise ValueError(_check.problem("steps must be given for an endless schedule", None, "say how many to draw"))
+        raise ValueError(
+            _check.problem("steps must be given for an endless schedule", None, "pass the number of steps to draw")
+        )
     last = int(schedule.duration) if steps is None else _check.count("steps", steps)
     return np.unique(np.linspace(0, last, min(last + 1, points)).astype(np.int64))
 
 
 def smoothed(curve: Curve, signal: str = "loss") -> tuple[np.ndarray, np.ndarray]:
-    """Rates and the smoothed median over the repeats, as far as most repeats went."""
+    """Rates, and the smoothed median over the repeats up to the rate that most repeats reached."""
     values = curve.losses if signal == "loss" else curve.metrics[signal]
     most = np.isfinite(values).sum(axis=0) * 2 > len(values)
     rates, middle = curve.rates[most], np.nanmedian(values[:, most], axis=0)
@@ -40,12 +40,15 @@ def smoothed(curve: Curve, signal: str = "loss") -> tuple[np.ndarray, np.ndarray
 
 
 def window(values: np.ndarray, middle: np.ndarray, *, rising: bool = False) -> tuple[float, float]:
-    """The part of a signal worth looking at: a loss that blows up must not flatten the rest.
+    """The range of a signal that a figure shows: a loss that diverges must not flatten the rest.
 
     Args:
-        values: The signal, a row a repeat.
+        values: The signal, one row for each repeat.
         middle: Its median over the repeats.
-        rising: Whether more of it is better; then it is its fall that is cut off.
+        rising: Whether higher is better; then its fall is cut off instead.
+
+    Returns:
+        From and to.
     """
     if rising:
         low, high = window(-values, -middle)
@@ -60,15 +63,10 @@ def window(values: np.ndarray, middle: np.ndarray, *, rising: bool = False) -> t
     return low - margin, top + margin
 
 
-def in_words(signal: str) -> str:
-    """What to call a signal or a metric in words: `test_accuracy` is the test accuracy."""
-    return "training loss" if signal == "loss" else signal.replace("_", " ")
-
-
 def by_step(runs: Iterable[Run], metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """All steps at which one of the runs was looked at, and each run's metric there.
+    """All steps at which one of the runs was evaluated, and each run's metric there.
 
-    Between two looks at a run its metric goes in a straight line; before the first and after the last it is NaN.
+    Between two evaluations of a run its metric is interpolated; before the first and after the last it is NaN.
 
     Returns:
         Steps, and values of shape (runs, steps).
@@ -79,7 +77,7 @@ def by_step(runs: Iterable[Run], metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def settled(series: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float] | None:
-    """The range of values after the first fifth of the steps, whose rise would flatten what matters; None if none.
+    """The range of the values after the first fifth of the steps, whose rise would flatten the rest; None if none.
 
     Args:
         series: Steps, and values of shape (runs, steps).

@@ -1,0 +1,164 @@
+"""The figures, as data: what each shows is decided here, and drawn elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from cyclr._page.blocks import Array, Axis, Figure, Line, Mark, Points
+from cyclr._page.numbers import Unit, in_words, rate, whole
+from cyclr._page.sampling import by_step, sample, settled, smoothed, window
+from cyclr._range.bounds import Bounds
+from cyclr._range.curve import Curve
+from cyclr._schedules import Schedule
+from cyclr.study._records import Run
+from cyclr.study._summary import Summary
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow that is too pale on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+GREY = "#8a8a8a"
+_BASE, _MAX, _RULES, _SNAPSHOTS = 2, 1, 5, 1  # places in COLOURS
+_FEW = 2001  # points of a small figure
+
+
+def schedule(value: Schedule, steps: int | None = None, *, epoch: int | None = None, name: str = "") -> Figure:
+    """A schedule over its steps, or over epochs where their length is given."""
+    at = sample(value, steps)
+    scale = epoch or 1
+    line = Line(at / scale, np.asarray(value(at)), name)
+    x = Axis("epoch" if epoch else "step", range=(0, at[-1] / scale))
+    return Figure("schedule/rate", "The learning rate.", x, Axis("learning rate", zero=True), (line,))
+
+
+def small_schedule(key: str, caption: str, code: str, value: Schedule | None, steps: int, highest: float) -> Figure:
+    """A schedule as one of several of the same height, with its text; None draws nothing."""
+    lines: tuple[Line, ...] = ()
+    if value is not None:
+        at = sample(value, steps, points=_FEW)
+        with np.errstate(all="ignore"):  # a record may hold any schedule
+            lines = (Line(at, np.asarray(value(at))),)
+    y = Axis("", range=(0, 1.05 * highest))
+    return Figure(key, caption, Axis(""), y, lines, code=code, height=170)
+
+
+def plan(value: Schedule, steps: int, snapshots: Sequence[int], epoch: int | None) -> Figure:
+    """The schedule of a plan, and the steps at which its cycles end."""
+    at, scale = sample(value, steps), epoch or 1
+    ends = np.array(snapshots, dtype=np.int64)
+    closed = Points(ends / scale, np.asarray(value(ends)), "snapshot at the end of a cycle", _SNAPSHOTS)
+    return Figure(
+        "plan/schedule", "The learning rate.", Axis("epoch" if epoch else "step", range=(0, at[-1] / scale)),
+        Axis("learning rate", zero=True), (Line(at / scale, np.asarray(value(at)), "learning rate"),), (closed,),
+    )  # fmt: skip
+
+
+def range_test(
+    curve: Curve, signal: str = "loss", bounds: Bounds | None = None, rules: Mapping[str, float | None] | None = None
+) -> Figure:
+    """A range test: each repeat, their smoothed median, the bounds, and the suggestions of published rules."""
+    values = curve.losses if signal == "loss" else curve.metrics[signal]
+    rates, middle = smoothed(curve, signal)
+    lines = []
+    for index, row in enumerate(values):
+        known = np.isfinite(row)
+        lines.append(Line(curve.rates[known], row[known], "" if index else "one repeat", colour=None))
+    lines.append(Line(rates, middle, "median, smoothed" if len(values) > 1 else "smoothed"))
+    points: tuple[Points, ...] = ()
+    found = {rule: value for rule, value in (rules or {}).items() if value is not None}
+    if found and len(rates):
+        at = np.array(list(found.values()))
+        points = (Points(at, np.interp(at, rates, middle), "published rules", _RULES, "diamond", tuple(found)),)
+    repeats = "" if len(values) == 1 else f", {len(values)} repeats and their median"
+    caption = f"The {in_words(signal)} against the learning rate{repeats}"
+    return Figure(
+        f"range-test/{signal}",
+        caption + ("." if bounds is None else "; bounds dashed, their intervals shaded."),
+        Axis("learning rate", curve.scale, (float(curve.rates[0]), float(curve.rates[-1]))),
+        Axis(in_words(signal), range=window(values, middle, rising=signal in curve.maximize)),
+        tuple(lines), points, () if bounds is None else _bounds(bounds),
+    )  # fmt: skip
+
+
+def _bounds(bounds: Bounds) -> tuple[Mark, ...]:
+    return (
+        Mark(bounds.base_lr, f"base_lr = {rate(bounds.base_lr)}", _BASE, bounds.base_interval, "b"),
+        Mark(bounds.max_lr, f"max_lr = {rate(bounds.max_lr)}", _MAX, bounds.max_interval, "M"),
+    )
+
+
+def metric(runs: Iterable[Run], name: str, unit: Unit, *, epoch: int | None = None) -> Figure:
+    """A metric during training: for each policy the mean over its runs, and a band from the lowest to the highest.
+
+    Args:
+        runs: The runs; each must have measured the metric.
+        name: The metric.
+        unit: How its values are written.
+        epoch: Steps in an epoch; then the axis counts epochs.
+    """
+    own: dict[str, list[Run]] = {}
+    for run in runs:
+        own.setdefault(run.policy, []).append(run)
+    series = {policy: by_step(group, name) for policy, group in own.items()}
+    scale = epoch or 1
+    lines = tuple(_banded(at / scale, rows, policy, i) for i, (policy, (at, rows)) in enumerate(series.items()))
+    lengths = {run.steps_per_epoch for group in own.values() for run in group}
+    per_epoch = lengths.pop() if len(lengths) == 1 else 0
+    fewest, most = (pick(map(len, own.values())) for pick in (min, max))
+    seeds = f"{most} seed{'s' * (most > 1)}" if fewest == most else f"{fewest} to {most} seeds"
+    return Figure(
+        "study/metric",
+        f"The {in_words(name)} during training: the mean over the seeds, shaded from the lowest to the highest.",
+        Axis(
+            "epoch" if epoch else f"step ({whole(per_epoch)} per epoch)" if per_epoch else "step",
+            range=(0, max(float(at[-1]) for at, _ in series.values()) / scale),
+        ),
+        Axis(f"{in_words(name)}, mean of {seeds}", range=settled(series.values()), percent=unit.percent),
+        lines,
+        height=480,
+    )
+
+
+def _banded(at: Array, values: Array, name: str, colour: int) -> Line:
+    known = np.isfinite(values).any(axis=0)
+    values = values[:, known]
+    return Line(at[known], values.mean(axis=0), name, colour, np.nanmin(values, axis=0), np.nanmax(values, axis=0))
+
+
+def differences(rows: Iterable[Summary], baseline: str, unit: Unit) -> Figure:
+    """How far each policy ends from the baseline, with intervals; hollow and grey where that is not significant."""
+    found = [(row.policy, row.difference, row.differs) for row in rows if row.difference is not None]
+    groups = []
+    for differs, colour, symbol, name in (
+        (True, 0, "circle", "significant"),
+        (False, None, "hollow", "not significant"),
+    ):
+        here = [(place, policy, change) for place, (policy, change, differing) in enumerate(found)
+                if differing == differs and math.isfinite(change.mean)]  # fmt: skip
+        if not here:
+            continue
+        means = unit.scale * np.array([change.mean for _, _, change in here])
+        ends = unit.scale * np.array([(change.low, change.high) for _, _, change in here])
+        low, high = np.where(np.isfinite(ends), ends, means[:, None]).T  # one seed bounds nothing
+        places = np.array([place for place, _, _ in here])
+        labels = tuple(policy for _, policy, _ in here)
+        groups.append(Points(means, places, name, colour, symbol, labels, low, high))
+    return Figure(
+        "study/differences",
+        f"The difference of each policy from {baseline} at the end: the mean over paired seeds and its 95 % CI.",
+        Axis(unit.of_change(f"difference from {baseline}")),
+        Axis("", range=(len(found) - 0.5, -0.5), ticks=tuple(policy for policy, _, _ in found)),
+        points=tuple(groups),
+        marks=(Mark(0.0),),
+        height=120 + 34 * len(found),
+    )
+
+
+def losses(run: Run) -> Figure | None:
+    """The training loss of one run; None where fewer than two are finite."""
+    steps, values = run.series("loss")
+    if sum(map(math.isfinite, values)) < 2:
+        return None
+    line = Line(np.array(steps), np.array(values))
+    return Figure("run/loss", "The training loss.", Axis("step"), Axis(in_words("loss")), (line,))

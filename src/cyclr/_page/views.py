@@ -1,0 +1,176 @@
+"""What panels take: a thing together with what several panels need to know of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import msgspec
+
+from cyclr import _check
+from cyclr._page.numbers import Unit
+from cyclr._range.bounds import Bounds, Inconclusive
+from cyclr._range.curve import Curve, more_is_better
+from cyclr._range.rules import RULES
+from cyclr._schedules import Schedule
+from cyclr.study._records import Run, Study
+from cyclr.study._summary import Summary, is_fraction, summarize, verdict
+
+_OURS = ("step", "lr", "loss")  # in a run's points; all else in them is a metric
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A study with its comparison.
+
+    Args:
+        study: The study; its metric and its baseline are filled in where the record leaves them open.
+        measured: The runs in which the metric was measured.
+        rows: A summary of each policy; none where the runs cannot be compared.
+        why: The reason why they cannot.
+        unit: How the values of the metric are written.
+    """
+
+    study: Study
+    measured: tuple[Run, ...]
+    rows: tuple[Summary, ...]
+    why: str
+    unit: Unit
+
+    @classmethod
+    def of(cls, study: Study) -> Comparison:
+        """Compares the policies of `study`, which must hold a run.
+
+        Raises:
+            ValueError: If the steps of a run's points do not increase.
+        """
+        _check_steps(study.runs)
+        study = _judged(study)
+        measured = tuple(run for run in study.runs if any(study.metric in point for point in run.points))
+        unit = Unit(is_fraction(msgspec.structs.replace(study, runs=list(measured))))
+        try:
+            return cls(study, measured, summarize(study), "", unit)
+        except ValueError as error:  # unfinished, or not made to be compared: its runs are shown all the same
+            return cls(study, measured, (), f"These runs cannot be compared: {error}.", unit)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of all runs, in order."""
+        return tuple(sorted({run.seed for run in self.study.runs}))
+
+    @property
+    def better(self) -> str:
+        """Which values of the metric are better: "higher" or "lower"."""
+        return "higher" if self.study.maximize else "lower"
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """One sentence on each policy beside the baseline."""
+        study = self.study
+        return tuple(
+            verdict(row, study.baseline, points=self.unit.percent, maximize=study.maximize)
+            for row in self.rows
+            if row.difference is not None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One signal of a curve, and what follows from it.
+
+    Args:
+        curve: The curve.
+        signal: "loss" or the name of a metric.
+        bounds: The bounds; None where the range test is inconclusive.
+        why: The reason why it is inconclusive.
+        rules: The suggestion of each published rule; None where it has none.
+    """
+
+    curve: Curve
+    signal: str
+    bounds: Bounds | None
+    why: str
+    rules: dict[str, float | None]
+
+    @classmethod
+    def of(cls, curve: Curve, signal: str = "loss") -> Reading:
+        """Reads `signal` of `curve`.
+
+        Raises:
+            ValueError: If there is no such signal.
+        """
+        rules = {rule: _suggested(curve, rule, signal) for rule in RULES}
+        try:
+            return cls(curve, signal, curve.bounds(signal), "", rules)
+        except Inconclusive as unclear:
+            return cls(curve, signal, None, str(unclear), rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A schedule up to a step.
+
+    Args:
+        schedule: The schedule.
+        steps: Up to which step.
+        epoch: Steps in an epoch, where they are known.
+    """
+
+    schedule: Schedule
+    steps: int
+    epoch: int | None = None
+
+    @classmethod
+    def of(cls, schedule: Schedule, steps: int | None = None, epoch: int | None = None) -> Shown:
+        """The whole schedule by default; of an endless one three cycles, or a thousand steps where it has none."""
+        last = _window(schedule) if steps is None else _check.count("steps", steps)
+        return cls(schedule, last, None if epoch is None else _check.count("epoch", epoch))
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """A study without runs."""
+
+    study: Study
+
+
+def _check_steps(runs: Iterable[Run]) -> None:
+    for run in runs:
+        which = f"policy {run.policy!r}, seed {run.seed}"
+        _check.count(f"the steps of {which}", run.steps)
+        steps = [point.get("step") or 0 for point in run.points]
+        if not all(before < after for before, after in pairwise([0, *steps])):
+            raise ValueError(f"the points of {which} must have steps that rise from 1, got {steps[:5]}")
+
+
+def _judged(study: Study) -> Study:
+    """The study, with a metric and a baseline where it does not name them itself."""
+    changes: dict[str, str | bool] = {}
+    names = dict.fromkeys(name for run in study.runs for point in run.points for name in point)
+    if study.metric not in names:
+        metric = next((name for name in reversed(names) if name not in _OURS), "loss")
+        changes |= {"metric": metric, "maximize": more_is_better(metric)}
+    if not study.baseline:
+        fixed = [policy for policy in study.policies if "fixed" in policy]
+        changes["baseline"] = (fixed or study.policies)[0]
+    return msgspec.structs.replace(study, **changes)
+
+
+def _suggested(curve: Curve, rule: str, signal: str) -> float | None:
+    try:
+        return curve.suggest(rule, signal)
+    except Inconclusive:
+        return None
+
+
+def _window(schedule: Schedule) -> int:
+    if schedule.duration != math.inf:
+        return int(schedule.duration)
+    until = 1000
+    while until < 10**9:
+        if len(ends := schedule.cycle_ends(until=until)) >= 3:
+            return ends[2]
+        until *= 10
+    return 1000
