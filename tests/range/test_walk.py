@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclr import Inconclusive, Ramp
-from cyclr._range import Recorder, walk
+from cyclr._range import Recorder
 from cyclr._range.probe import LENGTH, MOST, TAIL
-from cyclr._range.walk import Measure, Rewind, Steps
+from cyclr._range.walk import Measure, Rewind, Steps, walk
 
 
 class Training:

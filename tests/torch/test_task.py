@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from cyclr.torch import Task
+from cyclr import Ramp
+from cyclr.torch import Task, auto, range_test
 from cyclr.torch._batches import moved, size_of
 from tests.torch.networks import data, training
 
@@ -96,3 +97,23 @@ def test_a_batch_that_is_there_already_is_not_copied() -> None:
 )
 def test_the_size_of_a_batch_is_that_of_its_tensors(batch: Any, size: int) -> None:
     assert size_of(batch) == size
+
+
+def test_a_range_test_and_auto_take_a_task_in_place_of_its_parts() -> None:
+    x = torch.randn(160, 4, generator=torch.Generator().manual_seed(0))
+    batches = list(zip(x.split(16), x.sum(1, keepdim=True).split(16), strict=True))
+
+    def made() -> Task:
+        torch.manual_seed(0)
+        model = nn.Linear(4, 1)
+        return Task(model, torch.optim.SGD(model.parameters(), lr=0.1), nn.functional.mse_loss, batches, batches)
+
+    one, other = made(), made()
+    parts = (other.model, other.optimizer, other.train_loader, other.loss_fn)
+    ramp = Ramp(1e-4, steps=60)
+    assert torch.tensor(range_test(one, ramp=ramp).losses).equal(torch.tensor(range_test(*parts, ramp=ramp).losses))
+    assert auto(one, epochs=10).plan == auto(*parts, epochs=10).plan
+    with pytest.raises(TypeError, match="optimizer must be left out where a task is given"):
+        range_test(one, one.optimizer)
+    with pytest.raises(TypeError, match="loss_fn must be left out where a task is given"):
+        auto(one, loss_fn=one.loss_fn, epochs=1)

@@ -67,7 +67,7 @@ def find(
     if json:
         _console.document({
             "task": task, "seed": seed, "signal": signal, "bounds": reading.bounds,
-            "inconclusive": reading.why or None, "rules": reading.rules, "steps": curve.cost,
+            "inconclusive": reading.why or None, "rules": reading.rules, "steps": curve.tuning_cost,
             "curve": curve_data(curve),
         })  # fmt: skip
     else:

@@ -10,9 +10,10 @@ from itertools import pairwise
 import msgspec
 
 from cyclr import _check
+from cyclr._metrics import direction
 from cyclr._page.numbers import Unit
 from cyclr._range.bounds import Bounds, Inconclusive
-from cyclr._range.curve import Curve, more_is_better
+from cyclr._range.curve import Curve
 from cyclr._range.rules import RULES
 from cyclr._schedules import Schedule
 from cyclr.study._records import Run, Study
@@ -150,8 +151,10 @@ def _judged(study: Study) -> Study:
     changes: dict[str, str | bool] = {}
     names = dict.fromkeys(name for run in study.runs for point in run.points for name in point)
     if study.metric not in names:
-        metric = next((name for name in reversed(names) if name not in _OURS), "loss")
-        changes |= {"metric": metric, "maximize": more_is_better(metric)}
+        # A metric whose better direction is not known can be shown, but not judged by.
+        known = {name: direction(name) for name in reversed(names) if name not in _OURS}
+        metric = next((name for name, better in known.items() if better), "loss")
+        changes |= {"metric": metric, "maximize": known.get(metric) == "max"}
     if not study.baseline:
         fixed = [policy for policy in study.policies if "fixed" in policy]
         changes["baseline"] = (fixed or study.policies)[0]

@@ -13,4 +13,3 @@ from cyclr._range.stop import StopRule as StopRule
 from cyclr._range.walk import Progress as Progress
 from cyclr._range.walk import Recorder as Recorder
 from cyclr._range.walk import Walker as Walker
-from cyclr._range.walk import walk as walk

@@ -9,8 +9,9 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
-from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder, walk
+from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder
 from cyclr._range.ramp import RAMP_0_1
+from cyclr._range.walk import walk
 from cyclr._renamed import renamed, same
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
 from cyclr.torch._distributed import averaged, group_of

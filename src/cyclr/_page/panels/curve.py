@@ -52,7 +52,7 @@ def recorded(curve: Curve) -> Part:
     facts = Facts((
         ("rates", f"{len(curve.rates)} from {rate(curve.rates[0])} to {rate(curve.rates[-1])}, in {spaced}"),
         ("repeats", f"{repeats}: {', '.join(stops)}"),
-        ("tuning cost", count(curve.cost, "optimizer step")),
+        ("tuning cost", count(curve.tuning_cost, "optimizer step")),
     ))  # fmt: skip
     return Part("How it was recorded", (facts, _probes(curve)) if len(curve.peaks) else (facts,))
 
@@ -65,7 +65,7 @@ def _bounds(bounds: Bounds) -> Table:
     columns = ("bound", "rate", f"{share(bounds.level)} interval for one more repeat")
     short = (*columns[:2], f"{share(bounds.level)} interval")
     return Table(
-        "range-test/bounds", f"Both bounds, found in {count(bounds.steps, 'step')}.", columns, rows, short=short
+        "range-test/bounds", f"Both bounds, found in {count(bounds.tuning_cost, 'step')}.", columns, rows, short=short
     )
 
 
