@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each
 # Keras asks for TensorFlow where nothing is said.
 os.environ.setdefault("KERAS_BACKEND", "jax" if importlib.util.find_spec("jax") else "torch")
 
-# No clock decides: a busy machine is no failure. The same examples on each run, until `make fuzz` asks for others.
+# No deadline: a busy machine is not a failure. The same examples in every run; `make fuzz` asks for random ones.
 settings.register_profile(
     "fixed", deadline=None, max_examples=50, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -68,12 +68,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 SHARED = {"tests/adapters/test_resume.py": "tests/adapters/test_agreement.py"}
-"""Files whose tests ask for the same session fixture: one worker takes both, so that it is made once."""
+"""Files whose tests use the same session fixture: one worker runs both, so that it is set up once."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A worker that is free takes the next file, in the order above; the tests of a file share what they set up."""
+    """Each file goes to the next free worker, in the order above, so that its fixtures are set up once."""
     from xdist.scheduler import LoadScopeScheduling
 
     class FileByFile(LoadScopeScheduling):
@@ -81,7 +81,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = nodeid.split("::")[0]
             return SHARED.get(file, file)
 
-    config.option.loadscopereorder = False  # xdist would begin with the files of the most tests
+    config.option.loadscopereorder = False  # by default xdist starts with the files that have the most tests
     return FileByFile(config, log)
 
 

@@ -28,9 +28,9 @@ def framework(request):
 
 @pytest.fixture(scope="session")
 def records(request, tmp_path_factory):
-    """What the frameworks did for which tests were collected: a folder each.
+    """The records of all frameworks whose tests were collected, a folder for each.
 
-    Those of one environment share their two processes, as most of the time goes into imports.
+    Frameworks with the same environment share two processes: most of the time goes into imports.
     """
     folder = tmp_path_factory.mktemp("records")
     params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
