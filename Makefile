@@ -6,16 +6,24 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format style types layers docs bench peers readme wheel clean
+.PHONY: help demo test test-core fuzz check format style types layers docs bench peers readme wheel clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.demo ## find the rates, train with each policy, show which one helped (cyclr-demo/)
 	@$(BIN)/cyclr demo
 
 test: .venv/.dev ## run the tests and every example of README, docs and docstrings
 	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+
+CORE := _schedules _range _plan.py _policies.py torch
+test-core: .venv/.core ## run the tests of schedules, bounds, plans and torch: about a minute, installs no other framework
+	@$(BIN)/python -m pytest --numprocesses 2 tests/schedules tests/range tests/torch tests/test_plan.py tests/test_policies.py $(CORE:%=src/cyclr/%) $(ARGS)
+
+fuzz: .venv/.dev ## run the property tests on many random examples; SEED=N runs those of an earlier seed again
+	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "== make fuzz SEED=$$seed"; \
+	$(BIN)/python -m pytest --numprocesses 2 -m hypothesis --hypothesis-profile fuzz --hypothesis-seed $$seed $(ARGS)
 
 check: style types layers docs ## format, lint, types, layers, docs
 
@@ -74,11 +82,11 @@ clean: ## remove the environment and everything built
 	@$(PIP) --upgrade pip
 	@touch $@
 
-.venv/.demo: .venv/.made pyproject.toml constraints.txt
-	@[ -e .venv/.dev ] && exec $(MAKE) --no-print-directory .venv/.dev || { echo "== installing what the demo needs (torch is large: minutes, once)"; $(PIP) --group demo -e .; }
+.venv/.demo .venv/.core: .venv/.%: .venv/.made pyproject.toml constraints.txt
+	@[ -e .venv/.dev ] && exec $(MAKE) --no-print-directory .venv/.dev || { echo "== installing pyproject's group $* (torch is large: minutes, once)"; $(PIP) --group $* -e .; }
 	@touch $@
 
 .venv/.dev: .venv/.made pyproject.toml constraints.txt
 	@echo "== installing what the tests need, every framework (minutes, once)"
 	@$(PIP) --group dev -e .
-	@touch .venv/.demo $@
+	@touch .venv/.demo .venv/.core $@

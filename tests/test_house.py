@@ -154,7 +154,7 @@ def test_the_wheel_holds_the_data_its_licence_and_the_mark_of_a_typed_package(tm
     assert not {name for name in names if name.startswith("tests") or "__pycache__" in name}
 
 
-@pytest.mark.parametrize("verb", ["demo", "test"])
+@pytest.mark.parametrize("verb", ["demo", "test", "test-core"])
 def test_make_without_a_fitting_python_says_so_in_one_line(tmp_path: Path, verb: str) -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")

@@ -1,12 +1,14 @@
 """One case list: each framework that schedules drive, as its users drive it. To add one, add an entry.
 
-Run as a program it is one of the two processes that a training takes: `python -m tests.adapters.frameworks NAME FOLDER
-first|second`.
+Run as a program it is one of the two processes that trainings take: `python -m tests.adapters.frameworks FOLDER
+first|second NAME ...`.
 """
 
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -326,16 +328,21 @@ FRAMEWORKS = (
 # ---------------------------------------------------------------- the two processes
 
 
-def steps_of(framework):
+def steps_to(last):
     """10,000 steps, then some at random far out, and the last."""
-    near, far = np.arange(10_000), np.random.default_rng(1).integers(10_000, framework.last, 500)
-    return np.concatenate([near, far, [framework.last]])
+    near, far = np.arange(10_000), np.random.default_rng(1).integers(10_000, last, 500)
+    return np.concatenate([near, far, [last]])
+
+
+@cache  # several trainers take the same scheduler, and are asked the same
+def rates(ask, last):
+    """What a framework makes of each schedule."""
+    return np.array([np.asarray(ask(schedule, steps_to(last))) for schedule in EXAMPLES])
 
 
 def first(framework, folder):
     """All rates, a whole training, and the first half of one."""
-    rates = [np.asarray(framework.rates(schedule, steps_of(framework))) for schedule in EXAMPLES]
-    np.save(folder / "rates.npy", rates)
+    np.save(folder / "rates.npy", rates(framework.rates, framework.last))
     part(framework, folder / "whole", 0, 2 * HALF)
     part(framework, folder / "halves", 0, HALF)
 
@@ -352,6 +359,18 @@ def part(framework, folder, start, end):
     np.savez(folder / f"{start}-{end}.npz", rates=used, weights=np.asarray(weights).ravel())
 
 
+def main(folder, process, *names):
+    """One of the two processes; an error is written down, so that it is that of one framework alone."""
+    for framework in FRAMEWORKS:
+        if framework.name in names:
+            place = Path(folder, framework.name)
+            place.mkdir(exist_ok=True)
+            try:
+                {"first": first, "second": second}[process](framework, place)
+            except Exception:  # noqa: BLE001
+                with (place / "failed").open("a") as file:
+                    traceback.print_exc(file=file)
+
+
 if __name__ == "__main__":
-    name, place, which = sys.argv[1:]
-    {"first": first, "second": second}[which](next(one for one in FRAMEWORKS if one.name == name), Path(place))
+    main(*sys.argv[1:])

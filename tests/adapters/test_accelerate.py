@@ -20,7 +20,7 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("accelerate")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["-m", "tests.adapters.accelerate_modes", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     one, two = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
     assert one == two

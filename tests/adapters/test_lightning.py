@@ -238,9 +238,10 @@ def test_after_a_finished_training_the_test_still_runs():
 
 
 def test_two_processes_get_one_curve_and_train_on_alike(tmp_path):
-    environment = os.environ | {"OUT": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"OUT": str(tmp_path), "PYTHONPATH": path}
     script = ROOT / "tests/adapters/lightning_ddp.py"
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert one["losses"] == two["losses"]

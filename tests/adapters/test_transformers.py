@@ -164,7 +164,7 @@ def test_a_subclass_computes_the_loss_its_own_way(tmp_path):
 def test_two_processes_get_one_curve_and_step_the_schedule_once_an_update(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["-m", "tests.adapters.language", tmp_path]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert one["losses"] == two["losses"]

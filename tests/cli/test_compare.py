@@ -35,6 +35,7 @@ Write = Callable[[str, str], Path]
 # Which side of a plane a point is on: learnt in a moment, with both kinds of held-out data.
 SIDES = """
 import os, time
+from pathlib import Path
 import torch
 from cyclr.torch import Task
 
@@ -48,7 +49,8 @@ def task(seed):
     torch.manual_seed(seed)
     model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
     def loss(outputs, targets):
-        time.sleep(float(os.environ.get("SLOW", 0)))
+        while len(list(Path("cyclr-compare").glob("runs/*/run.json"))) >= int(os.environ.get("RECORDS", 99)):
+            time.sleep(0.01)  # until this process is killed
         return torch.nn.functional.cross_entropy(outputs, targets)
     accuracy = lambda outputs, targets: (outputs.argmax(1) == targets).float().mean()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -173,7 +175,7 @@ def runs_of(process: subprocess.Popen[str]) -> list[int]:
 
 def until(process: subprocess.Popen[str], folder: Path, count: int) -> dict[str, bytes]:
     """The records, when there are so many of them."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while len(found := records(folder)) < count:
         assert time.monotonic() < end
         assert process.poll() is None, process.communicate()
@@ -185,7 +187,7 @@ def test_worker_and_driver_are_killed_and_the_same_command_ends_with_the_same_ta
     done: tuple[Path, str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "sides.py").write_text(SIDES)
-    process = driver(tmp_path, SLOW="0.003")
+    process = driver(tmp_path, RECORDS="2")
     until(process, tmp_path, 2)
     os.kill(runs_of(process)[0], signal.SIGKILL)
     out, err = process.communicate()
@@ -195,7 +197,7 @@ def test_worker_and_driver_are_killed_and_the_same_command_ends_with_the_same_ta
     assert "Traceback" not in err
     first = records(tmp_path)
     assert 2 <= len(first) < 6, "it was tuning"
-    process = driver(tmp_path, SLOW="0.003")
+    process = driver(tmp_path, RECORDS="9")
     until(process, tmp_path, 9)
     process.kill()
     process.communicate()

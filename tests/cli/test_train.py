@@ -77,7 +77,8 @@ def test_a_damaged_file_is_one_line_that_names_it(cyclr: Shell, task_file: Write
 def test_killed_in_mid_training_it_goes_on_and_ends_with_the_same_numbers(cyclr: Shell, task_file: Write) -> None:
     slow = "import time, os\n" + GOOD.replace(
         "return Task(model, optimizer, torch.nn.functional.mse_loss,",
-        "def loss(a, b):\n        time.sleep(float(os.environ.get('SLOW', 0)))\n"
+        "def loss(a, b):\n"
+        "        while 'STOP' in os.environ and os.path.exists('out/checkpoint.pt'):\n            time.sleep(0.01)\n"
         "        return torch.nn.functional.mse_loss(a, b)\n    return Task(model, optimizer, loss,",
     )
     path = task_file("plane.py", slow)
@@ -85,11 +86,11 @@ def test_killed_in_mid_training_it_goes_on_and_ends_with_the_same_numbers(cyclr:
     whole = cyclr(*command).json
     with subprocess.Popen(
         [sys.executable, "-m", "cyclr", *command, "--out", "out"],
-        env={**os.environ, "SLOW": "0.02"},
+        env={**os.environ, "STOP": "at the first checkpoint"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not Path("out/checkpoint.pt").exists():
             assert time.monotonic() < end
             time.sleep(0.01)

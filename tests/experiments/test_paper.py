@@ -79,7 +79,7 @@ def command(folder: Path, program: str, *arguments: str) -> subprocess.Popen[str
 
 def call(folder: Path, program: str, *arguments: str) -> tuple[int, str]:
     process = command(folder, program, *arguments)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     return process.returncode, output
 
 
@@ -95,7 +95,7 @@ def without_clock(runs: dict[str, dict]) -> dict[str, dict]:
 def test_a_killed_runner_goes_on_from_its_checkpoint_and_ends_with_the_same_records(folder: Path) -> None:
     data = ["--data", str(folder / "data"), "--seeds", "1"]
     process = command(folder, "run.py", *data)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 600
     while not list((folder / "work").rglob("checkpoint.pt")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.005)

@@ -152,7 +152,7 @@ def descent(curvatures, rates, start=1.0):
     return losses
 
 
-@settings(max_examples=12)  # each has a length of its own, and so a smoother
+@settings(max_examples=settings.default.max_examples // 4)  # each has a length of its own, and so a smoother
 @given(st.lists(st.floats(0.2, 1), min_size=1, max_size=8), st.floats(0.1, 100))
 def test_without_noise_the_bounds_stay_below_the_largest_stable_rate(curvatures, unit):
     # A loss that is next to nothing grows unseen over many steps before it comes back.
@@ -161,7 +161,7 @@ def test_without_noise_the_bounds_stay_below_the_largest_stable_rate(curvatures,
     assert Curve(rates, losses, stops=stops).bounds().max_lr < 1 / curvatures.max()
 
 
-@settings(max_examples=12)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(st.floats(-6, -2))
 def test_how_deep_a_loss_falls_without_noise_changes_little(depth):
     # Near the bottom a rise counts by what it is, not by its share of all that was gained.
@@ -186,7 +186,7 @@ def test_a_plateau_up_to_the_end_is_no_fall_wherever_its_lowest_point_is(seed):
     assert 0.05 < Curve(rates, losses - 0.01 * np.log(rates)).bounds().max_lr < 5
 
 
-@settings(max_examples=12)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(seeds, st.floats(0.05, 1))
 def test_a_loss_that_falls_until_it_is_no_number_has_told_where_the_edge_is(seed, edge):
     rates, losses = ramp_losses(seed, end=100.0, start=edge)

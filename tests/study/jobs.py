@@ -25,9 +25,9 @@ def job(seed: int, **options: bool | float | str) -> Job:
 
 
 def do(job: Job) -> Run:
-    """A run that takes a moment, and leaves a line in the log when it starts."""
+    """A run that leaves a line in the log when it starts, and may wait at a gate and fail."""
     note(job, os.environ.get("OMP_NUM_THREADS"))
-    time.sleep(float(job.options.get("seconds", 0)))
+    wait(job)
     if job.options.get("fail"):
         raise ValueError("boom")
     return run_of(job)
@@ -41,15 +41,22 @@ def go_on(job: Job, folder: Path) -> Run:
     note(job, os.getppid(), at)
     for step in range(at, job.steps):
         if job.options.get("die") and step == 2 and at == 0:
+            if job.options["die"] == "at the gate":
+                wait(job)
             os.kill(os.getpid(), signal.SIGKILL)
         if job.options.get("fail") and step == 2:
             raise ValueError("boom")
-        while step == 3 and "gate" in job.options and not Path(str(job.options["gate"])).exists():
-            time.sleep(0.02)
-        time.sleep(float(job.options.get("seconds", 0)) / job.steps)
+        if step == 3:
+            wait(job)
         with kept.open("a") as file:
             file.write(".")
     return run_of(job)
+
+
+def wait(job: Job) -> None:
+    """Until the gate is there, a path; so that what happens when is no matter of speed."""
+    while "gate" in job.options and not Path(str(job.options["gate"])).exists():
+        time.sleep(0.02)
 
 
 def note(job: Job, *what: object) -> None:
@@ -67,6 +74,7 @@ def run_of(job: Job) -> Run:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     engine = {"workers": 2} if len(sys.argv) == 2 else {"engine": "ray", "address": sys.argv[2]}
-    slow = {f"p-{seed}": job(seed, seconds=0.3, log=str(folder / "log")) for seed in range(6)}
+    gates = {seed: {"gate": str(folder / "gate")} for seed in (3, 4, 5)}  # the others are done by then
+    jobs = {f"p-{seed}": job(seed, log=str(folder / "log"), **gates.get(seed, {})) for seed in range(6)}
     folder.mkdir(exist_ok=True)
-    run_jobs("tests.study.jobs:go_on", slow, folder, **engine, on_run=lambda name, run: print(name, flush=True))  # noqa: T201
+    run_jobs("tests.study.jobs:go_on", jobs, folder, **engine, on_run=lambda name, run: print(name, flush=True))  # noqa: T201

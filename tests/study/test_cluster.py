@@ -71,6 +71,7 @@ def test_a_killed_driver_leaves_no_worker_and_goes_on_when_called_again(nodes: A
     until(lambda: not any(alive(int(line[1])) for line in noted(folder / "log")))
     before = {path: path.read_bytes() for path in folder.glob("*/run.json")}
     assert 2 <= len(before) < 6
+    (folder / "gate").touch()
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert again.stderr == ""
     assert sorted(again.stdout.split()) == sorted({f"p-{n}" for n in range(6)} - {path.parent.name for path in before})

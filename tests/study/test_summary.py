@@ -75,7 +75,7 @@ def test_a_summary_says_how_it_went_on_the_way() -> None:
     assert not is_fraction(msgspec.structs.replace(study, maximize=False))
 
 
-@settings(max_examples=10)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(st.permutations(STUDY.runs))
 def test_the_order_of_the_runs_does_not_matter(runs: list[Run]) -> None:
     expected = {row.policy: row for row in summarize(STUDY, "accuracy", "fixed")}

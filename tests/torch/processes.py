@@ -145,7 +145,7 @@ def main(kind: str, rank: int) -> dict[str, Any]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     store, number = sys.argv[1], int(sys.argv[2])
-    timeout = timedelta(seconds=60)
+    timeout = timedelta(seconds=300)
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=number, world_size=2, timeout=timeout)
     found: dict[str, Any] = {kind: main(kind, number) for kind in ("replicated", "sharded")}
     print(json.dumps({**found, "memory": memory()}))  # noqa: T201

@@ -64,7 +64,7 @@ def test_everything_is_as_it_was_after_ctrl_c_which_waits_while_things_are_put_b
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     assert out.splitlines() == [
         "interrupted from outside: True",

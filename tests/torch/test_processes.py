@@ -24,7 +24,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     both = [subprocess.Popen([*command, str(rank)], **options) for rank in range(2)]
     results = []
     for process in both:
-        out, errors = process.communicate(timeout=120)
+        out, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
         results.append(json.loads(out.splitlines()[-1]))
     return results

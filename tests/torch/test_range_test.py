@@ -183,7 +183,7 @@ def raising(
     return loss_fn, lambda: calls > at
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(
     st.sampled_from(sorted(OPTIMIZERS)),
     st.sampled_from([RuntimeError, KeyboardInterrupt, None]),
@@ -226,7 +226,7 @@ def own_step(made: Training, loss_fn: Callable[..., torch.Tensor], kind: str) ->
     return step
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(
     optimizer=st.sampled_from(sorted(OPTIMIZERS)),
     kind=st.sampled_from(["pairs", "dicts", "stream"]),
@@ -562,7 +562,7 @@ def test_no_trace_is_left_of_a_compiled_model_whatever_happens_at_whichever_step
     made.scheduler = Scheduler(made.optimizer, Triangular(0.001, 0.02, step_size=4))
     made.epoch()
 
-    @settings(max_examples=10)
+    @settings(max_examples=settings.default.max_examples // 5)
     @given(st.sampled_from([RuntimeError, KeyboardInterrupt, None]), st.integers(0, 30))
     def no_trace(error: type[BaseException] | None, at: int) -> None:
         before, caught = look(made), None

@@ -72,7 +72,7 @@ def main(folder: Path, *, slowly: bool) -> None:
         torch.save((points, end), folder / f"{kind}.pt")
     if slowly:
         print("all have begun", flush=True)  # noqa: T201
-        time.sleep(60)
+        time.sleep(600)
 
 
 if __name__ == "__main__":
