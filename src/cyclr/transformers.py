@@ -12,12 +12,12 @@ from cyclr._check import problem
 from cyclr._range import Curve, HeldOut, Progress, Ramp
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
-from cyclr._schedules import Schedule, parse
+from cyclr._schedules import parse
 from cyclr.torch._batches import checked_loss, start_pass
-from cyclr.torch._groups import in_proportion
+from cyclr.torch._groups import Given
 from cyclr.torch._range_test import recorder_of
 from cyclr.torch._restore.transaction import preserved
-from cyclr.torch._scheduler import Given, Scheduler
+from cyclr.torch._scheduler import Scheduler
 
 try:
     from accelerate.state import GradientState
@@ -140,9 +140,7 @@ def use_schedule(
         if owner.lr_scheduler is None:
             drives = owner.optimizer if optimizer is None else optimizer
             read = {name: _read(value, owner) for name, value in given.items()}
-            rate = read.pop("schedule")
-            rate = in_proportion(rate, drives) if isinstance(rate, Schedule) else rate
-            owner.lr_scheduler = Scheduler(drives, rate, **read)
+            owner.lr_scheduler = Scheduler(drives, **read)
             owner._created_lr_scheduler = True
         return owner.lr_scheduler
 

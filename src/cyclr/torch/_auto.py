@@ -15,9 +15,9 @@ from cyclr._range import Bounds, Search, effort_for
 from cyclr._renamed import renamed, same
 from cyclr._schedules import Opposed
 from cyclr.torch._batches import length
-from cyclr.torch._groups import in_proportion
+from cyclr.torch._groups import resolve
 from cyclr.torch._range_test import check_held_out, parts_of, range_test
-from cyclr.torch._scheduler import Scheduler, resolve
+from cyclr.torch._scheduler import Scheduler
 from cyclr.torch._task import Task
 from cyclr.torch._update import StepFunction, Update
 
@@ -130,8 +130,8 @@ def auto(
     chosen, opposed = planned(bounds)
     for reason in (*bounds.evidence, *chosen.reasons):
         _log.info(reason)
-    scheduler = Scheduler(optimizer, in_proportion(chosen.schedule, optimizer), opposed)
-    scheduler.curve, scheduler.bounds, scheduler.plan = curve, bounds, chosen
+    scheduler = Scheduler(optimizer, chosen, opposed)
+    scheduler.curve, scheduler.bounds = curve, bounds
     return scheduler
 
 

@@ -15,7 +15,7 @@ from cyclr._range.walk import walk
 from cyclr._renamed import renamed, same
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
 from cyclr.torch._distributed import averaged, group_of
-from cyclr.torch._groups import plain, put, ratios
+from cyclr.torch._groups import mark, plain, put, ratios
 from cyclr.torch._restore import Transaction, preserved
 from cyclr.torch._task import Task, check_model, check_optimizer
 from cyclr.torch._update import StepFunction, Update, evaluate
@@ -171,7 +171,7 @@ class _Training:
     def step(self, rate: float) -> torch.Tensor:
         for group, ratio in self._groups:
             put(group, "lr", rate * ratio)
-            self._put[id(group)] = _mark(group["lr"])
+            self._put[id(group)] = mark(group["lr"])
         return self._make_step(self._batches)
 
     def read(self, losses: Sequence[torch.Tensor]) -> list[float]:
@@ -196,7 +196,7 @@ class _Training:
 
         def check(stepping: Optimizer, *_: Any) -> None:
             for group in stepping.param_groups:
-                if _mark(group["lr"]) != self._put.get(id(group), _mark(group["lr"])):
+                if mark(group["lr"]) != self._put.get(id(group), mark(group["lr"])):
                     what = "the step function must not set the learning rate, which the range test sets"
                     advice = "leave out what sets it (a line of the loop, a scheduler) for the test"
                     raise ValueError(problem(what, plain(group["lr"]), advice))
@@ -205,11 +205,6 @@ class _Training:
             while not hasattr(one, "_optimizer_step_pre_hooks") and hasattr(one, "optimizer"):
                 one = one.optimizer
             one.register_step_pre_hook(check)
-
-
-def _mark(rate: Any) -> Any:
-    """What tells whether a rate was changed since; a tensor is not read, which would wait for its device."""
-    return (id(rate), rate._version) if isinstance(rate, torch.Tensor) else rate
 
 
 def parts_of(

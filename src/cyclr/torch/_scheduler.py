@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import numbers
+from collections.abc import Iterable
 from typing import Any
-from weakref import WeakSet, ref
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from cyclr._check import count, problem
+from cyclr._check import choice, count, problem
 from cyclr._plan import Plan
 from cyclr._range import Bounds, Curve
-from cyclr._schedules import Schedule
-from cyclr.torch._groups import Group, copied, key_of, plain, put, unshare
+from cyclr._schedules import Schedule, parse
+from cyclr.torch._added import watch
+from cyclr.torch._groups import Given, Group, copied, initial, key_of, mark, plain, put, resolve, unshare
+from cyclr.torch._length import Length
 from cyclr.torch._task import check_optimizer
 
-Given = Schedule | Sequence[Schedule] | Callable[[Group], Schedule]
+_log = logging.getLogger("cyclr")
 #: What a schedule may drive: the learning rate first.
 DRIVEN = ("schedule", "momentum", "weight_decay")
+MISMATCH = ("error", "keep_saved", "keep_new")
 
 
 class Scheduler(LRScheduler):
-    """Sets the learning rate of every group to `schedule(step)`, and if asked momentum and weight decay as well.
+    """Sets the learning rate of every group, and if asked momentum and weight decay, by a schedule at the present step.
 
-    Call `scheduler.step()` after each `optimizer.step()`. The only state is the number of steps done, so that resuming
-    is nothing but evaluating the schedule there. Each of the three may be given as one schedule for all groups, a list
-    with one schedule for each group, or a function of the group (the optimizer's dict, with `initial_lr` in it) that
-    returns one. A group added to the optimizer later is driven from its first step on, unless a list was given.
+    Call `scheduler.step()` after each `optimizer.step()`. The only state is the number of steps done, so resuming means
+    evaluating the schedule there. One schedule serves all groups, which keep the ratios of the rates that the optimizer
+    was made with: the largest one follows the schedule. A group that is added later keeps its ratio to them.
 
-    A rate that is a tensor is filled in place, so that CUDA graphs and compiled steps see it.
+    A rate that is a tensor is filled in place, so that CUDA graphs and compiled steps see it. A factor by which
+    something else has changed a rate since the last step, such as a cut by `ReduceLROnPlateau`, stays.
 
     Args:
-        optimizer: What to drive.
-        schedule: The learning rate at each step.
-        momentum: Drives `momentum` or the first of the `betas`; None leaves them alone.
-        weight_decay: Drives `weight_decay`; None leaves it alone.
-        last_epoch: The last step that was done; -1 starts. As in torch, `last_epoch=9` goes on at step 10.
+        optimizer: The optimizer to drive.
+        schedule: The learning rate at each step: a schedule or a `Plan`; a list with one schedule for each group; or a
+            function of the group (the optimizer's dict, with `initial_lr` in it) that returns a schedule.
+        momentum: Drives `momentum` or the first of the `betas`, given in the same ways; None leaves them alone.
+        weight_decay: Drives `weight_decay`, given in the same ways; None leaves it alone.
+        last_epoch: The last step that was done; -1 starts. As in torch, `last_epoch=9` continues at step 10.
+        same_rate: Whether all groups get the same rate, in place of keeping their ratios.
+        on_mismatch: What `load_state_dict` does with the state of another schedule: "error"; "keep_saved", continue
+            with the saved schedule; or "keep_new", continue at the saved step with this one.
 
     Raises:
-        TypeError: If `optimizer` is no optimizer, or something else stands where a schedule must.
+        TypeError: If `optimizer` is not an optimizer, or something else is given where a schedule must be.
         ValueError: If a list does not have one schedule for each group, a group has nothing of the kind to drive, or
             a schedule leaves the range of what it drives. No group is changed then.
 
@@ -55,39 +63,74 @@ class Scheduler(LRScheduler):
     ([0.5], 0.85)
     """
 
-    #: What `auto` found and chose; None elsewhere.
+    #: What `auto` found; None elsewhere.
     curve: Curve | None = None
     bounds: Bounds | None = None
+    #: The plan that the schedule is from, if one was given.
     plan: Plan | None = None
 
     def __init__(
         self,
         optimizer: Optimizer,
-        schedule: Given,
+        schedule: Given | Plan,
         momentum: Given | None = None,
         weight_decay: Given | None = None,
         last_epoch: int = -1,
+        *,
+        same_rate: bool = False,
+        on_mismatch: str = "error",
     ) -> None:
         check_optimizer("optimizer", optimizer)
         if isinstance(last_epoch, bool) or last_epoch != -1:
             last_epoch = count("last_epoch", last_epoch, "pass -1 to start", least=0)
+        self.on_mismatch = choice("on_mismatch", on_mismatch, MISMATCH)
+        if isinstance(schedule, Plan):
+            self.plan, schedule = schedule, schedule.schedule
         given = dict(zip(DRIVEN, (schedule, momentum, weight_decay), strict=True))
-        self.given = {
+        self.given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in given.items()
             if value is not None or name == "schedule"
         }
-        self.schedules = {name: resolve(name, value, optimizer.param_groups) for name, value in self.given.items()}
+        # Ratios are to the largest rate that the optimizer was made with, for groups that are added later, too.
+        self.largest = None if same_rate else max(map(initial, optimizer.param_groups))
+        self.schedules = {name: self._resolved(name, optimizer.param_groups) for name in self.given}
         unshare(optimizer, self.schedules)
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", copied(group["lr"]))  # torch wants it where last_epoch is given
+        self._factors = [1.0] * len(optimizer.param_groups)
+        self._marks: list[Any] = []
+        self._length = Length(self.plan, self.schedules["schedule"])
         super().__init__(optimizer, last_epoch)
-        _watch(optimizer, self)
+        self._marks = self._present_marks()
+        watch(optimizer, self)
+        self._length.count_steps(optimizer)
+
+    def step(self, epoch: int | None = None) -> None:
+        """Set everything to its value at the next step. Call it after each `optimizer.step()`.
+
+        Args:
+            epoch: A step to jump to; deprecated in torch.
+
+        Raises:
+            TypeError: If `epoch` is not an integer: schedules take no metric.
+        """
+        if epoch is not None:
+            if isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral):
+                advice = "call step() alone: a schedule takes no metric and no fraction of an epoch"
+                raise TypeError(problem("what is passed to step() must be a whole number of steps", epoch, advice))
+            super().step(int(epoch))
+        else:
+            if self._marks and not self._is_initial:  # SequentialLR starts its parts from rates of its own
+                self._pick_up()
+            super().step()
+            self._length.check_step(self.last_epoch)
+        self._marks = self._present_marks()
 
     def get_lr(self) -> list[Any]:
         """The rate of each group at the present step.
 
-        Momentum and weight decay are set on the way, as in `CyclicLR`: whoever asks for rates is about to set them.
+        Momentum and weight decay are set here, too, as in `CyclicLR`: whoever asks for rates is about to set them.
         """
         self._take_in()
         step = max(self.last_epoch, 0)  # SequentialLR winds a scheduler back before it starts it again
@@ -96,52 +139,89 @@ class Scheduler(LRScheduler):
             if name != "schedule":
                 for group, schedule in zip(groups, self.schedules[name], strict=True):
                     put(group, key_of(name, group), schedule(step))
-        return [schedule(step) for schedule in self.schedules["schedule"]]
+        rates = zip(self.schedules["schedule"], self._factors, strict=True)
+        return [factor * schedule(step) for schedule, factor in rates]
+
+    def check(self, loader: Any, *, epochs: int, accumulate: int = 1) -> str:
+        """Say before a training where the schedule would be at its end.
+
+        Args:
+            loader: The training's loader, or the number of its batches.
+            epochs: Passes over it.
+            accumulate: Batches for one optimizer step; what is left at the end of a pass makes a step, too.
+
+        Returns:
+            One sentence with the numbers.
+
+        Raises:
+            TypeError: If the loader has no length.
+
+        Warns:
+            UserWarning: If the schedule would end more than an epoch too early or too late.
+
+        >>> import torch
+        >>> from cyclr import Linear
+        >>> optimizer = torch.optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=0.1)
+        >>> Scheduler(optimizer, Linear(0.1, 0, steps=100)).check(25, epochs=4)
+        '100 steps (4 epochs of 25); the schedule takes 100 and ends at a rate of 0.'
+        """
+        return self._length.check_training(loader, epochs=epochs, accumulate=accumulate)
 
     def state_dict(self) -> dict[str, Any]:
         """The step and the text of every schedule: plain data, which `torch.load(weights_only=True)` reads.
 
         Returns:
-            `last_epoch`, and for each thing driven one text, or a list with one text for each group.
+            `last_epoch`; for each thing driven one text, or a list with one text for each group; and `factors`, where
+            something else has changed rates.
         """
-        return {"last_epoch": self.last_epoch, **self._texts()}
+        changed = {"factors": list(self._factors)} if any(factor != 1 for factor in self._factors) else {}
+        return {"last_epoch": self.last_epoch, **self._texts(), **changed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on at the step of `state_dict`: the rates are set at once. The dict is only read.
+        """Continue at the step of `state_dict`: the rates are set at once. The dict is only read.
 
         Args:
-            state_dict: What `state_dict` gave, of this process or another.
+            state_dict: What `state_dict` gave, in this process or another. With `on_mismatch="keep_new"` also the state
+                of another scheduler of torch that counts its steps as `last_epoch`.
 
         Raises:
             TypeError: If a value in `state_dict` is of the wrong kind.
-            ValueError: If it is not of a `Scheduler`, or of one with other schedules; nothing is changed then.
+            ValueError: If it is not of a `Scheduler`, or of one with other schedules and `on_mismatch` does not say
+                what to do; nothing is changed then.
         """
-        if "last_epoch" not in state_dict or "schedule" not in state_dict:
-            raise ValueError(
-                problem(
-                    "the state must be of a cyclr.torch.Scheduler, with 'last_epoch' and 'schedule'",
-                    sorted(map(str, state_dict)),
-                    "to go on from another scheduler, give its step as last_epoch",
-                )
-            )
-        self._take_in()
-        for name in DRIVEN:
-            saved, own = state_dict.get(name), self._texts().get(name)
-            if saved != own:
-                raise ValueError(
-                    f"the saved {name} must be the one that is driven now, got {saved} saved and {own} now; "
-                    "make the scheduler with the saved one, or start the new one with last_epoch"
-                )
+        keep = self.on_mismatch
+        if "last_epoch" not in state_dict or ("schedule" not in state_dict and keep != "keep_new"):
+            advice = "to continue from another scheduler, pass Scheduler(..., on_mismatch='keep_new')"
+            what = "the state must be of a cyclr.torch.Scheduler, with 'last_epoch' and 'schedule'"
+            raise ValueError(problem(what, sorted(map(str, state_dict)), advice))
         last_epoch = count("last_epoch", state_dict["last_epoch"], least=-2)  # below 0: a part of a SequentialLR
-        self.last_epoch, self._step_count = last_epoch, last_epoch + 1  # that has not begun; it sets no rate
+        self._take_in()  # that has not begun; it sets no rate
+        for name in DRIVEN:
+            saved = state_dict.get(name)
+            if keep == "keep_new" or self._same(name, saved):
+                continue
+            if keep == "error":
+                raise ValueError(
+                    f"the saved {name} must be the present one, got {saved} saved and {self._texts().get(name)} now; "
+                    f"to continue at the saved step, {last_epoch}, pass Scheduler(..., on_mismatch='keep_saved') for "
+                    "the saved schedule, or 'keep_new' for the present one"
+                )
+            self._adopt(name, saved)
+        self._factors = [float(factor) for factor in state_dict.get("factors", [1.0] * len(self._factors))]
+        self.last_epoch, self._step_count = last_epoch, last_epoch + 1
         if last_epoch >= 0:
             self._drive()
+        self._length = Length(self.plan, self.schedules["schedule"], begun=last_epoch)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         # A copied optimizer has lost what torch and we had tied to it.
         self._step_count = max(self._step_count, 2)
-        _watch(self.optimizer, self)
+        watch(self.optimizer, self)
+        self._marks = self._present_marks()
+
+    def _resolved(self, name: str, groups: Iterable[Group]) -> list[Schedule]:
+        return resolve(name, self.given[name], list(groups), self.largest if name == "schedule" else None)
 
     def _texts(self) -> dict[str, Any]:
         """What is driven, as text: one where one schedule serves any number of groups, else a list."""
@@ -150,11 +230,54 @@ class Scheduler(LRScheduler):
             for name, value in self.given.items()
         }
 
+    def _same(self, name: str, saved: Any) -> bool:
+        """Whether the saved text or texts are of what is driven now."""
+        if isinstance(saved, (list, tuple)) and name in self.given:
+            return list(saved) == [repr(schedule) for schedule in self.schedules[name]]
+        return saved == self._texts().get(name)
+
+    def _adopt(self, name: str, saved: Any) -> None:
+        """Drive what is saved from now on."""
+        if saved is None:
+            del self.given[name], self.schedules[name]
+            return
+        read = parse(saved) if isinstance(saved, str) else tuple(parse(text) for text in saved)
+        before = self.given.get(name)
+        self.given[name] = read
+        try:
+            self.schedules[name] = self._resolved(name, self.optimizer.param_groups)
+        except (TypeError, ValueError):
+            self.given[name] = before
+            raise
+        if name == "schedule":
+            self.plan = None
+
     def _drive(self) -> None:
         """Set what is driven to its value at the present step."""
         for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             put(group, "lr", rate)
         self._last_lr = [copied(group["lr"]) for group in self.optimizer.param_groups]
+        self._marks = self._present_marks()
+
+    def _present_marks(self) -> list[Any]:
+        return [(id(group), mark(group["lr"])) for group in self.optimizer.param_groups]
+
+    def _pick_up(self) -> None:
+        """Keep the factors by which something else has changed rates since they were set."""
+        pairs = zip(self.optimizer.param_groups, self._marks, self._last_lr, strict=False)
+        for index, (group, (owner, known), last) in enumerate(pairs):
+            # Another dict is a state that was loaded into the optimizer, whose rates are of another time.
+            if owner != id(group) or known == mark(group["lr"]):
+                continue
+            rate, before = float(plain(group["lr"])), float(plain(last))
+            if rate == before or before <= 0:
+                continue
+            if self._factors[index] == 1:
+                _log.warning(
+                    "the rate of group %d was changed from %.3g to %.3g between two steps; the schedule goes on from "
+                    "there, times %.3g (set rates through a schedule to avoid this)", index, before, rate, rate / before
+                )  # fmt: skip
+            self._factors[index] *= rate / before
 
     def _take_in(self) -> None:
         """Give groups that were added a schedule, all of them or none."""
@@ -166,6 +289,7 @@ class Scheduler(LRScheduler):
             self.schedules[name].extend(schedules)
         for group in new:
             self.base_lrs.append(copied(group.setdefault("initial_lr", copied(group["lr"]))))
+        self._factors.extend([1.0] * len(new))
         unshare(self.optimizer, self.schedules)
 
     def _for_later(self, name: str, groups: list[Group]) -> list[Schedule]:
@@ -176,11 +300,11 @@ class Scheduler(LRScheduler):
                 f"a group was added to the optimizer, but {name} was given as a list of {len(given)}, one for each "
                 "group; add groups before the scheduler is made, or give a function of the group"
             )
-        return resolve(name, given, groups)
+        return self._resolved(name, groups)
 
     def _forget(self, first: int) -> None:
         """Drop the groups from `first` on again."""
-        del self.base_lrs[first:]
+        del self.base_lrs[first:], self._factors[first:]
         for schedules in self.schedules.values():
             del schedules[first:]
 
@@ -189,71 +313,3 @@ class Scheduler(LRScheduler):
         return [plain(group["lr"]) for group in self.optimizer.param_groups[: len(self._last_lr)]] == [
             plain(rate) for rate in self._last_lr
         ]
-
-
-def resolve(name: str, given: Any, groups: list[Group]) -> list[Schedule]:
-    """One schedule for each group, checked."""
-    if isinstance(given, Schedule):
-        schedules = [given] * len(groups)
-    elif isinstance(given, (list, tuple)):
-        if len(given) != len(groups):
-            raise ValueError(
-                problem(
-                    f"{name} must have one schedule for each of the {len(groups)} groups", len(given), "or pass one"
-                )
-            )
-        schedules = list(given)
-    elif callable(given):
-        schedules = [given({"initial_lr": plain(group["lr"]), **group}) for group in groups]
-    else:
-        schedules = [given] * len(groups)
-    for schedule, group in zip(schedules, groups, strict=True):
-        if not isinstance(schedule, Schedule):
-            advice = (
-                "pass a schedule such as Constant(0.1), a list of them, or a function of the group that returns one"
-            )
-            raise TypeError(problem(f"{name} must be a schedule", schedule, advice))
-        if schedule.lowest < 0:
-            raise ValueError(problem(f"{name} must not be negative", schedule))
-        if name == "momentum" and schedule.highest >= 1:
-            raise ValueError(problem("momentum must stay below 1", schedule, "for the learning rate use schedule"))
-        if name != "schedule":
-            key_of(name, group)
-    return schedules
-
-
-class _AddGroup:
-    """Stands in for `optimizer.add_param_group` and tells the schedulers. Keeps none of them alive."""
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = ref(optimizer)
-        self.watchers: WeakSet[Scheduler] = WeakSet()
-
-    def __call__(self, param_group: Group) -> None:
-        optimizer = self.optimizer()
-        if optimizer is None:
-            raise ReferenceError("the optimizer is gone")
-        before = len(optimizer.param_groups)
-        in_force = [watcher for watcher in self.watchers if watcher._in_force()]
-        type(optimizer).add_param_group(optimizer, param_group)
-        try:
-            for watcher in self.watchers:
-                watcher._take_in()
-        except BaseException:
-            del optimizer.param_groups[before:]
-            for watcher in self.watchers:
-                watcher._forget(before)
-            raise
-        for watcher in in_force:
-            watcher._drive()  # the new group's first step has the right rate already
-
-
-def _watch(optimizer: Optimizer, scheduler: Scheduler) -> None:
-    """Tell `scheduler` of groups that are added later."""
-    present = optimizer.__dict__.get("add_param_group")
-    if not isinstance(present, _AddGroup):
-        if present is not None:
-            return  # someone else's: new groups are then met at the next step
-        present = _AddGroup(optimizer)
-        optimizer.add_param_group = present  # type: ignore[method-assign]
-    present.watchers.add(scheduler)

@@ -14,10 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from cyclr._check import count, non_negative, problem
 from cyclr._files import replacing
-from cyclr._schedules import Schedule
 from cyclr.torch._batches import check_callable, start_pass
 from cyclr.torch._distributed import averaged, group_of, of_each, once, place_in
-from cyclr.torch._groups import in_proportion, plain
+from cyclr.torch._groups import plain
 from cyclr.torch._restore import rng
 from cyclr.torch._restore.snapshot import sources_of
 from cyclr.torch._scheduler import Given, Scheduler
@@ -94,8 +93,7 @@ def train(
     if progress is not None:
         check_callable("progress", progress, "pass a function of (step, total, rate, loss)")
     _check_average(average)
-    given = in_proportion(schedule, task.optimizer) if isinstance(schedule, Schedule) else schedule
-    scheduler = Scheduler(task.optimizer, given, momentum, weight_decay)
+    scheduler = Scheduler(task.optimizer, schedule, momentum, weight_decay)
     run = _Run(task, scheduler, steps, every, also, average)
     file = None
     if checkpoint is not None:

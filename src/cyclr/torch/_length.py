@@ -1,0 +1,102 @@
+"""Whether a training is as long as its schedule."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+from weakref import WeakMethod
+
+from torch.optim import Optimizer
+
+from cyclr._check import count, problem
+from cyclr._plan import Plan
+from cyclr._schedules import Schedule
+from cyclr.torch._batches import length
+
+NOTHING = 1e-3  #: a rate below this share of the highest one trains next to nothing
+SLACK = 0.05  #: of a schedule: how far its end may be passed where the length of an epoch is not known
+LATE = 2  #: scheduler steps, each after several optimizer steps, before that is told
+
+
+class Length:
+    """Compares the steps that are made with those that were planned, and warns once.
+
+    Args:
+        plan: The plan of the schedule, if it is known: it knows the length of an epoch.
+        schedules: The schedules of the groups.
+        begun: The step at which the training began, if it was resumed.
+    """
+
+    def __init__(self, plan: Plan | None, schedules: Sequence[Schedule], *, begun: int = -1) -> None:
+        self.epoch = None if plan is None else plan.steps_per_epoch
+        longest = max(schedules, key=lambda schedule: schedule.duration)
+        self.duration, self.schedule = longest.duration, longest
+        self.warned = self.duration == math.inf
+        self.limit = (
+            self.duration if self.warned else self.duration + (self.epoch or max(1, int(SLACK * self.duration)))
+        )
+        self.begun, self.optimizer_steps, self.late = begun, 0, 0
+
+    def count_steps(self, optimizer: Optimizer) -> None:
+        """Count the optimizer's steps, to notice a scheduler that is stepped once an epoch."""
+        if self.epoch is None or self.epoch < 2 or not hasattr(optimizer, "_optimizer_step_post_hooks"):
+            return
+        counting = WeakMethod(self._count)
+
+        def hook(*_: Any) -> None:
+            if (own := counting()) is not None:
+                own()
+
+        optimizer.register_step_post_hook(hook)
+
+    def check_step(self, step: int) -> None:
+        """Warn once if the training goes on beyond its schedule, or if it lags far behind the optimizer."""
+        if self.warned:
+            return
+        made, self.optimizer_steps = self.optimizer_steps, 0
+        self.late = self.late + 1 if made > 1 else 0
+        if step > self.limit and self._ends_at_nothing():
+            self._warn(
+                f"the training has made {step} steps, but its schedule was made for {self.duration:.0f} and stays at "
+                f"{self._last():.3g} after them; stop here, or make a schedule for the whole training"
+            )
+        elif self.epoch is not None and self.late >= LATE and made >= self.epoch:
+            self._warn(
+                f"scheduler.step() is called once in {made} optimizer steps, but the schedule of {self.duration:.0f} "
+                "steps counts each of them; call it after every optimizer.step()"
+            )
+
+    def check_training(self, loader: Any, *, epochs: int, accumulate: int) -> str:
+        """Where a training would end; see `Scheduler.check`."""
+        batches = loader if isinstance(loader, int) else length(loader)
+        if batches is None:
+            raise TypeError(problem("loader must have a length", loader, "pass the number of batches in an epoch"))
+        epoch = ceil(count("loader", batches) / count("accumulate", accumulate))
+        steps = count("epochs", epochs) * epoch
+        made = f"{steps:,} steps ({epochs} epochs of {epoch:,})"
+        if self.duration == math.inf:
+            return f"{made}; the schedule is endless and would be at a rate of {self.schedule(steps):.3g}."
+        said = f"{made}; the schedule takes {self.duration:,.0f} and"
+        if steps >= self.duration:
+            said = f"{said} ends at a rate of {self._last():.3g}"
+        else:
+            said = f"{said} would be at a rate of {self.schedule(steps):.3g} when the training ends"
+        if abs(steps - self.duration) > epoch:
+            warnings.warn(f"{said}; make the schedule for {steps:,} steps", UserWarning, stacklevel=3)
+        return f"{said}."
+
+    def _count(self) -> None:
+        self.optimizer_steps += 1
+
+    def _last(self) -> float:
+        return float(self.schedule(int(self.duration)))
+
+    def _ends_at_nothing(self) -> bool:
+        return self._last() <= NOTHING * self.schedule.highest
+
+    def _warn(self, said: str) -> None:
+        self.warned = True
+        warnings.warn(said, UserWarning, stacklevel=4)
