@@ -19,7 +19,11 @@ def test_the_verdicts_come_first_and_are_the_librarys() -> None:
     made = study()
     said = [verdict(row, "fixed", points=True) for row in summarize(made) if row.difference is not None]
     subject, *rest = first_words(report.page(made))
-    assert rest == said == ["auto: better than fixed at 3 seeds (+10.33 points, 95 % interval +9.30 to +11.37)."]
+    sentence = (
+        "auto: significantly better than fixed (+10.33 points, higher is better; 95 % CI [9.30, 11.37]; "
+        "p = 0.00054, n = 3)."
+    )
+    assert rest == said == [sentence]
     assert subject == (
         "2 policies on digits, 3 seeds, 40 steps each; judged by the test accuracy at the end, of which more is better."
     )
@@ -176,7 +180,8 @@ def test_a_metric_that_is_no_fraction_is_shown_as_it_is() -> None:
         run(policy, seed, 5.0, end, metric="test_loss") for policy, row in ends.items() for seed, end in enumerate(row)
     ]
     html = report.page(Study(task="t", runs=runs, metric="test_loss", maximize=False, baseline="a"))
-    assert "b: better than a at 2 seeds (-0.95, 95 % interval -1.59 to -0.315)." in first_words(html)
+    said = "b: significantly better than a (-0.95, lower is better; 95 % CI [-1.59, -0.315]; p = 0.033, n = 2)."
+    assert said in first_words(html)
     head, _, second = table(html, "At the end of the budget: means of 2 seeds")
     assert head[1:3] == ["test loss at the end", "difference from a"]
     assert second[1].startswith("2.1 (")
