@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -52,9 +52,10 @@ def test_values_without_skewness_get_students_interval(half: int, spread: float,
 
 
 @given(numbers)
+@example([0.0, 5e-286])
 def test_an_interval_is_students_with_the_end_on_the_skewed_side_moved_out(values: list[float]) -> None:
     found, sample = interval(values), np.asarray(values)
-    if np.ptp(values) <= 1e-6 * np.abs(values).max():
+    if np.ptp(values) <= 1e-6 * np.abs(values).max() or sample.std() == 0:
         assert (found.low, found.high) == (-math.inf, math.inf)
         return
     low, high = scipy_stats.t.interval(0.95, sample.size - 1, loc=sample.mean(), scale=scipy_stats.sem(sample))
@@ -221,7 +222,7 @@ def test_p_falls_without_a_floor_as_a_difference_grows(shape: tuple[int, int, in
     for effect in (first, 10 * first, 100 * first, 1e4 * first):
         values[1] = values[1] - values[1].mean() + values[0].mean() + effect
         ps.append(compared(values)[0].adjusted)
-    assert ps == sorted(ps, reverse=True)
+    assert all(after <= before + 0.05 for before, after in pairwise(ps)), "far from 0.05 others may move it a little"
     assert ps[-1] < 0.02 * ps[-2], "it falls as the difference grows a hundred times, at least in proportion"
 
 
@@ -334,6 +335,8 @@ def test_bad_values_are_errors() -> None:
         interval([])
     with pytest.raises(ValueError, match="equal length, got 2 and 3"):
         many_to_one([[1, 2]], [1, 2, 3])
+    with pytest.raises(ValueError, match="baseline must hold a number for each seed"):
+        many_to_one([[]], [])
     with pytest.raises(ValueError, match="level must lie between 0 and 1"):
         interval([1, 2], level=95)
 

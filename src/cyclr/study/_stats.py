@@ -142,7 +142,7 @@ def many_to_one(policies: Sequence[ArrayLike], baseline: ArrayLike) -> list[Comp
         interval and no p-value, but count as comparisons; differences that are all zero have p = 1.
 
     Raises:
-        ValueError: If a policy has not as many values as the baseline.
+        ValueError: If the baseline has no value, or a policy has not as many as the baseline.
 
     >>> better, same = many_to_one([[2.1, 3.0, 4.2, 2.9], [1.2, 1.9, 2.8, 2.2]], [1.0, 2.0, 3.0, 2.0])
     >>> round(better.difference.mean, 2), round(better.p, 4), better.adjusted <= 0.05
@@ -156,8 +156,10 @@ def many_to_one(policies: Sequence[ArrayLike], baseline: ArrayLike) -> list[Comp
     """
     from scipy import stats
 
+    if not np.size(baseline):
+        raise ValueError(_check.problem("baseline must hold a number for each seed", baseline))
     changes = [paired(values, baseline) for values in policies]
-    known = [index for index, own in enumerate(changes) if own.size > 1 and np.isfinite(own).all() and np.ptp(own) > 0]
+    known = [index for index, own in enumerate(changes) if _varies(own)]
     found = [_without_chance(own) for own in changes]
     if not known:
         return found
@@ -286,8 +288,12 @@ def _shift(seeds: int, level: float, power: float) -> float:
     return float(found.root) / math.sqrt(seeds)
 
 
+def _varies(changes: np.ndarray) -> bool:
+    return bool(changes.size > 1 and np.isfinite(changes).all() and np.ptp(changes) > 0 and changes.std() > 0)
+
+
 def _all_alike(sample: np.ndarray) -> bool:
-    return bool(np.ptp(sample) <= _ROUNDING * np.abs(sample).max())
+    return bool(np.ptp(sample) <= _ROUNDING * np.abs(sample).max() or sample.std() == 0)  # squares may underflow
 
 
 def steps_to_target(steps: Sequence[int], values: Sequence[float], target: float, *, maximize: bool = True) -> float:
