@@ -43,6 +43,7 @@ layers: .venv/.dev ## imports go down only
 docs: .venv/.dev ## build docs/_build/index.html, warnings are errors; tables must be those of the records
 	@echo "== docs"
 	@$(BIN)/python experiments/paper/table.py --check
+	@$(BIN)/python bench/power.py check
 	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
 
 format: .venv/.dev ## put the code into format, mend what can be mended

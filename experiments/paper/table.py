@@ -17,7 +17,7 @@ from rows import HERE, RECORDS, Group, Row, read_groups, run_name
 from cyclr import Curve, Inconclusive
 from cyclr.study._engine import RECORD
 from cyclr.study._records import Run, read_json
-from cyclr.study._stats import difference, holm, p_value, steps_to_target
+from cyclr.study._stats import ALPHA, Comparison, many_to_one, steps_to_target
 
 README = HERE / "README.md"
 SHOWN = 4  #: one point of a range test in so many stands in its table
@@ -68,8 +68,9 @@ def table(group: Group, records: Path, target: dict[int, float]) -> str:
     heads += [f"against *{group.baseline}*"] if group.baseline else []
     heads += [f"first as good as *{group.target.rpartition('/')[2]}* at its end, step"] if group.target else []
     rule = ["---", *["---:"] * (4 + average - 1), *[":---:"] * (bool(group.baseline) + bool(group.target)), "---:"]
-    lines = [line(group, row, runs, target, average=average) for row in group.filled()]
-    words = [verdict(group, runs), ""] if group.baseline else []
+    found = compared(group, runs) if group.baseline else {}
+    lines = [line(group, row, runs, target, found, average=average) for row in group.filled()]
+    words = [verdict(group, found), ""] if group.baseline else []
     made = [f"| {' | '.join([*heads, 'paper, %'])} |", f"|{'|'.join(rule)}|", *lines]
     return "\n".join([f"### {group.title}", "", group.about, "", *made, "", *words])
 
@@ -106,37 +107,52 @@ def bounds_in(curve: Curve, signal: str) -> str:
     return f"{found.base_lr:.2g} and {found.max_lr:.2g} ({100 * found.level:.0f} %: {low:.2g} to {high:.2g})"
 
 
-def line(group: Group, row: Row, runs: dict[str, dict[int, Run]], target: dict[int, float], *, average: bool) -> str:
+def line(
+    group: Group,
+    row: Row,
+    runs: dict[str, dict[int, Run]],
+    target: dict[int, float],
+    found: dict[str, Comparison],
+    *,
+    average: bool,
+) -> str:
     """One row. A dash: not run yet."""
     own = runs[row.name]
     cells = [row.name.replace("|", "\\|"), f"{row.steps:,}", str(len(own) or "-"), accuracy(map(final, own.values()))]
     if average:
         cells.append(accuracy(value for run in own.values() if (value := averaged(run)) is not None))
     if group.baseline:
-        cells.append(against(own, runs[group.baseline]) if row.name != group.baseline else "")
+        cells.append(against(own, runs[group.baseline], found.get(row.name)) if row.name != group.baseline else "")
     if group.target:
         cells.append(reaching(own, target))
     cells.append(f"{row.paper:.1f}" if row.paper else "")
     return line_of(*cells)
 
 
-def verdict(group: Group, runs: dict[str, dict[int, Run]]) -> str:
+def verdict(group: Group, found: dict[str, Comparison]) -> str:
     """Which rows differ from the baseline, at 5 % for all of them together."""
-    assert group.baseline is not None
-    pairs = {name: paired(own, runs[group.baseline]) for name, own in runs.items() if name != group.baseline}
-    pairs = {name: pair for name, pair in pairs.items() if len(pair[0]) > 1}
-    if not pairs:
+    if not found:
         return f"Against *{group.baseline}* one seed tells nothing."
-    gains = {name: [a - b for a, b in zip(own, base, strict=True)] for name, (own, base) in pairs.items()}
-    sure = dict(zip(gains, (p <= 0.05 for p in holm([p_value(values) for values in gains.values()])), strict=True))
-    means = {name: statistics.fmean(values) for name, values in gains.items()}
+    sure = {name: one.adjusted <= ALPHA for name, one in found.items()}
     said = {
-        "better": [name for name in gains if sure[name] and means[name] > 0],
-        "worse": [name for name in gains if sure[name] and means[name] < 0],
-        "no difference found": [name for name in gains if not sure[name]],
+        "better": [name for name in found if sure[name] and found[name].difference.mean > 0],
+        "worse": [name for name in found if sure[name] and found[name].difference.mean < 0],
+        "no significant difference": [name for name in found if not sure[name]],
     }
     words = "; ".join(f"{what}: {', '.join(f'*{name}*' for name in names)}" for what, names in said.items() if names)
-    return f"Against *{group.baseline}*, with Holm's correction for {len(gains)} comparisons: {words}."
+    return f"Against *{group.baseline}*, adjusted for {len(found)} comparisons: {words}."
+
+
+def compared(group: Group, runs: dict[str, dict[int, Run]]) -> dict[str, Comparison]:
+    """Each row beside the baseline, paired by seed; a row with fewer seeds than the baseline is not finished."""
+    assert group.baseline is not None
+    baseline = runs[group.baseline]
+    rows = {name: own for name, own in runs.items() if name != group.baseline and baseline.keys() <= own.keys()}
+    if len(baseline) < 2:
+        return {}
+    seeds = sorted(baseline)
+    ends = [[final(own[seed]) for seed in seeds] for own in rows.values()]
+    return dict(zip(rows, many_to_one(ends, [final(baseline[seed]) for seed in seeds]), strict=True))
 
 
 def accuracy(finals: Iterable[float]) -> str:
@@ -148,20 +164,13 @@ def accuracy(finals: Iterable[float]) -> str:
     return f"{statistics.fmean(values):.2f}{spread}"
 
 
-def against(own: dict[int, Run], baseline: dict[int, Run]) -> str:
-    """The paired difference over the seeds that both have, with its 95 % interval."""
-    values, beside = paired(own, baseline)
-    if not values:
-        return "-"
-    found = difference(values, beside)
-    interval = "" if math.isinf(found.low) else f" ({found.low:+.2f} to {found.high:+.2f})"
-    return f"{found.mean:+.2f}{interval}"
-
-
-def paired(own: dict[int, Run], baseline: dict[int, Run]) -> tuple[list[float], list[float]]:
-    """What both end with, over the seeds that both have."""
-    seeds = sorted(own.keys() & baseline.keys())
-    return [final(own[seed]) for seed in seeds], [final(baseline[seed]) for seed in seeds]
+def against(own: dict[int, Run], baseline: dict[int, Run], found: Comparison | None) -> str:
+    """The mean paired difference over the seeds that both have, with its interval where the row was compared."""
+    if found is not None:
+        low, high = found.difference.low, found.difference.high
+        return f"{found.difference.mean:+.2f}" + ("" if math.isinf(low) else f" ({low:+.2f} to {high:+.2f})")
+    changes = [final(own[seed]) - final(baseline[seed]) for seed in sorted(own.keys() & baseline.keys())]
+    return f"{statistics.fmean(changes):+.2f}" if changes else "-"
 
 
 def reaching(own: dict[int, Run], target: dict[int, float]) -> str:

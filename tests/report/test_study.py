@@ -19,10 +19,11 @@ def test_the_verdicts_come_first_and_are_the_librarys() -> None:
     made = study()
     said = [verdict(row, "fixed", points=True) for row in summarize(made) if row.difference is not None]
     subject, *rest = first_words(report.page(made))
-    assert rest == said
-    assert len(said) == 1
-    assert said[0].startswith("auto: better than fixed ")
-    assert "+10.33" in said[0]
+    sentence = (
+        "auto: significantly better than fixed (+10.33 points, higher is better; 95 % CI [9.30, 11.37]; "
+        "p = 0.00054, n = 3)."
+    )
+    assert rest == said == [sentence]
     assert subject == (
         "2 policies on digits, 3 seeds, 40 steps per run; compared by the test accuracy at the end (higher is better)."
     )
@@ -189,7 +190,8 @@ def test_a_metric_that_is_no_fraction_is_shown_as_it_is() -> None:
         run(policy, seed, 5.0, end, metric="test_loss") for policy, row in ends.items() for seed, end in enumerate(row)
     ]
     html = report.page(Study(task="t", runs=runs, metric="test_loss", maximize=False, baseline="a"))
-    assert any(words.startswith("b: better than a ") and "-0.95" in words for words in first_words(html))
+    said = "b: significantly better than a (-0.95, lower is better; 95 % CI [-1.59, -0.315]; p = 0.033, n = 2)."
+    assert said in first_words(html)
     head, _, second = table(html, "study/ends")
     assert head[2:4] == ["test loss at the end", "difference from a"]
     assert second[2].startswith("2.1 [")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from cyclr.study._records import Run, Study
-from cyclr.study._stats import Interval
+from cyclr.study._stats import Interval, detectable, many_to_one, seeds_to_detect
 from cyclr.study._summary import Summary, is_fraction, summarize, verdict
 
 
@@ -101,20 +101,39 @@ def test_a_run_that_diverged_is_told_and_counts_as_a_comparison() -> None:
     rows = summarize(msgspec.structs.replace(STUDY, runs=[*STUDY.runs, *lost]), "accuracy", "fixed")
     assert [row.diverged for row in rows] == [0, 0, 0, 2]
     assert rows[0].comparisons == 3
-    assert rows[1].corrected == pytest.approx(3 * rows[1].p)
+    alone = summarize(STUDY, "accuracy", "fixed")[1]
+    assert rows[1].corrected == pytest.approx(alone.corrected + rows[1].p), "it counts in full"
     assert "diverged" in verdict(rows[3], "fixed")
     assert rows[3].reached == 0
 
 
-def test_the_verdict_counts_how_many_were_compared() -> None:
-    row = summary(0.01, 0.03)
-    sure = replace(row, p=0.01, corrected=0.04, comparisons=4)
-    chance = replace(row, p=0.02, corrected=0.08, comparisons=4)
-    assert "better than best at 5 seeds" in verdict(sure, "best")
-    told = verdict(chance, "best")
-    assert "no difference from best found at 5 seeds" in told
-    assert "4 policies were compared" in told
-    assert "corrected p 0.08" in told
+def test_the_verdict_names_the_test_and_what_it_could_have_found() -> None:
+    sure = replace(summary(0.01, 0.03), p=0.01, corrected=0.04, comparisons=4)
+    assert verdict(sure, "best", points=True) == (
+        "auto: significantly better than best (+2.00 points, higher is better; 95 % CI [1.00, 3.00]; "
+        "adjusted p = 0.04, n = 5)."
+    )
+    chance = replace(summary(-0.5, 0.7), p=0.3, corrected=0.5, comparisons=1, detectable=0.8, worthwhile=0.02)
+    assert verdict(replace(chance, seeds_needed=21), "best", maximize=False) == (
+        "auto: no significant difference from best (+0.1, lower is better; 95 % CI [-0.5, 0.7]; p = 0.5, n = 5); "
+        "these seeds detect 0.8 (80 % power), 16 more would detect 1 % of best's mean."
+    )
+    endless = verdict(replace(chance, seeds_needed=math.inf, worthwhile=0.01), "best", points=True)
+    assert endless.endswith("these seeds detect 80.00 points (80 % power), more than 10,000 would detect 1 point.")
+    assert "more" not in verdict(replace(chance, seeds_needed=5), "best"), "these seeds detect it already"
+    assert "p = 0.0502" in verdict(replace(chance, corrected=0.0502), "best")
+
+
+def test_a_summary_says_what_its_seeds_could_have_found() -> None:
+    fixed, auto, late = summarize(STUDY, "accuracy", "fixed")
+    assert math.isnan(fixed.detectable)
+    assert auto.worthwhile == late.worthwhile == 0.01, "a fraction: one percentage point"
+    changes = many_to_one([[0.8, 0.9], [0.5, 0.5]], [0.5, 0.7])
+    assert auto.detectable == pytest.approx(detectable(changes[0]))
+    assert auto.seeds_needed == seeds_to_detect(changes[0], 0.01)
+    assert auto.seeds_needed > 100
+    loss = summarize(STUDY, "accuracy", "fixed", maximize=False)[1]
+    assert loss.worthwhile == pytest.approx(0.006), "no fraction: 1 % of the baseline's mean"
 
 
 def summary(low: float, high: float, seeds: int = 5) -> Summary:
@@ -127,7 +146,7 @@ def summary(low: float, high: float, seeds: int = 5) -> Summary:
     [
         (0.01, 0.03, "better than", "worse than"),
         (-0.03, -0.01, "worse than", "better than"),
-        (-0.01, 0.03, "no difference from best found at 5 seeds", "no difference from best found at 5 seeds"),
+        (-0.01, 0.03, "no significant difference from best", "no significant difference from best"),
         (math.nan, math.nan, "diverged", "diverged"),
     ],
 )

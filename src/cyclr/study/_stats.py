@@ -1,22 +1,23 @@
-"""The statistics of paired runs: intervals, differences, p-values and how fast a target is reached."""
+"""The statistics of paired runs: intervals, many-to-one comparisons, their power, and how fast a target is reached."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cyclr import _check
 
-# Below this many values a bootstrap cannot reach its level: at 5 normal values the 95 % interval of the
-# percentile and of the BCa bootstrap covers the mean in 84 % of cases (tests/study/test_stats.py measures it).
-_FEWEST_TO_RESAMPLE = 8
+ALPHA = 0.05  # the family-wise level: the chance that a study calls any policy different that is not
+POWER = 0.8
 
 _ROUNDING = 1e-6  # metrics are computed in float32: what differs by less than this part is the same
+_LEVELS = np.concatenate([[0.0], np.geomspace(1e-6, 1, 145)])  # p-values for which the adjusted ones are computed
+_DRAWS = 32  # rotations for each of them
+_MOST_SEEDS = 10_000  # further than this no number of seeds is worth telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +37,52 @@ class Interval:
         return not (value < self.low or value > self.high)
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One policy beside the baseline, as one of several comparisons.
+
+    Args:
+        difference: The mean paired difference with its interval, which excludes zero exactly if `adjusted` is at
+            most 0.05.
+        p: Two-sided p-value of the paired t test; NaN if the differences say nothing about chance.
+        adjusted: `p`, adjusted for all comparisons.
+        level: The largest `p` that would have been significant.
+        spread: Standard deviation of the differences.
+        seeds: Number of pairs.
+    """
+
+    difference: Interval
+    p: float
+    adjusted: float
+    level: float
+    spread: float
+    seeds: int
+
+
 def interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     """The mean of `values` with its confidence interval.
 
-    Student's t for fewer than 8 values, else the percentile bootstrap, its quantiles widened for small samples as
-    Hesterberg does: norm.cdf(-sqrt(n / (n - 1)) * t(n - 1)). One value alone, or one that is not finite, bounds
-    nothing; nor do values that are all the same: an accuracy on 100 pictures is so on three seeds now and then by
-    chance, and how much more they would differ is not seen.
+    Student's t interval; if the values are skewed, its end on the side of the longer tail is moved out to that of
+    Hall's transformation. A single value, or one that is not finite, gives no interval. Neither do values that are
+    all the same: an accuracy on 100 images is the same on three seeds now and then by chance, and how much more seeds
+    would vary is unknown.
 
     Args:
         values: One number for each seed.
-        level: Share of cases in which the interval is to hold the mean.
+        level: The share of cases in which the interval is to contain the true mean.
 
     Returns:
-        The mean with the ends of its interval, from -inf to inf where nothing is known.
+        The mean with the ends of its interval, which are infinite where nothing is known.
 
     Raises:
-        ValueError: If there is no value, or the level is no fraction.
+        ValueError: If there is no value, or the level is not between 0 and 1.
 
     >>> found = interval([1.0, 2.0, 3.0])
     >>> found.mean, round(found.low, 3), round(found.high, 3)
     (2.0, -0.484, 4.484)
 
     Reference:
-        Hesterberg (2015), What Teachers Should Know About the Bootstrap, section 4. https://arxiv.org/abs/1411.5279
+        Hall (1992), On the Removal of Skewness by Transformation, Journal of the Royal Statistical Society B 54.
     """
     from scipy import stats
 
@@ -70,30 +93,18 @@ def interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     mean = float(sample.mean())
     if not math.isfinite(mean) or _all_alike(sample):
         return Interval(mean, -math.inf, math.inf)
-    quantile = float(stats.t.ppf(0.5 + level / 2, sample.size - 1))
-    if sample.size < _FEWEST_TO_RESAMPLE:
-        half = quantile * float(stats.sem(sample))
-        return Interval(mean, mean - half, mean + half)
-    tail = float(stats.norm.cdf(-_widening(sample.size) * quantile))
-    found = _resampled(sample, 1 - 2 * tail)
-    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    spread = float(sample.std(ddof=1))
+    reach = float(stats.t.ppf(0.5 + level / 2, sample.size - 1)) / math.sqrt(sample.size)
+    skewness = float(stats.skew(sample, bias=False)) if sample.size > 2 else 0.0
+    low, high = (_end(sign * reach, skewness, sample.size) for sign in (1, -1))
+    return Interval(mean, mean - spread * max(reach, low), mean - spread * min(-reach, high))
 
 
-def difference(values: ArrayLike, baseline: ArrayLike, *, level: float = 0.95) -> Interval:
-    """The mean of `values - baseline`, pair by pair, with its interval.
-
-    What both runs of a pair share (the weights at the start, the order of the data) drops out. Values that equal the
-    baseline's pair by pair differ by nothing; for all else see `interval`.
-
-    Raises:
-        ValueError: If the two are not of equal length.
-
-    >>> found = difference([2.0, 3.0, 4.5], [1.0, 2.0, 3.0])
-    >>> round(found.mean, 2), round(found.low, 2), round(found.high, 2)
-    (1.17, 0.45, 1.88)
-    """
-    changes = paired(values, baseline)
-    return interval(changes, level=level) if changes.any() or changes.size < 2 else Interval(0.0, 0.0, 0.0)
+def _end(reach: float, skewness: float, size: int) -> float:
+    """Where Hall's u + g u²/3 + g² u³/27 + g / 6n, of skewness g and u = (mean - true mean) / spread, is `reach`."""
+    if abs(skewness) < _ROUNDING:
+        return reach
+    return 3 / skewness * (math.cbrt(1 + skewness * (reach - skewness / (6 * size))) - 1)
 
 
 def paired(values: ArrayLike, baseline: ArrayLike) -> np.ndarray:
@@ -114,69 +125,175 @@ def paired(values: ArrayLike, baseline: ArrayLike) -> np.ndarray:
     return np.full_like(changes, changes.mean()) if changes.size and np.ptp(changes) <= rounding else changes
 
 
-def p_value(values: ArrayLike) -> float:
-    """How surprising a mean this far from zero would be, were it zero.
+def many_to_one(policies: Sequence[ArrayLike], baseline: ArrayLike) -> list[Comparison]:
+    """Each of several policies compared with one baseline on the same seeds.
 
-    One less the level at which an end of `interval` lies at zero; for fewer than 8 values that is Student's t test.
+    Paired t tests, adjusted by a step-down max-t test: a policy's t is compared with the largest of those that the
+    policies not yet found different would show by chance. Chance is a rotation of the seeds, which leaves the spreads
+    of the differences and their correlations as they are, so neither is assumed to be equal. With normal metrics the
+    probability of a single false finding is at most 0.05, whichever policies differ.
+
+    Args:
+        policies: For each policy one number for each seed.
+        baseline: The same for the baseline, in the order of the same seeds.
 
     Returns:
-        The two-sided p-value; 1 for zeros alone, else NaN where the interval bounds nothing.
+        One comparison for each policy. Differences that are not finite, or all the same and not zero, have no
+        interval and no p-value, but count as comparisons; differences that are all zero have p = 1.
 
-    >>> round(p_value([1.0, 2.0, 3.0]), 3)
-    0.074
+    Raises:
+        ValueError: If the baseline has no value, or a policy has not as many as the baseline.
+
+    >>> better, same = many_to_one([[2.1, 3.0, 4.2, 2.9], [1.2, 1.9, 2.8, 2.2]], [1.0, 2.0, 3.0, 2.0])
+    >>> round(better.difference.mean, 2), round(better.p, 4), better.adjusted <= 0.05
+    (1.05, 0.0005, True)
+    >>> same.difference.contains(0), same.adjusted > 0.05
+    (True, True)
+
+    References:
+        Langsrud (2005), Rotation Tests, Statistics and Computing 15. https://doi.org/10.1007/s11222-005-4789-5
+        Westfall and Young (1993), Resampling-Based Multiple Testing, section 2.6 (step-down).
     """
     from scipy import stats
 
-    sample = np.asarray(values, dtype=np.float64).ravel()
-    at = interval(sample)
-    if not (math.isfinite(at.low) and math.isfinite(at.high)):
-        return math.nan if sample.size < 2 or np.any(sample != 0) else 1.0
-    if sample.size < _FEWEST_TO_RESAMPLE:
-        quantile = abs(at.mean) / float(stats.sem(sample))
-    else:
-        means = _resampled(sample, 0.95).bootstrap_distribution
-        beyond = min(np.count_nonzero(means <= 0), np.count_nonzero(means >= 0))
-        share = min(0.5, (beyond + 1) / (means.size + 1))  # never 0: so many resamples show no less
-        quantile = -float(stats.norm.ppf(share)) / _widening(sample.size)
-    return min(1.0, 2 * float(stats.t.sf(quantile, sample.size - 1)))
+    if not np.size(baseline):
+        raise ValueError(_check.problem("baseline must hold a number for each seed", baseline))
+    changes = [paired(values, baseline) for values in policies]
+    known = [index for index, own in enumerate(changes) if _varies(own)]
+    found = [_without_chance(own) for own in changes]
+    if not known:
+        return found
+    lost = sum(math.isnan(one.p) for index, one in enumerate(found) if index not in known)
+    size = changes[known[0]].size
+    p_values = {index: float(stats.ttest_1samp(changes[index], 0).pvalue) for index in known}
+    order = sorted(known, key=lambda index: p_values[index])
+    steps = _rotated(np.stack([changes[index] for index in order], axis=1)) + lost * _LEVELS
+    adjusted, level = 0.0, 1.0
+    for index, step in zip(order, steps, strict=True):
+        p, own = p_values[index], changes[index]
+        if adjusted <= ALPHA:  # else the steps have ended, and what is left is judged as the first that was not found
+            level = float(np.interp(ALPHA, step, _LEVELS))
+        adjusted = max(adjusted, min(1.0, float(np.interp(p, _LEVELS, step))))
+        mean, spread = float(own.mean()), float(own.std(ddof=1))
+        reach = float(stats.t.isf(level / 2, size - 1)) * spread / math.sqrt(size)
+        found[index] = Comparison(Interval(mean, mean - reach, mean + reach), p, adjusted, level, spread, size)
+    return found
+
+
+def _without_chance(changes: np.ndarray) -> Comparison:
+    """What is known where no spread is seen."""
+    if changes.size > 1 and not changes.any():
+        return Comparison(Interval(0.0, 0.0, 0.0), 1.0, 1.0, math.nan, 0.0, changes.size)
+    unknown = Interval(float(changes.mean()), -math.inf, math.inf)
+    return Comparison(unknown, math.nan, math.nan, math.nan, math.nan, changes.size)
+
+
+def _rotated(changes: np.ndarray) -> np.ndarray:
+    """Adjusted p-values for `_LEVELS`, a row for each step of the step-down test.
+
+    A rotation of the seeds puts a random direction u in the place of (1, ..., 1). A policy's |t| then exceeds a
+    critical value where the angle between u and its differences x is small: within a double cone around x, of which
+    the probability is the p-value. So the adjusted p is the probability of a union of cones of one size. It is the
+    integral over the p-value of the smallest one, policy by policy: for u on the rim of a policy's cone, how often is
+    it in no other's? No rotation need hit a cone by chance, so that the p-values have no floor.
+
+    Args:
+        changes: Seeds by policies, the policy with the smallest p-value first. Step k is about those from k on.
+    """
+    from scipy import stats
+
+    size, count = changes.shape
+    axes = changes / np.linalg.norm(changes, axis=0)
+    cosines = axes.T @ axes
+    draws = np.random.default_rng(0).normal(size=(_LEVELS.size - 1, _DRAWS // 2, size))
+    draws = np.concatenate([draws, -draws], axis=1)  # so that it does not matter which direction is better
+    along = draws @ axes
+    length = (draws**2).sum(axis=2)
+    t = stats.t.isf(_LEVELS[1:] / 2, size - 1)
+    rim = (t / np.sqrt(size - 1 + t**2))[:, None, None]  # the cosine at which t is t
+    first = np.zeros((count, _LEVELS.size - 1))  # how many policies' cones are the first to hold u, at each step
+    for k in range(count):
+        own = along[..., k, None]
+        beside = (along - own * cosines[k]) / np.sqrt(np.maximum(length[..., None] - own**2, np.finfo(float).tiny))
+        seen = np.abs(rim * cosines[k] + np.sqrt(1 - rim**2) * beside)
+        seen *= np.where(np.arange(count) < k, 1 - 1e-9, 1 + 1e-9)  # of equal policies one is first
+        seen[..., k] = 0
+        largest = np.maximum.accumulate(seen[..., ::-1], axis=-1)[..., ::-1]
+        first[: k + 1] += (largest[..., : k + 1] <= rim).mean(axis=1).T
+    inner = (first[:, 1:] + first[:, :-1]) / 2 * np.diff(_LEVELS[1:])
+    adjusted = np.cumsum(np.concatenate([np.zeros((count, 1)), first[:, :1] * _LEVELS[1], inner], axis=1), axis=1)
+    left = np.arange(count, 0, -1)[:, None]
+    return np.clip(adjusted, _LEVELS, np.maximum(_LEVELS, np.minimum(1, left * _LEVELS)))
+
+
+def detectable(comparison: Comparison, *, power: float = POWER) -> float:
+    """The smallest true difference that a study like this one finds with probability `power`.
+
+    Args:
+        comparison: What gives the number of seeds, the spread and the level.
+        power: The probability, above 0.05 and below 1.
+
+    Returns:
+        The difference, in the metric's own unit; NaN if no spread is known.
+
+    >>> (found,) = many_to_one([[2.1, 3.0, 4.2, 2.9]], [1.0, 2.0, 3.0, 2.0])
+    >>> round(detectable(found), 2)
+    0.27
+    """
+    if not comparison.level < 1:
+        return math.nan
+    return _shift(comparison.seeds, comparison.level, power) * comparison.spread
+
+
+def seeds_to_detect(comparison: Comparison, true_difference: float, *, power: float = POWER) -> float:
+    """The smallest number of seeds that finds `true_difference` with probability `power`.
+
+    Args:
+        comparison: What gives the spread and the level.
+        true_difference: In the metric's own unit; its sign does not matter.
+        power: The probability, above 0.05 and below 1.
+
+    Returns:
+        The number; `math.inf` above 10,000, NaN if no spread is known.
+
+    >>> (found,) = many_to_one([[2.1, 3.0, 4.2, 2.9]], [1.0, 2.0, 3.0, 2.0])
+    >>> seeds_to_detect(found, 0.1)
+    16
+    """
+    if not comparison.level < 1:
+        return math.nan
+    wanted = abs(true_difference) / comparison.spread
+    few, many = 1, 2
+    while _shift(many, comparison.level, power) > wanted:
+        few, many = many, 2 * many
+        if few > _MOST_SEEDS:
+            return math.inf
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (middle, many) if _shift(middle, comparison.level, power) > wanted else (few, middle)
+    return many if many <= _MOST_SEEDS else math.inf
+
+
+def _shift(seeds: int, level: float, power: float) -> float:
+    """The mean, in standard deviations, that a t test at `level` finds with probability `power`."""
+    from scipy import optimize, stats
+
+    df = seeds - 1
+    critical = float(stats.t.isf(level / 2, df))
+
+    def surplus(shift: float) -> float:
+        return float(stats.nct.sf(critical, df, shift)) - power
+
+    found = optimize.root_scalar(surplus, bracket=(0, 10 * critical + 10))
+    return float(found.root) / math.sqrt(seeds)
+
+
+def _varies(changes: np.ndarray) -> bool:
+    return bool(changes.size > 1 and np.isfinite(changes).all() and np.ptp(changes) > 0 and changes.std() > 0)
 
 
 def _all_alike(sample: np.ndarray) -> bool:
-    return bool(np.ptp(sample) <= _ROUNDING * np.abs(sample).max())
-
-
-def _widening(size: int) -> float:
-    return math.sqrt(size / (size - 1))
-
-
-def _resampled(sample: np.ndarray, level: float) -> Any:
-    from scipy import stats
-
-    return stats.bootstrap((sample,), np.mean, confidence_level=level, method="percentile", rng=0)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values corrected for their number by Holm's steps.
-
-    The k-th smallest of m is multiplied by m - k + 1, and none is less than one that was smaller before. If those of
-    at most 0.05 are called differences, the chance of a single false call is at most 0.05, however the comparisons
-    depend on one another (they share the baseline). A NaN counts among the m and stays NaN.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-
-    Reference:
-        Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6.
-        Demšar (2006), Statistical Comparisons of Classifiers over Multiple Data Sets, section 3.2.2, advises it for
-        many methods beside one baseline. https://jmlr.org/papers/v7/demsar06a.html
-    """
-    corrected = [math.nan] * len(p_values)
-    least = 0.0
-    known = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
-    for place, (p, index) in enumerate(known):
-        least = max(least, min(1.0, (len(p_values) - place) * p))
-        corrected[index] = least
-    return corrected
+    return bool(np.ptp(sample) <= _ROUNDING * np.abs(sample).max() or sample.std() == 0)  # squares may underflow
 
 
 def steps_to_target(steps: Sequence[int], values: Sequence[float], target: float, *, maximize: bool = True) -> float:
@@ -202,7 +319,7 @@ def value_at(steps: Sequence[int], values: Sequence[float], step: float) -> floa
 
 
 def area(steps: Sequence[int], values: Sequence[float]) -> float:
-    """The mean of a metric over the budget: the area under its curve, from the first look to the last.
+    """The mean of a metric over the budget: the area under its curve, from the first evaluation to the last.
 
     >>> area([100, 200, 400], [0.0, 0.5, 0.5])
     0.4166666666666667

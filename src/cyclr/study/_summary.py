@@ -7,15 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import msgspec
 import numpy as np
 
 from cyclr import _check
 from cyclr._schedules import parse
 from cyclr.study._records import Run, Study, check_paired
-from cyclr.study._stats import Interval, area, difference, holm, interval, p_value, paired, steps_to_target, value_at
+from cyclr.study._stats import (
+    ALPHA,
+    Comparison,
+    Interval,
+    area,
+    detectable,
+    interval,
+    many_to_one,
+    seeds_to_detect,
+    steps_to_target,
+    value_at,
+)
 
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf)
-_ALPHA = 0.05
+_WORTHWHILE = 0.01  # a percentage point, or 1 % of the baseline's mean: what `seeds_needed` is about
 
 
 def cycle_ends(run: Run) -> tuple[int, ...]:
@@ -39,20 +51,25 @@ class Summary:
     Args:
         policy: Its name.
         final: The metric at the end of the budget.
-        difference: `final` less the baseline's, paired; None for the baseline itself.
+        difference: `final` less the baseline's, paired, with an interval widened for the number of comparisons: it
+            excludes zero exactly if `corrected` is at most 0.05. None for the baseline itself.
         half: The metric at half the budget.
         to_target: Median of the steps to the target; `math.inf` when most runs never reach it.
         reached: In how many runs it was reached.
-        cost: Steps spent on finding its rates.
+        cost: Tuning cost, in steps.
         seeds: Number of runs.
         seconds: Median of the seconds to the target, each run's steps taken to last equally long.
         best: The metric at the best of its cycles' ends, the end of the budget among them; which one is best is known
             only afterwards.
         area: The mean of the metric over the budget.
-        p: How surprising the difference would be, were there none; NaN for the baseline.
-        corrected: `p`, corrected for all the comparisons by Holm's steps.
+        p: Two-sided p-value of the paired t test; NaN for the baseline.
+        corrected: `p`, adjusted for all the comparisons by a step-down max-t test.
         comparisons: How many policies are compared with the baseline.
-        diverged: In how many runs the loss was no number at the end.
+        diverged: In how many runs the loss was not finite at the end.
+        detectable: The smallest true difference that these seeds would have found with a probability of 80 %.
+        worthwhile: The difference that `seeds_needed` is about: 0.01 for a fraction, for any other metric 1 % of the
+            baseline's mean.
+        seeds_needed: How many seeds would find `worthwhile` with a probability of 80 %; `math.inf` above 10,000.
     """
 
     policy: str
@@ -70,17 +87,14 @@ class Summary:
     corrected: float = math.nan
     comparisons: int = 1
     diverged: int = 0
+    detectable: float = math.nan
+    worthwhile: float = math.nan
+    seeds_needed: float = math.nan
 
     @property
     def differs(self) -> bool:
-        """Whether a difference from the baseline is found.
-
-        So it is called if zero lies outside its interval and, where several policies are compared, its corrected
-        p-value is at most 0.05.
-        """
-        if self.difference is None or self.difference.contains(0):
-            return False
-        return not (self.comparisons > 1 and self.corrected > _ALPHA)
+        """Whether the difference from the baseline is significant: its interval excludes zero."""
+        return self.difference is not None and not self.difference.contains(0)
 
 
 def summarize(
@@ -92,7 +106,7 @@ def summarize(
         study: The runs. It says metric, baseline and direction itself, where they are not given here.
         metric: A name in the runs' points.
         baseline: The policy that the others are compared with.
-        maximize: Whether more is better.
+        maximize: Whether higher values are better.
 
     Raises:
         ValueError: If a policy lacks a seed that another one has, the budgets differ, or the baseline is unknown.
@@ -108,17 +122,27 @@ def summarize(
     up = study.maximize if maximize is None else maximize
     rows = [_row(policy, own, metric, target, study.cost.get(policy, 0), up) for policy, own in runs.items()]
     others = [policy for policy in runs if policy != baseline]
-    found = {policy: p_value(paired(ends[policy], ends[baseline])) for policy in others}
-    corrected = dict(zip(others, holm(list(found.values())), strict=True))
+    found = dict(zip(others, many_to_one([ends[policy] for policy in others], ends[baseline]), strict=True))
+    fraction = is_fraction(msgspec.structs.replace(study, metric=metric, maximize=up))
+    worthwhile = _WORTHWHILE * (1 if fraction else abs(float(np.mean(ends[baseline]))))
     return tuple(
-        replace(
-            row,
-            difference=None if row.policy == baseline else difference(ends[row.policy], ends[baseline]),
-            p=found.get(row.policy, math.nan),
-            corrected=corrected.get(row.policy, math.nan),
-            comparisons=len(others),
-        )
+        _compared(row, found[row.policy], worthwhile, len(others))
+        if row.policy in found
+        else replace(row, comparisons=len(others))
         for row in rows
+    )
+
+
+def _compared(row: Summary, found: Comparison, worthwhile: float, comparisons: int) -> Summary:
+    return replace(
+        row,
+        difference=found.difference,
+        p=found.p,
+        corrected=found.adjusted,
+        comparisons=comparisons,
+        detectable=detectable(found),
+        worthwhile=worthwhile,
+        seeds_needed=seeds_to_detect(found, worthwhile) if worthwhile > 0 else math.nan,
     )
 
 
@@ -158,51 +182,70 @@ def _seconds(run: Run, step: float) -> float:
 
 
 def is_fraction(study: Study) -> bool:
-    """Whether the metric is one that is told in points of a hundred: more is better, and all values lie in 0 to 1."""
+    """Whether the metric is shown in percentage points: higher is better, and all values lie in 0 to 1."""
     values = [value for run in study.runs for value in run.series(study.metric)[1] if math.isfinite(value)]
     return study.maximize and bool(values) and min(values) >= 0 and max(values) <= 1
 
 
 def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool = True) -> str:
-    """One sentence in plain words on `row` beside `baseline`.
+    """One sentence on `row` beside `baseline`; where no difference is found, also which one could have been.
 
     Args:
         row: The policy's row.
         baseline: What the baseline is to be called.
-        points: Whether the metric is a fraction, to be told in points of a hundred.
-        maximize: Whether more is better.
+        points: Whether the metric is a fraction, to be shown in percentage points.
+        maximize: Whether higher values are better.
 
-    Returns:
-        The sentence; "no difference found" where the interval holds zero.
-
-    >>> row = Summary("auto", Interval(.8, .7, .9), Interval(.02, -.01, .05), Interval(.7, .6, .8), 600.0, 5, 0, 5)
-    >>> verdict(row, "fixed", points=True)
-    'auto: no difference from fixed found at 5 seeds (+2.00 points, 95 % interval -1.00 to +5.00).'
+    >>> row = Summary("auto", Interval(.8, .7, .9), Interval(.02, -.01, .05), Interval(.7, .6, .8), 600.0, 5, 0, 5,
+    ...     p=0.06, corrected=0.13, comparisons=4, detectable=0.04, worthwhile=0.01, seeds_needed=61)
+    >>> for part in verdict(row, "fixed", points=True).split("; "):
+    ...     print(part)
+    auto: no significant difference from fixed (+2.00 points, higher is better
+    95 % CI [-1.00, 5.00]
+    adjusted p = 0.13, n = 5)
+    these seeds detect 4.00 points (80 % power), 56 more would detect 1 point.
     """
     if row.difference is None:
-        return f"{row.policy}: what the others are compared with{_diverged(row)}."
-    change, low, high = (_told(end, points) for end in (row.difference.mean, row.difference.low, row.difference.high))
-    noun = " points" if points else ""
+        return f"{row.policy}: the baseline{_diverged(row)}."
     if not math.isfinite(row.difference.mean):
-        return f"{row.policy}: diverged in at least one of {row.seeds} seeds; its rate is too high for it."
+        return f"{row.policy}: diverged in at least one of {row.seeds} seeds; its learning rate is too high for it."
+    change = _shown(row.difference.mean, points, sign="+")
+    noun = " points" if points else ""
+    better = f"{'higher' if maximize else 'lower'} is better"
     if not (math.isfinite(row.difference.low) and math.isfinite(row.difference.high)):
         seeds = "one seed" if row.seeds == 1 else f"each of {row.seeds} seeds"
-        return f"{row.policy}: {change}{noun} against {baseline} on {seeds}, which says nothing about chance."
-    numbers = f"({change}{noun}, 95 % interval {low} to {high})"
-    if row.difference.contains(0):
-        return f"{row.policy}: no difference from {baseline} found at {row.seeds} seeds {numbers}{_diverged(row)}."
-    if not row.differs:
         return (
-            f"{row.policy}: no difference from {baseline} found at {row.seeds} seeds, once it counts that "
-            f"{row.comparisons} policies were compared {numbers[:-1]} by itself, corrected p "
-            f"{row.corrected:.2g}){_diverged(row)}."
+            f"{row.policy}: {change}{noun} against {baseline} on {seeds} ({better}), which says nothing about chance."
         )
-    better = "better" if (row.difference.mean > 0) == maximize else "worse"
-    return f"{row.policy}: {better} than {baseline} at {row.seeds} seeds {numbers}{_diverged(row)}."
+    ends = f"[{_shown(row.difference.low, points)}, {_shown(row.difference.high, points)}]"
+    p = f"{'adjusted p' if row.comparisons > 1 else 'p'} = {_p_value(row.corrected)}"
+    numbers = f"({change}{noun}, {better}; 95 % CI {ends}; {p}, n = {row.seeds})"
+    if not row.differs:
+        power = _power(row, baseline, points=points)
+        return f"{row.policy}: no significant difference from {baseline} {numbers}{_diverged(row)}{power}."
+    won = "better" if (row.difference.mean > 0) == maximize else "worse"
+    return f"{row.policy}: significantly {won} than {baseline} {numbers}{_diverged(row)}."
 
 
-def _told(change: float, points: bool) -> str:
-    return f"{100 * change:+.2f}" if points else f"{change:+.3g}"
+def _power(row: Summary, baseline: str, *, points: bool) -> str:
+    """What these seeds would have found, and how many more would find a worthwhile difference."""
+    if math.isnan(row.detectable):
+        return ""
+    found = f"; these seeds detect {_shown(row.detectable, points)}{' points' if points else ''} (80 % power)"
+    what = f"{100 * row.worthwhile:g} point" if points else f"1 % of {baseline}'s mean"
+    if math.isnan(row.seeds_needed) or row.seeds_needed <= row.seeds:
+        return found
+    more = f"{row.seeds_needed - row.seeds:,.0f} more" if math.isfinite(row.seeds_needed) else "more than 10,000"
+    return f"{found}, {more} would detect {what}"
+
+
+def _p_value(p: float) -> str:
+    """Two digits, or three where two would not say on which side of 0.05 it lies."""
+    return f"{p:.3g}" if float(f"{p:.2g}") == ALPHA else f"{p:.2g}"
+
+
+def _shown(value: float, points: bool, sign: str = "") -> str:
+    return f"{100 * value:{sign}.2f}" if points else f"{value:{sign}.3g}"
 
 
 def _diverged(row: Summary) -> str:
