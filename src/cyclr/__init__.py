@@ -36,6 +36,8 @@ from cyclr._schedules import warm_up as warm_up
 from cyclr._schedules import wsd as wsd
 
 if _TYPE_CHECKING:
+    from cyclr import study as study
+    from cyclr._metrics import Metric as Metric
     from cyclr._plan import Plan as Plan
     from cyclr._plan import plan as plan
     from cyclr._policies import policy as policy
@@ -49,6 +51,7 @@ _LATER = {
     "Bounds": "cyclr._range",
     "Curve": "cyclr._range",
     "Inconclusive": "cyclr._range",
+    "Metric": "cyclr._metrics",
     "Plan": "cyclr._plan",
     "plan": "cyclr._plan",
     "policy": "cyclr._policies",
@@ -58,6 +61,8 @@ __all__ = sorted([name for name in globals() if not name.startswith("_")] + list
 
 
 def __getattr__(name: str) -> _Any:
+    if name == "study":
+        return _import_module("cyclr.study")
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value = getattr(_import_module(_LATER[name]), name)
@@ -65,4 +70,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, "study"})

@@ -19,15 +19,15 @@ import pytest
 import torch
 
 from cyclr import Bounds
-from cyclr._cli import study
-from cyclr._cli.apart import Apart
-from cyclr._cli.compare import Settings, _settle
-from cyclr._cli.failure import TaskError, explain
-from cyclr.study._records import Job, Study, read_json
+from cyclr._failure import TaskError, explain
+from cyclr.study._compare import Settings, _settle, curve_in
+from cyclr.study._files import read_json
+from cyclr.study._pool import Apart
+from cyclr.study._records import Setup, Study
 from cyclr.study._summary import summarize
 from cyclr.tasks import _find as tasks
-from cyclr.tasks import _inspect as look
 from cyclr.tasks import _run as work
+from cyclr.tasks._inspect import inspect_task
 from tests.cli.conftest import GOOD, Shell
 
 Write = Callable[[str, str], Path]
@@ -108,7 +108,8 @@ def records(folder: Path) -> dict[str, bytes]:
 def test_a_study_is_told_in_tables_that_fit_80_columns_and_in_words(done: tuple[Path, str, str]) -> None:
     folder, out, err = done
     assert max(map(len, out.splitlines())) <= 80
-    for words in ("at the end", "difference", "corrected", "best cycle", "steps to", "seconds", "cost of", "In words"):
+    told = ("at the end", "difference", "corrected", "best cycle", "steps to", "seconds", "tuning", "In words")
+    for words in (*told, "Judged by test accuracy; higher is better."):
         assert words in out
     assert all(out.count(f"\n{policy} ") == 2 for policy in ("auto", "fixed", "linear"))
     assert "this must not" not in out
@@ -172,7 +173,7 @@ def runs_of(process: subprocess.Popen[str]) -> list[int]:
 
 
 def until(process: subprocess.Popen[str], folder: Path, count: int) -> dict[str, bytes]:
-    """The records, when there are so many of them."""
+    """The records, when there are at least `count` of them."""
     end = time.monotonic() + 120
     while len(found := records(folder)) < count:
         assert time.monotonic() < end
@@ -222,26 +223,26 @@ NOWHERE = ["--engine", "ray", "--address", "127.0.0.1:1"]
     ("arguments", "complaint"),
     [
         (["--policies", "auto,cosin"], "did you mean 'cosine'?"),
-        (["--policies", "auto"], "--policies must name two or more"),
+        (["--policies", "auto"], "policies must name two or more"),
         (["--policies", "auto,auto"], "each once"),
         (["--baseline", "fixd"], "did you mean 'fixed'?"),
         (["--rates", "0.1,x"], "--rates must be positive numbers with commas, got '0.1,x'; such as 0.01,0.03,0.1"),
-        (["--rates", "0,0.1"], "--rates must be positive"),
+        (["--rates", "0,0.1"], "rates must be positive"),
         (["--rates", "0.1,0.1"], "each rate once"),
-        (["--seeds", "0"], "--seeds must be a positive integer"),
-        (["--epochs", "0"], "--epochs must be a positive integer"),
-        (["--jobs", "0"], "--jobs must be a positive integer"),
-        (["--target", "nan"], "--target must be finite"),
+        (["--seeds", "0"], "seeds must be a positive integer"),
+        (["--epochs", "0"], "epochs must be a positive integer"),
+        (["--workers", "0"], "workers must be a positive integer"),
+        (["--target", "nan"], "target must be finite"),
         (["--engine", "jobib"], "did you mean 'joblib'?"),
-        (["--gpus-per-run", "1"], "pass --engine ray, too"),
+        (["--gpus-per-run", "1"], "choose the engine 'ray', or leave them out"),
         (["--curve", "none.json"], "none.json: No such file"),
         (["--polices", "auto"], "Unknown option"),
         (NOWHERE, "no Ray cluster at 127.0.0.1:1: Connection refused; is it running"),
         ([*NOWHERE[:2], "--address", "head"], "address must be HOST:PORT or auto, got 'head'; Ray's own port is 6379"),
         ([*NOWHERE, "--working-dir", "gone"], "working_dir must be a folder, got 'gone'"),
-        (["--out", "sides.py"], "sides.py is a file; --out must name a folder"),
-        (["--out", "sides.py/deeper"], "sides.py is a file; --out must name a folder"),
-        (["--out", "/proc/1/study"], "/proc/1 cannot be written; choose another folder by --out"),
+        (["--out", "sides.py"], "sides.py is a file; out must name a folder"),
+        (["--out", "sides.py/deeper"], "sides.py is a file; out must name a folder"),
+        (["--out", "/proc/1/study"], "/proc/1 cannot be written; choose another folder as out"),
     ],
 )
 def test_a_bad_argument_is_one_line_before_the_task_is_read(
@@ -275,15 +276,15 @@ def test_a_bad_task_is_one_line_and_nothing_is_started(
 class Here:
     """In this process what else is done in one apart, which takes seconds to start."""
 
-    def call(self, function: str, *arguments: object, **options: object) -> object:
-        return pkgutil.resolve_name(function)(*arguments, **options)
+    def call(self, function: str, *arguments: object) -> object:
+        return pkgutil.resolve_name(function)(*arguments)
 
 
 @pytest.mark.parametrize(
     ("text", "changes", "complaint"),
     [
-        (SIDES, {"metric": "accurcy"}, "--metric must be one of 'accuracy', 'loss', got 'accurcy'; did you mean"),
-        (SIDES, {"epochs": 1}, "steps must be an integer of at least 20, got 10"),
+        (SIDES, {"metric": "accurcy"}, "metric must be one of 'accuracy', 'loss', got 'accurcy'; did you mean"),
+        (SIDES, {"epochs": 1}, "policy 'auto': steps must be an integer of at least 20, got 10"),
         (SIDES.replace("seed(seed)", "seed(0)"), {}, "begins alike under seeds 0 and 1, with the same weights and the"),
         (SIDES.replace("cut(200, 300)", "[]"), {}, "val_loader must hold at least one batch"),
         (SIDES.replace("cut(0, 200)", "(b for b in ())"), {}, "train_loader must be a loader that can be started"),
@@ -300,7 +301,7 @@ def test_what_is_wrong_with_a_task_is_said_before_the_folder_is_made(
 
 
 def facts(text: str, *, tuned: bool = True) -> tuple[object, ...]:
-    found = look.look(text, tuned=tuned)
+    found = inspect_task(text, tuned)
     return found.steps_per_epoch, found.metrics, found.judge, found.tunable
 
 
@@ -325,19 +326,19 @@ SLOPPY = SIDES.replace("    torch.manual_seed(seed)\n", "").replace("torch.nn.Re
 
 def test_what_a_task_leaves_to_chance_is_decided_by_the_seed(task_file: Write) -> None:
     task_file("sloppy.py", SLOPPY)
-    found = look.look("sloppy.py", tuned=False)
+    found = inspect_task("sloppy.py", tuned=False)
     assert (found.paired, found.varies) == (True, True)
-    job = Job(task="sloppy.py", policy="p", schedule="Constant(0.1)", seed=3, steps=20, eval_every=10)
+    setup = Setup(task="sloppy.py", policy="p", schedule="Constant(0.1)", seed=3, steps=20, eval_every=10)
     torch.manual_seed(7)
-    first = work.make_run(job).points
+    first = work.make_run(setup).points
     np.random.random()  # whatever this process has done before
-    assert work.make_run(job).points == first
-    assert work.make_run(msgspec.structs.replace(job, seed=4)).points != first
+    assert work.make_run(setup).points == first
+    assert work.make_run(msgspec.structs.replace(setup, seed=4)).points != first
 
 
 def test_runs_that_are_no_pairs_are_known(task_file: Write) -> None:
     task_file("chance.py", SIDES.replace("manual_seed(seed)", "seed()"))
-    found = look.look("chance.py", tuned=False)
+    found = inspect_task("chance.py", tuned=False)
     assert (found.paired, found.varies) == (False, True)
 
 
@@ -352,7 +353,7 @@ def test_an_inconclusive_range_test_says_what_to_do(cyclr: Shell, task_file: Wri
     task_file("flat.py", SIDES.replace("return torch", "return 0 * torch"))
     complaint = cyclr("compare", "flat.py", "--policies", "auto,linear", "--rates", "found", "--epochs", 3).complaint
     assert "the range test has no answer: " in complaint
-    assert "or pass --rates and leave auto out" in complaint
+    assert "or pass rates (--rates) and leave auto out" in complaint
 
 
 def test_what_dies_apart_is_one_line() -> None:
@@ -365,7 +366,7 @@ def test_what_goes_wrong_apart_is_one_line_and_the_process_goes_on() -> None:
         with pytest.raises(TaskError, match="ZeroDivisionError: integer division"):
             apart.call("operator:floordiv", 1, 0)
         assert apart.call("operator:floordiv", 7, 2) == 3
-        assert apart.call("cyclr:Bounds", 0.1, max_lr=0.2) == Bounds(0.1, 0.2)
+        assert apart.call("cyclr:Bounds", 0.1, 0.2) == Bounds(0.1, 0.2)
 
 
 def test_long_trainings_are_prepared_thoroughly(task_file: Write, tmp_path: Path) -> None:
@@ -375,7 +376,7 @@ def test_long_trainings_are_prepared_thoroughly(task_file: Write, tmp_path: Path
         for steps in (7_999, 8_000):
             folder = tmp_path / str(steps)
             folder.mkdir()
-            curves.append(study.curve_in(folder, "sides.py", steps, apart))
+            curves.append(curve_in(folder, "sides.py", steps, apart))
     quick, thorough = curves
     assert len(quick.peaks) == 0
     assert len(thorough.peaks) >= 3

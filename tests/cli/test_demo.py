@@ -47,7 +47,7 @@ def test_it_shows_the_whole_job(done: tuple[Path, str]) -> None:
     folder, out = done
     policies = ("best fixed", "auto", "triangular", "triangular2", "one_cycle", "cosine", "linear", "step")
     assert all(f"\n{policy} " in out for policy in policies)
-    assert all(word in out for word in ("base_lr", "max_lr", "snapshots", "at half", "cost of", "In words"))
+    assert all(word in out for word in ("base_lr", "max_lr", "snapshots", "at half", "tuning", "In words"))
     for picture in ("range_test", "schedules", "accuracy", "comparison"):
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(folder.glob("runs/*/run.json"))) == 5 + 8 * 2
@@ -136,7 +136,7 @@ def test_a_damaged_run_is_told_kept_and_done_again(
     monkeypatch.setenv("COLUMNS", WIDE["COLUMNS"])
     broken = copy / "runs" / "cosine-1" / "run.json"
     broken.write_text('{"task": "fashion"}')
-    called = cyclr("demo", *FAST, "--out", copy, "--jobs", 1)
+    called = cyclr("demo", *FAST, "--out", copy, "--workers", 1)
     assert called.code == 0
     assert verdict(called.out) == verdict(done[1])
     assert "cosine-1/run.json: Object missing required field `policy`" in caplog.text
@@ -153,5 +153,5 @@ def test_without_matplotlib_there_are_no_pictures_and_all_the_rest(copy: Path, d
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=WIDE)
     assert ran.returncode == 0
     assert verdict(ran.stdout) == verdict(done[1])
-    assert "no pictures: matplotlib is not installed; pip install cyclr[plot]" in ran.stderr
+    assert "no images: matplotlib is not installed; pip install cyclr[plot]" in ran.stderr
     assert not list(copy.glob("*.png"))

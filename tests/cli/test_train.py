@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from cyclr import Bounds, policy
-from cyclr.study._records import Run, read_json
+from cyclr.study._files import read_json
+from cyclr.study._records import Run
 from tests.cli.conftest import GOOD, Shell
 
 Write = Callable[[str, str], Path]

@@ -45,7 +45,7 @@ def test_the_table_holds_the_summary() -> None:
 
 
 def test_the_cost_of_rates_is_not_said_where_it_was_not_recorded() -> None:
-    rows = table(report.page(study(cost={"auto": 0})), "At the end")
+    rows = table(report.page(study(tuning_cost={"auto": 0})), "At the end")
     assert [row[-1] for row in rows[1:]] == ["not recorded", "0"]
 
 

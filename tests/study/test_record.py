@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclr.study._records import Job, RecordError, Run, Study, check_paired, claim, read_json, write_bytes, write_json
+from cyclr.study._files import RecordError, claim, read_json, write_bytes, write_json
+from cyclr.study._records import Run, Setup, Study, check_paired
 
 RUN = Run(
     task="fashion",
@@ -32,7 +33,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 @given(
     st.builds(
-        Job,
+        Setup,
         task=st.text(),
         policy=st.text(),
         schedule=st.text(),
@@ -42,10 +43,10 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
         options=st.dictionaries(st.text(), st.booleans() | finite | st.text()),
     )
 )
-def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, job: Job) -> None:
-    path = tmp_path_factory.mktemp("record") / "job.json"
-    write_json(path, job)
-    assert read_json(path, Job) == job
+def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, setup: Setup) -> None:
+    path = tmp_path_factory.mktemp("record") / "setup.json"
+    write_json(path, setup)
+    assert read_json(path, Setup) == setup
 
 
 def test_a_number_that_json_lacks_comes_back_as_nan(tmp_path: Path) -> None:
@@ -57,8 +58,8 @@ def test_a_number_that_json_lacks_comes_back_as_nan(tmp_path: Path) -> None:
     assert values[1] == 1.0
 
 
-def test_a_run_knows_its_job_and_its_series() -> None:
-    assert RUN.job == Job(task="fashion", policy="auto", schedule="Constant(0.1)", seed=3, steps=20, eval_every=10)
+def test_a_run_knows_its_setup_and_its_series() -> None:
+    assert RUN.setup == Setup(task="fashion", policy="auto", schedule="Constant(0.1)", seed=3, steps=20, eval_every=10)
     assert RUN.series("accuracy") == ([20], [0.75])
     with pytest.raises(ValueError, match="has no 'f1', only accuracy, loss"):
         RUN.series("f1")
@@ -92,7 +93,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     write_bytes(path, b"old")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     code = (
-        "import resource, signal, sys; from cyclr.study._records import write_bytes;"
+        "import resource, signal, sys; from cyclr.study._files import write_bytes;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
         "write_bytes(sys.argv[1], b'x' * 5000)"
     )
@@ -106,7 +107,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_reader_never_sees_half_a_file_while_the_writer_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     code = (
-        "import sys; from cyclr.study._records import write_bytes\n"
+        "import sys; from cyclr.study._files import write_bytes\n"
         "print('go', flush=True)\n"
         "while True:\n"
         "    for byte in b'ab': write_bytes(sys.argv[1], bytes([byte]) * 1_000_000)"
@@ -141,7 +142,7 @@ def test_a_study_keeps_order_and_checks_its_pairs() -> None:
 
 
 def test_a_folder_belongs_to_its_settings(tmp_path: Path) -> None:
-    settings = RUN.job
+    settings = RUN.setup
     path = tmp_path / "study" / "settings.json"
     claim(path, settings)
     claim(path, settings)
@@ -156,10 +157,10 @@ def test_a_folder_belongs_to_its_settings(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_things_is_not_taken_but_one_with_a_left_over_draft_is(tmp_path: Path) -> None:
     (tmp_path / ".settings.json.0a1b2c3d.tmp").write_text("{")
-    claim(tmp_path / "settings.json", RUN.job)
+    claim(tmp_path / "settings.json", RUN.setup)
     (tmp_path / "settings.json").rename(tmp_path / "thesis.tex")
     with pytest.raises(ValueError, match=r"holds other files and no settings\.json; choose a new folder"):
-        claim(tmp_path / "settings.json", RUN.job)
+        claim(tmp_path / "settings.json", RUN.setup)
 
 
 def test_a_record_of_a_thousand_runs_loads_in_a_moment(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from cyclr import __version__
 from cyclr._cli import output
 from cyclr._cli.compare import compare
 from cyclr._cli.demo import demo
-from cyclr._cli.failure import explain
 from cyclr._cli.find import find
 from cyclr._cli.plan import plan
 from cyclr._cli.report import report
 from cyclr._cli.show import show
 from cyclr._cli.train import train
+from cyclr._failure import explain
 
 # The verbs, in the order of the job, with what their help ends with: examples teach more than a list of options.
 _VERBS = {

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cyclr._cli.failure import one_line
+from cyclr._failure import one_line
 
 # A rule below the header, one space between columns.
 _RULE = box.SIMPLE_HEAD

@@ -10,7 +10,7 @@ from cyclr._cli import draw, output
 from cyclr._plan import Plan
 from cyclr._plan import plan as make_plan
 from cyclr._range import Bounds, Curve
-from cyclr.study._records import write_json
+from cyclr.study._files import write_json
 
 
 def plan(

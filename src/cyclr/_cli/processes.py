@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cyclr._cli.failure import TaskError
+from cyclr._failure import TaskError
 
 if TYPE_CHECKING:
     from cyclr.torch import Task

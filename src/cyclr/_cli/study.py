@@ -1,59 +1,14 @@
-"""Studies in the shell: what every one goes through, and its tables. The driver never imports torch."""
+"""The tables of a study in the terminal."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from cyclr._cli import output
-from cyclr._cli.apart import Apart
-from cyclr._cli.progress import progress
-from cyclr._range import Curve, effort_for
-from cyclr.study._design import Contest, compare, finished
-from cyclr.study._records import Run, Study
+from cyclr.study._records import Study
 from cyclr.study._stats import Interval
 from cyclr.study._summary import Summary, target_of
-
-CURVE, RUNS, STUDY, SETTINGS = "curve.json", "runs", "study.json", "settings.json"
-_MAKE_RUN = "cyclr.tasks._run:make_study_run"  # by name: it needs torch, and the engine imports it where it runs
-
-
-def check_folder(out: Path) -> None:
-    """That records can be written there, said before the work and not after it."""
-    there = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise ValueError(f"{there} is a file; --out must name a folder")
-    if not os.access(there, os.W_OK):
-        raise ValueError(f"{there} cannot be written; choose another folder by --out")
-
-
-def curve_in(out: Path, task: str, steps: int, apart: Apart) -> Curve:
-    """The range test of a study whose trainings have so many steps, made once."""
-    path = out / CURVE
-    if not path.exists():
-        apart.call("cyclr.tasks._run:save_curve", task, effort_for(steps), path)
-    return Curve.load(path)
-
-
-def run_contest(contest: Contest, out: Path, **engine: Any) -> Study:
-    """All runs, or what is left of them, with a progress bar."""
-    done = finished(contest, out / RUNS)
-    with progress("training", contest.total, "runs", done=done) as update:
-
-        def tell(name: str, run: Run) -> None:
-            nonlocal done
-            done += 1
-            update(done, f"{name} {_last(contest, run)}")
-
-        return compare(contest, out / RUNS, _MAKE_RUN, on_run=tell, **engine)
-
-
-def _last(contest: Contest, run: Run) -> str:
-    judge = "val" if run.options.get("tuning") else contest.judge
-    return f"{contest.metric} {output.number(run.series(f'{judge}_{contest.metric}')[1][-1])}"
 
 
 def print_ends(study: Study, rows: Sequence[Summary], *, percent: bool) -> None:
@@ -87,7 +42,7 @@ def print_ways(study: Study, rows: Sequence[Summary], *, percent: bool, seconds:
         "at half\nbudget",
         "mean on\nthe way",
         f"steps to\n{reach}",
-        "cost of\nrates",
+        "tuning\ncost",
     ]
     if seconds:
         columns.insert(5, f"seconds\nto {reach}")

@@ -131,7 +131,7 @@ def _ends(study: Study, rows: Sequence[Summary], *, points: bool) -> Table:
             _span(row.final, scale),
             "" if row.difference is None else _span(row.difference, scale, sign="+"),
             "" if math.isnan(row.corrected) else f"{row.corrected:.2g}",
-            f"{study.cost[row.policy]:,}" if row.policy in study.cost else "not recorded",
+            f"{study.tuning_cost[row.policy]:,}" if row.policy in study.tuning_cost else "not recorded",
         )
         for row in rows
     )
@@ -281,12 +281,12 @@ def _seeds(study: Study) -> list[int]:
 
 def _rates(study: Study) -> tuple[Block, ...]:
     said = (Sentences(tuple(study.notes)),) if study.notes else ()
-    if not (study.rates or study.cost):
+    if not (study.rates or study.tuning_cost):
         return said or (Sentences(("The records do not say.",)),)
     rows = []
     for policy in study.policies:
         rate = study.rates.get(policy)
-        cost = study.cost.get(policy)
+        cost = study.tuning_cost.get(policy)
         rows.append((policy, "" if rate is None else f"{rate:.4g}", "not recorded" if cost is None else f"{cost:,}"))
     return (*said, Table("What finding each rate cost.", ("policy", "highest rate", "steps"), tuple(rows)))
 

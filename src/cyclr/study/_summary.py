@@ -106,7 +106,7 @@ def summarize(
     ends = {policy: [run.series(metric)[1][-1] for run in own] for policy, own in runs.items()}
     target = target_of(study, metric, baseline)
     up = study.maximize if maximize is None else maximize
-    rows = [_row(policy, own, metric, target, study.cost.get(policy, 0), up) for policy, own in runs.items()]
+    rows = [_row(policy, own, metric, target, study.tuning_cost.get(policy, 0), up) for policy, own in runs.items()]
     others = [policy for policy in runs if policy != baseline]
     found = {policy: p_value(paired(ends[policy], ends[baseline])) for policy in others}
     corrected = dict(zip(others, holm(list(found.values())), strict=True))

@@ -6,30 +6,30 @@ import math
 from pathlib import Path
 
 from cyclr import parse
-from cyclr.study._records import Job, Run
+from cyclr.study._records import Run, Setup
 
 BEST = {"val": 0.01, "test": 0.03}  # the peak that is best: another one where it is chosen than where it is judged
 LOG = "log"
 
 
-def learn(job: Job, folder: Path) -> Run:
+def learn(setup: Setup, folder: Path) -> Run:
     """A run whose accuracy falls with the distance of its peak from the best one; it diverges above 1."""
     with (folder.parent.parent / LOG).open("a") as log:
         print(folder.parent.name, file=log)
-    peak = parse(job.schedule).highest
-    part = "val" if job.options.get("tuning") else "test"
-    looks = sorted({*range(job.eval_every, job.steps + 1, job.eval_every), *job.eval_at, job.steps})
+    peak = parse(setup.schedule).highest
+    part = "val" if setup.options.get("tuning") else "test"
+    evaluated = sorted({*range(setup.eval_every, setup.steps + 1, setup.eval_every), *setup.eval_at, setup.steps})
     miss = abs(math.log10(peak / BEST[part])) / 10
     points = [
         {
             "step": step,
             "lr": peak,
             "loss": math.nan if peak > 1 else 1.0,
-            f"{part}_accuracy": (1 - miss) * step / job.steps - 0.01 * job.seed % 0.03,
+            f"{part}_accuracy": (1 - miss) * step / setup.steps - 0.01 * setup.seed % 0.03,
             f"{part}_loss": miss + 1 / step,
         }
-        for step in looks
+        for step in evaluated
     ]
-    fields = {field: getattr(job, field) for field in Job.__struct_fields__}
+    fields = {field: getattr(setup, field) for field in Setup.__struct_fields__}
     status = "diverged" if peak > 1 else "finished"
     return Run(**fields, steps_per_epoch=10, points=points, seconds=1.0, versions={}, status=status)

@@ -1,0 +1,142 @@
+"""Which way a metric is better: said by the user, by the metric itself, or by a name that is known for certain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, get_args
+
+from cyclr._check import choice, problem
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Better = Literal["min", "max"]
+
+# Names whose direction is certain: those of torchmetrics with its `higher_is_better`, and the field's short forms.
+_HIGHER = """
+    accuracy acc balanced_accuracy top1 top5 top_1 top_5 precision recall sensitivity specificity f1 f1_score f_score
+    fbeta fbeta_score auc auroc roc_auc auprc pr_auc average_precision map mean_average_precision iou miou mean_iou
+    jaccard jaccard_index dice dice_score exact_match hit_rate ndcg mrr mean_reciprocal_rank kappa cohen_kappa mcc
+    matthews_corrcoef r2 r2_score explained_variance pearson pearson_corrcoef spearman spearman_corrcoef kendall
+    cosine_similarity bleu sacrebleu rouge rouge1 rouge2 rougel rougelsum chrf psnr ssim ms_ssim snr sdr si_sdr si_snr
+    stoi pesq inception_score reward episode_reward win_rate log_likelihood
+"""
+_LOWER = """
+    loss error err error_rate cross_entropy bce nll negative_log_likelihood log_loss perplexity ppl bits_per_byte bpb
+    bits_per_character bits_per_char bpc bits_per_dim bpd mae mse rmse msle rmsle mape smape wmape mean_absolute_error
+    mean_squared_error root_mean_squared_error mean_squared_log_error median_absolute_error
+    mean_absolute_percentage_error wer word_error_rate cer char_error_rate ter translation_edit_rate mer edit_distance
+    fid kid lpips frechet_inception_distance ece calibration_error brier brier_score hamming_distance kl_divergence
+    js_divergence wasserstein_distance eer false_positive_rate false_negative_rate fpr fnr
+"""
+KNOWN: dict[str, Better] = {name: "max" for name in _HIGHER.split()} | {name: "min" for name in _LOWER.split()}
+_WHERE = re.compile(r"^(train|training|val|valid|validation|eval|test|averaged)_")
+_TURNED = {"neg", "negative", "minus", "inverse", "inv", "non", "not", "anti"}  # such as neg_mean_squared_error
+
+
+@dataclass(frozen=True, slots=True)
+class Metric(Generic[P, R]):
+    """A metric and which way it is better. Calling it calls its function.
+
+    Wherever metrics are taken, `(function, "min")` and `(function, "max")` are short for it, and a function alone will
+    do under a name that is known for certain, such as "accuracy" or "perplexity".
+
+    Args:
+        function: Gives the metric of a batch.
+        better: "min" if lower values are better, "max" if higher ones are.
+
+    Raises:
+        TypeError: If `function` is not callable.
+        ValueError: If `better` is neither "min" nor "max".
+
+    >>> metric = Metric(lambda outputs, targets: abs(outputs - targets), "min")
+    >>> metric(3, 1), metric.better
+    (2, 'min')
+    """
+
+    function: Callable[P, R]
+    better: Better
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise TypeError(problem("a metric must be a function", self.function, "pass (function, 'min')"))
+        choice("better", self.better, get_args(Better))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+
+#: What users pass for one metric.
+GivenMetric: TypeAlias = "Metric[..., Any] | tuple[Callable[..., Any], Better] | Callable[..., Any]"
+
+
+def direction(name: str) -> Better | None:
+    """Which way the metric of that name is better, or None where that is not certain.
+
+    Prefixes such as `val_` and `test_` are left out; a longer name counts by its last words.
+
+    >>> direction("val_top1_accuracy"), direction("test_RMSE"), direction("mean_error"), direction("score")
+    ('max', 'min', 'min', None)
+    >>> direction("neg_mean_squared_error") is None  # scikit-learn turns it round, others may not
+    True
+    """
+    bare = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    while (shorter := _WHERE.sub("", bare)) != bare:
+        bare = shorter
+    words = bare.split("_")
+    for start in range(len(words)):
+        known = KNOWN.get("_".join(words[start:]))
+        if known is not None:
+            return None if _TURNED & set(words[:start]) else known
+    return None
+
+
+def as_metric(name: str, given: GivenMetric, where: str = "metrics") -> Metric[..., Any]:
+    """What was given under a name, with its direction.
+
+    Args:
+        name: The metric's name.
+        given: A `Metric`, a pair (function, "min" or "max"), or a function. A function's own `higher_is_better`, as
+            torchmetrics has it, goes before its name.
+        where: The argument that it was given in, for the errors.
+
+    Raises:
+        TypeError: If it is none of these.
+        ValueError: If its direction is not known.
+    """
+    if isinstance(given, Metric):
+        return given
+    if isinstance(given, tuple) and len(given) == 2:
+        return Metric(given[0], given[1])
+    if not callable(given):
+        advice = "pass a function of (outputs, targets), or a pair (function, 'min')"
+        raise TypeError(problem(f"{where}[{name!r}] must be a function", given, advice))
+    own = getattr(given, "higher_is_better", None)
+    better = ("max" if own else "min") if isinstance(own, bool) else direction(name)
+    if better is None:
+        raise ValueError(
+            f"{where}[{name!r}] must say which way is better, which its name does not; "
+            f"write {{{name!r}: (function, 'min')}} if lower is better, or 'max' if higher is"
+        )
+    return Metric(given, better)
+
+
+def as_metrics(given: Mapping[str, GivenMetric], where: str = "metrics") -> dict[str, Metric[..., Any]]:
+    """All metrics of a mapping, each with its direction.
+
+    Raises:
+        TypeError: If it is no mapping of names to metrics.
+        ValueError: If a direction is not known.
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(problem(f"{where} must be a mapping of names to functions", given, "pass {'accuracy': fn}"))
+    for name in given:
+        if not isinstance(name, str) or not name:
+            raise TypeError(problem(f"a name in {where} must be a non-empty string", name))
+    return {name: as_metric(name, metric, where) for name, metric in given.items()}
+
+
+def in_words(better: Better) -> str:
+    """`higher is better` or `lower is better`."""
+    return "higher is better" if better == "max" else "lower is better"
