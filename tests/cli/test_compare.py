@@ -20,6 +20,7 @@ import torch
 
 from cyclr import Bounds
 from cyclr._failure import TaskError, explain
+from cyclr.study import load
 from cyclr.study._compare import Settings, _settle, curve_in
 from cyclr.study._files import read_json
 from cyclr.study._pool import Apart
@@ -225,6 +226,11 @@ NOWHERE = ["--engine", "ray", "--address", "127.0.0.1:1"]
         (["--policies", "auto,cosin"], "did you mean 'cosine'?"),
         (["--policies", "auto"], "policies must name two or more"),
         (["--policies", "auto,auto"], "each once"),
+        (["--policy", "mine"], '--policy must be NAME="TEXT", got \'mine\'; such as mine="Constant(max_lr)"'),
+        (["--policy", "mine=Linear(max_rl, 0, steps=steps)"], "policy 'mine' may use the names base_lr, max_lr, steps"),
+        (["--policy", "fixed=Constant(max_lr)"], "each policy must have a name of its own, got 'fixed'"),
+        (["--policies", "cosin", "--policy", "mine=linear"], "did you mean 'cosine'?"),
+        (["--metric", "loss", "--minimize", "mae"], "--metric, --minimize and --maximize each name the metric; give"),
         (["--baseline", "fixd"], "did you mean 'fixed'?"),
         (["--rates", "0.1,x"], "--rates must be positive numbers with commas, got '0.1,x'; such as 0.01,0.03,0.1"),
         (["--rates", "0,0.1"], "rates must be positive"),
@@ -347,6 +353,45 @@ def test_a_metric_that_fails_is_found_before_any_work(task_file: Write) -> None:
     with pytest.raises(IndexError) as caught:
         facts("sides.py")
     assert "sides.py, line " in explain(caught.value)
+
+
+def test_a_policy_of_the_users_own_is_entered_as_a_text(cyclr: Shell, task_file: Write) -> None:
+    task_file("sides.py", SIDES)
+    text = "Linear(base_lr, max_lr, steps=epoch) >> Linear(max_lr, 0, steps=steps - epoch)"
+    own = ("--policies", "fixed", "--policy", f"mine={text}", "--policy", "also mine=linear")
+    options = ("--rates", 0.1, "--seeds", 1, "--epochs", 3, "--workers", 1, "--minimize", "loss", "--json")
+    found = cyclr("compare", "sides.py", *own, *options).json
+    assert (found["metric"], found["maximize"], found["baseline"]) == ("test_loss", False, "fixed")
+    assert [row["policy"] for row in found["rows"]] == ["fixed", "mine", "also mine"]
+    schedules = {run.policy: run.schedule for run in load("cyclr-compare").runs}
+    assert schedules["mine"] == "Linear(0.025, 0.1, steps=10) >> Linear(0.1, 0.0, steps=20)"
+    assert schedules["also mine"] == "Linear(0.1, 0.0, steps=30)"
+    again = cyclr("compare", "sides.py", *own[:3], "mine=linear", *own[4:], *options).complaint
+    assert "was made with other settings (texts {" in again
+
+
+# One metric under a name that says nothing; its direction is said in one file and not in the other.
+DISTANCE = SIDES.replace('{"accuracy": accuracy}', '{"distance": wrong}').replace(
+    "    accuracy = lambda", "    wrong = lambda o, t: (o.argmax(1) != t).float().mean()\n    accuracy = lambda"
+)
+
+
+def test_which_way_a_metric_is_better_is_asked_for_where_nobody_says_so(cyclr: Shell, task_file: Write) -> None:
+    task_file("silent.py", DISTANCE)
+    task_file(
+        "says.py",
+        DISTANCE.replace("wrong}", "cyclr.Metric(wrong, 'min')}").replace("import torch", "import cyclr, torch"),
+    )
+    options = ("--policies", "fixed,linear", "--rates", "0.001,0.1", "--seeds", 1, "--epochs", 3, "--workers", 1)
+    complaint = cyclr("compare", "silent.py", *options).complaint
+    assert complaint.startswith("metric 'distance' must say which way is better, which its name does not; pass ")
+    assert "--minimize distance or --maximize distance" in complaint
+    assert not Path("cyclr-compare").exists()
+    called = cyclr("compare", "says.py", *options, "--out", "says")
+    assert "Judged by test distance; lower is better." in called.out
+    assert load("says").rates == {"fixed": 0.1, "linear": 0.1}, "0.001 learns nothing in three epochs"
+    said = cyclr("compare", "silent.py", *options, "--minimize", "distance", "--out", "silent", "--json").json
+    assert (said["rates"], said["maximize"]) == (load("says").rates, False)
 
 
 def test_an_inconclusive_range_test_says_what_to_do(cyclr: Shell, task_file: Write) -> None:

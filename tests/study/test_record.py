@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclr.study._files import RecordError, claim, read_json, write_bytes, write_json
+from cyclr import Bounds
+from cyclr.study._files import RecordError, claim, load, read_json, write_bytes, write_json
 from cyclr.study._records import Run, Setup, Study, check_paired
 
 RUN = Run(
@@ -168,3 +169,47 @@ def test_a_record_of_a_thousand_runs_loads_in_a_moment(tmp_path: Path) -> None:
     runs = [msgspec.structs.replace(RUN, seed=seed, points=points) for seed in range(1000)]
     write_json(tmp_path / "study.json", Study(task="t", runs=runs))
     assert len(read_json(tmp_path / "study.json", Study).of("auto")) == 1000
+
+
+def test_a_study_is_loaded_from_its_file_its_folder_and_single_runs(tmp_path: Path) -> None:
+    runs = [msgspec.structs.replace(RUN, policy=p, seed=s) for p in ("one", "two") for s in (0, 1)]
+    tried = msgspec.structs.replace(RUN, policy="tuning one 0.1", options={"tuning": True})
+    for run in (*runs, tried):
+        write_json(tmp_path / "runs" / f"{run.policy}-{run.seed}" / "run.json", run)
+    made = load(tmp_path)
+    assert sorted((run.policy, run.seed) for run in made.runs) == sorted((run.policy, run.seed) for run in runs)
+    assert made.notes == ["1 run that tried out a rate is not shown; it took 20 steps."]
+    assert load(tmp_path / "runs" / "two-1" / "run.json").runs == [runs[-1]]
+    study = Study(task="fashion", runs=runs, tuning_cost={"one": 20}, bounds=Bounds(0.01, 0.1, evidence=("seen",)))
+    write_json(tmp_path / "study.json", study)
+    assert load(tmp_path) == load(tmp_path / "study.json") == study
+
+
+def test_what_holds_no_study_is_one_line_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"{tmp_path}: no study\.json and no run\.json in this folder"):
+        load(tmp_path)
+    (tmp_path / "curve.json").write_text('{"format": "other"}')
+    with pytest.raises(RecordError, match=r"curve\.json: neither a study nor a run"):
+        load(tmp_path / "curve.json")
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "gone")
+
+
+def test_the_tuning_cost_of_a_study_from_before_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    write_json(path, {"task": "fashion", "runs": [], "cost": {"auto": 300}, "rates": {"auto": 0.1}})
+    assert load(path).tuning_cost == {"auto": 300}
+    write_json(path, load(path))
+    assert load(path).tuning_cost == {"auto": 300}
+
+
+RECORDS = Path(__file__).parents[2] / "experiments/paper/records"
+
+
+@pytest.mark.parametrize("group", sorted(path.name for path in RECORDS.iterdir() if path.is_dir()))
+def test_the_committed_records_are_read(group: str) -> None:
+    count = len(list((RECORDS / group).glob("*/*/run.json")))
+    if count:
+        study = load(RECORDS / group)
+        assert (len(study.runs), study.task) == (count, "cifar10")
+        assert all(run.setup.steps == run.steps for run in study.runs)
