@@ -359,7 +359,7 @@ def test_a_policy_of_the_users_own_is_entered_as_a_text(cyclr: Shell, task_file:
     task_file("sides.py", SIDES)
     text = "Linear(base_lr, max_lr, steps=epoch) >> Linear(max_lr, 0, steps=steps - epoch)"
     own = ("--policies", "fixed", "--policy", f"mine={text}", "--policy", "also mine=linear")
-    options = ("--rates", 0.1, "--seeds", 1, "--epochs", 3, "--workers", 1, "--minimize", "loss", "--json")
+    options = ("--rates", 0.1, "--seeds", 1, "--epochs", 3, "--minimize", "loss", "--json")
     found = cyclr("compare", "sides.py", *own, *options).json
     assert (found["metric"], found["maximize"], found["baseline"]) == ("test_loss", False, "fixed")
     assert [row["policy"] for row in found["rows"]] == ["fixed", "mine", "also mine"]
@@ -382,7 +382,7 @@ def test_which_way_a_metric_is_better_is_asked_for_where_nobody_says_so(cyclr: S
         "says.py",
         DISTANCE.replace("wrong}", "cyclr.Metric(wrong, 'min')}").replace("import torch", "import cyclr, torch"),
     )
-    options = ("--policies", "fixed,linear", "--rates", "0.001,0.1", "--seeds", 1, "--epochs", 3, "--workers", 1)
+    options = ("--policies", "fixed,linear", "--rates", "0.001,0.1", "--seeds", 1, "--epochs", 3)
     complaint = cyclr("compare", "silent.py", *options).complaint
     assert complaint.startswith("metric 'distance' must say which way is better, which its name does not; pass ")
     assert "--minimize distance or --maximize distance" in complaint

@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclr import plot
 from cyclr._cli import curves, output
 from cyclr._cli.progress import steps_of
-from cyclr._range import Inconclusive
+from cyclr._range import Bounds, Curve, Inconclusive
 
 
 def find(
@@ -72,11 +72,15 @@ def find(
             "rules": curves.rules(curve, signal), "steps": curve.cost, "curve": curves.as_data(curve),
         })  # fmt: skip
     else:
-        curves.print_curve(curve, bounds, signal)
-        if bounds is not None:
-            curves.print_bounds(bounds)
-        if signal not in curve.maximize:  # the published rules read losses
-            output.say()
-            curves.print_rules(curve, signal)
+        _tell(curve, bounds, signal)
     if unclear is not None:
         raise unclear
+
+
+def _tell(curve: Curve, bounds: Bounds | None, signal: str) -> None:
+    curves.print_curve(curve, bounds, signal)
+    if bounds is not None:
+        curves.print_bounds(bounds)
+    if signal not in curve.maximize:  # the published rules read losses
+        output.say()
+        curves.print_rules(curve, signal)
