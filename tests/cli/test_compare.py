@@ -3,8 +3,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import pkgutil
-import re
 import shutil
 import signal
 import subprocess
@@ -13,48 +11,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-import numpy as np
 import pytest
-import torch
 
-from cyclr import Bounds
-from cyclr._failure import TaskError, explain
 from cyclr.study import load
-from cyclr.study._compare import Settings, _settle, curve_in
 from cyclr.study._files import read_json
-from cyclr.study._pool import Apart
-from cyclr.study._records import Setup, Study
+from cyclr.study._records import Study
 from cyclr.study._summary import summarize
-from cyclr.tasks import _find as tasks
-from cyclr.tasks import _run as work
-from cyclr.tasks._inspect import inspect_task
-from tests.cli.conftest import GOOD, Shell
+from tests.cli.conftest import SIDES, WITHOUT_TEST, Shell
 
 Write = Callable[[str, str], Path]
 
-# Which side of a plane a point is on: learnt in a moment, with both kinds of held-out data.
-SIDES = """
-import os, time
-import torch
-from cyclr.torch import Task
-
-print("this must not get into the document")
-
-def task(seed):
-    generator = torch.Generator().manual_seed(7)
-    x = torch.randn(500, 6, generator=generator)
-    y = (x.sum(1) + 0.5 * torch.randn(500, generator=generator) > 0).long()
-    cut = lambda a, b: [(x[k:k+20], y[k:k+20]) for k in range(a, b, 20)]
-    torch.manual_seed(seed)
-    model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
-    def loss(outputs, targets):
-        time.sleep(float(os.environ.get("SLOW", 0)))
-        return torch.nn.functional.cross_entropy(outputs, targets)
-    accuracy = lambda outputs, targets: (outputs.argmax(1) == targets).float().mean()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    return Task(model, optimizer, loss, cut(0, 200), cut(200, 300), {"accuracy": accuracy}, cut(300, 500))
-"""
 ARGUMENTS = ("sides.py", "--policies", "auto,fixed,linear", "--seeds", "2", "--epochs", "3", "--rates", "0.01,0.1,3")
 NAMES = {f"{policy}-{seed}" for policy in ("auto", "fixed", "linear") for seed in (0, 1)} | {
     f"tuning-{policy}-{rate}" for policy in ("fixed", "linear") for rate in (0.01, 0.1, 3.0)
@@ -261,9 +227,6 @@ def test_a_bad_argument_is_one_line_before_the_task_is_read(
     assert not Path("cyclr-compare").exists()
 
 
-WITHOUT_TEST = SIDES.replace(", cut(300, 500))", ")")
-
-
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -277,82 +240,6 @@ def test_a_bad_task_is_one_line_and_nothing_is_started(
     task_file("sides.py", text)
     assert complaint in cyclr("compare", "sides.py", "--epochs", 3).complaint
     assert not Path("cyclr-compare").exists()
-
-
-class Here:
-    """In this process what else is done in one apart, which takes seconds to start."""
-
-    def call(self, function: str, *arguments: object) -> object:
-        return pkgutil.resolve_name(function)(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("text", "changes", "complaint"),
-    [
-        (SIDES, {"metric": "accurcy"}, "metric must be one of 'accuracy', 'loss', got 'accurcy'; did you mean"),
-        (SIDES, {"epochs": 1}, "policy 'auto': steps must be an integer of at least 20, got 10"),
-        (SIDES.replace("seed(seed)", "seed(0)"), {}, "begins alike under seeds 0 and 1, with the same weights and the"),
-        (SIDES.replace("cut(200, 300)", "[]"), {}, "val_loader must hold at least one batch"),
-        (SIDES.replace("cut(0, 200)", "(b for b in ())"), {}, "train_loader must be a loader that can be started"),
-    ],
-)
-def test_what_is_wrong_with_a_task_is_said_before_the_folder_is_made(
-    task_file: Write, text: str, changes: dict[str, object], complaint: str
-) -> None:
-    task_file("sides.py", text)
-    asked = Settings("sides.py", "", ("auto", "fixed"), 5, 30, None, "tuned", None)
-    with pytest.raises((ValueError, TypeError), match=re.escape(complaint)):
-        _settle(msgspec.structs.replace(asked, **changes), Path("out"), Here())
-    assert not Path("out").exists()
-
-
-def facts(text: str, *, tuned: bool = True) -> tuple[object, ...]:
-    found = inspect_task(text, tuned)
-    return found.steps_per_epoch, found.metrics, found.judge, found.tunable
-
-
-def test_a_task_is_asked_what_it_holds_out(task_file: Write) -> None:
-    task_file("sides.py", SIDES)
-    assert facts("sides.py") == (10, ("accuracy", "loss"), "test", True)
-    task_file("only_val.py", WITHOUT_TEST)
-    assert facts("only_val.py")[2:4] == ("val", False)
-    task_file("nothing.py", GOOD.replace(", batches[:2])", ")"))
-    assert facts("nothing.py")[2:4] == ("", False)
-    assert facts("fashion") == (120, ("accuracy", "loss"), "test", True)
-    assert facts("fashion", tuned=False)[2:] == ("test", False)
-    held = tasks.build("fashion", 0, tuning=True)
-    assert held.test_loader is None
-
-
-# Takes nothing from its seed by itself: weights, order and dropout come from the sources that all share.
-SLOPPY = SIDES.replace("    torch.manual_seed(seed)\n", "").replace("torch.nn.ReLU()", "torch.nn.Dropout()").replace(
-    "cut(0, 200)", "torch.utils.data.DataLoader(cut(0, 200), batch_size=None, shuffle=True)"
-)  # fmt: skip
-
-
-def test_what_a_task_leaves_to_chance_is_decided_by_the_seed(task_file: Write) -> None:
-    task_file("sloppy.py", SLOPPY)
-    found = inspect_task("sloppy.py", tuned=False)
-    assert (found.paired, found.varies) == (True, True)
-    setup = Setup(task="sloppy.py", policy="p", schedule="Constant(0.1)", seed=3, steps=20, eval_every=10)
-    torch.manual_seed(7)
-    first = work.make_run(setup).points
-    np.random.random()  # whatever this process has done before
-    assert work.make_run(setup).points == first
-    assert work.make_run(msgspec.structs.replace(setup, seed=4)).points != first
-
-
-def test_runs_that_are_no_pairs_are_known(task_file: Write) -> None:
-    task_file("chance.py", SIDES.replace("manual_seed(seed)", "seed()"))
-    found = inspect_task("chance.py", tuned=False)
-    assert (found.paired, found.varies) == (False, True)
-
-
-def test_a_metric_that_fails_is_found_before_any_work(task_file: Write) -> None:
-    task_file("sides.py", SIDES.replace("argmax(1)", "argmax(9)"))
-    with pytest.raises(IndexError) as caught:
-        facts("sides.py")
-    assert "sides.py, line " in explain(caught.value)
 
 
 def test_a_policy_of_the_users_own_is_entered_as_a_text(cyclr: Shell, task_file: Write) -> None:
@@ -399,30 +286,3 @@ def test_an_inconclusive_range_test_says_what_to_do(cyclr: Shell, task_file: Wri
     complaint = cyclr("compare", "flat.py", "--policies", "auto,linear", "--rates", "found", "--epochs", 3).complaint
     assert "the range test has no answer: " in complaint
     assert "or pass rates (--rates) and leave auto out" in complaint
-
-
-def test_what_dies_apart_is_one_line() -> None:
-    with Apart() as apart, pytest.raises(TaskError, match="the process that ran the task died"):
-        apart.call("os:_exit", 3)
-
-
-def test_what_goes_wrong_apart_is_one_line_and_the_process_goes_on() -> None:
-    with Apart() as apart:
-        with pytest.raises(TaskError, match="ZeroDivisionError: integer division"):
-            apart.call("operator:floordiv", 1, 0)
-        assert apart.call("operator:floordiv", 7, 2) == 3
-        assert apart.call("cyclr:Bounds", 0.1, 0.2) == Bounds(0.1, 0.2)
-
-
-def test_long_trainings_are_prepared_thoroughly(task_file: Write, tmp_path: Path) -> None:
-    task_file("sides.py", SIDES)
-    curves = []
-    with Apart() as apart:
-        for steps in (7_999, 8_000):
-            folder = tmp_path / str(steps)
-            folder.mkdir()
-            curves.append(curve_in(folder, "sides.py", steps, apart))
-    quick, thorough = curves
-    assert len(quick.peaks) == 0
-    assert len(thorough.peaks) >= 3
-    assert thorough.bounds().steps > quick.bounds().steps

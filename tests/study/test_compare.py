@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
+import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -17,12 +18,14 @@ import pytest
 import cyclr
 from cyclr import parse
 from cyclr.study import Engine, Study, compare, load, summarize
-from cyclr.study._compare import DEFAULT, Settings, _asked, _check_policies, _maximize
+from cyclr.study._compare import DEFAULT, Settings, _asked, _check_policies, _maximize, _settle
 from cyclr.study._pool import Apart
 from cyclr.study._records import Facts
 from cyclr.study._task import name_of
+from tests.cli.conftest import SIDES
 from tests.study.learners import shell_after
 
+Write = Callable[[str, str], Path]
 ROOT = Path(__file__).parents[2]
 FACTS = Facts(steps_per_epoch=10, metrics=("accuracy", "loss"), judge="test", tunable=True)
 
@@ -33,6 +36,7 @@ from pathlib import Path
 import torch
 from cyclr import Metric
 from cyclr.torch import Task
+from tests.cli.conftest import SIDES
 from tests.study.learners import shell_after
 
 def task(seed):
@@ -58,6 +62,7 @@ DRIVER = f"""
 import json
 import my_sides
 from cyclr import study
+from tests.cli.conftest import SIDES
 from tests.study.learners import shell_after
 
 told = []
@@ -142,17 +147,6 @@ def test_progress_is_told_piece_by_piece(done: tuple[Path, dict]) -> None:
     assert any(title != "training" for title, *_ in told)
     runs = [(done, total) for title, done, total, *_ in told if title == "training"]
     assert runs == [(n, 12) for n in range(13)]
-
-
-def test_what_a_worker_reports_reaches_the_driver() -> None:
-    told = []
-    with Apart() as apart:
-        apart.call("tests.study.learners:report_steps", 6, tell=lambda *numbers: told.append(numbers))
-    steps = [step for step, *_ in told]
-    assert steps == sorted(steps)
-    assert len(steps) >= 2
-    assert told[-1][:2] == (6, 6)
-    assert math.isnan(told[-1][3])
 
 
 def asked(policies: object = DEFAULT, **changes: object) -> Settings:
@@ -303,3 +297,30 @@ def test_the_settings_of_a_study_from_before_are_read() -> None:
 def test_an_engine_of_one_worker_makes_all_in_this_process() -> None:
     assert Engine(workers=1).cluster is None
     assert Engine("ray", workers=3).cluster is not None
+
+
+class Here:
+    """In this process what else is done in one apart, which takes seconds to start."""
+
+    def call(self, function: str, *arguments: object) -> object:
+        return pkgutil.resolve_name(function)(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "complaint"),
+    [
+        (SIDES, {"metric": "accurcy"}, "metric must be one of 'accuracy', 'loss', got 'accurcy'; did you mean"),
+        (SIDES, {"epochs": 1}, "policy 'auto': steps must be an integer of at least 20, got 10"),
+        (SIDES.replace("seed(seed)", "seed(0)"), {}, "begins alike under seeds 0 and 1, with the same weights and the"),
+        (SIDES.replace("cut(200, 300)", "[]"), {}, "val_loader must hold at least one batch"),
+        (SIDES.replace("cut(0, 200)", "(b for b in ())"), {}, "train_loader must be a loader that can be started"),
+    ],
+)
+def test_what_is_wrong_with_a_task_is_said_before_the_folder_is_made(
+    task_file: Write, text: str, changes: dict[str, object], complaint: str
+) -> None:
+    task_file("sides.py", text)
+    asked = Settings("sides.py", "", ("auto", "fixed"), 5, 30, None, "tuned", None)
+    with pytest.raises((ValueError, TypeError), match=re.escape(complaint)):
+        _settle(msgspec.structs.replace(asked, **changes), Path("out"), Here())
+    assert not Path("out").exists()

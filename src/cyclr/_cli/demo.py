@@ -1,4 +1,4 @@
-"""`cyclr demo`: the whole job on real data, from the range test to the question whether it helped."""
+"""`cyclr demo`: all of it on real data, from the range test to the question whether it helped."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def once(do: Callable[[], T]) -> T:
 
 
 def check_shared(text: str, task: Task) -> None:
-    """That several processes train one model, and not one each.
+    """That several processes train one model, not one each.
 
     Raises:
         TaskError: If the model is not wrapped.
