@@ -36,7 +36,6 @@ from pathlib import Path
 import torch
 from cyclr import Metric
 from cyclr.torch import Task
-from tests.cli.conftest import SIDES
 from tests.study.learners import shell_after
 
 def task(seed):
@@ -62,7 +61,6 @@ DRIVER = f"""
 import json
 import my_sides
 from cyclr import study
-from tests.cli.conftest import SIDES
 from tests.study.learners import shell_after
 
 told = []
