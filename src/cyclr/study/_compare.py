@@ -119,12 +119,12 @@ def compare(
         ConnectionError: If there is no cluster at the engine's address.
         RunError: If a run fails; finished ones are kept.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as out:
-    ...     made = compare("fashion", policies="fixed,linear", rates=0.1, seeds=1, epochs=1, out=out,
-    ...                    engine=Engine(workers=1))
-    >>> made.policies, made.metric, len(made.runs)
-    (('fixed', 'linear'), 'test_accuracy', 2)
+    For example, `compare("fashion", policies="auto,fixed,linear", seeds=3, epochs=5)`. What is wrong with an argument is
+    said before any work:
+
+    >>> compare("fashion", policies={"auto": "auto", "mine": "Linear(max_rl, 0, steps=steps)"})
+    Traceback (most recent call last):
+    ValueError: policy 'mine' may use the names base_lr, max_lr, steps, epoch, got 'max_rl' in ...
     """
     asked = _asked(task, policies, seeds, epochs, rates, curve, metric)
     baseline = _baseline(baseline, asked.policies)
