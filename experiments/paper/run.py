@@ -150,7 +150,7 @@ def find(setup: Setup) -> dict[str, Any]:
         "schedule": repr(plan.schedule),
         "base_lr": halved.base_lr,
         "max_lr": halved.max_lr,
-        "cost": curve.cost,
+        "cost": curve.tuning_cost,
         "evidence": bounds.evidence,
         "reasons": plan.reasons,
         "rates": (curve.rates / 2).tolist(),

@@ -43,18 +43,26 @@ if _TYPE_CHECKING:
     from cyclr._policies import policy as policy
     from cyclr._range import Bounds as Bounds
     from cyclr._range import Curve as Curve
+    from cyclr._range import HeldOut as HeldOut
     from cyclr._range import Inconclusive as Inconclusive
+    from cyclr._range import Ramp as Ramp
+    from cyclr._range import Search as Search
+    from cyclr._range import rule as rule
 
 __version__ = "0.1.0"
 
 _LATER = {
     "Bounds": "cyclr._range",
     "Curve": "cyclr._range",
+    "HeldOut": "cyclr._range",
     "Inconclusive": "cyclr._range",
     "Metric": "cyclr._metrics",
     "Plan": "cyclr._plan",
     "plan": "cyclr._plan",
+    "Ramp": "cyclr._range",
+    "Search": "cyclr._range",
     "policy": "cyclr._policies",
+    "rule": "cyclr._range",
 }
 # `from cyclr import *` must not bring the module cyclr.torch in place of torch
 __all__ = sorted([name for name in globals() if not name.startswith("_")] + list(_LATER))

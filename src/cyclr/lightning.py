@@ -1,4 +1,4 @@
-"""The rim for Lightning: a range test by the Trainer's own steps. A schedule needs no adapter.
+"""Lightning: a range test by the Trainer's own steps. A schedule needs no adapter.
 
 `configure_optimizers` returns a `cyclr.torch.Scheduler` with `"interval": "step"`, and the Trainer drives it.
 """
@@ -16,10 +16,13 @@ from typing import Any
 
 import cyclr.torch
 from cyclr._check import problem
-from cyclr._range import Curve
+from cyclr._range import Curve, HeldOut, Progress, Ramp
+from cyclr._range.ramp import RAMP_0_1
+from cyclr._renamed import renamed
 from cyclr.torch._batches import checked_loss
+from cyclr.torch._range_test import recorder_of
 from cyclr.torch._restore.transaction import preserved
-from cyclr.torch._trainer import Chosen, check_options
+from cyclr.torch._trainer import Chosen
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -37,6 +40,7 @@ except ModuleNotFoundError as error:
 _WRITTEN = ("lightning.pytorch.loops", "lightning.pytorch.trainer", "lightning.pytorch.core.optimizer")
 
 
+@renamed(RAMP_0_1)
 def range_test(
     trainer: Trainer,
     module: LightningModule,
@@ -45,14 +49,18 @@ def range_test(
     datamodule: Any = None,
     optimizer: int | None = None,
     loss: str = "loss",
-    **options: Any,
+    ramp: Ramp = Ramp(),  # noqa: B008 (a frozen value)
+    repeats: int = 1,
+    effort: str = "quick",
+    held_out: HeldOut | None = None,
+    progress: Progress | None = None,
 ) -> Curve:
-    """Train by the Trainer's own steps while the learning rate rises, and record the loss. Afterwards all is as it was.
+    """Train by the Trainer's own steps while the learning rate rises, and record the loss at each rate.
 
-    A step is all that the Trainer makes of it: precision, accumulation, clipping, `training_step`, manual
-    optimisation, gradients averaged over the processes. Callbacks and loggers are left out, and nothing is written.
-    Module, trainer, data and randomness come back on success, on an exception and on Ctrl-C: the trainer can go on to
-    `fit` as if nothing had been. Under DDP every process calls this and gets the same curve, of the mean loss.
+    A step is what the Trainer makes of it: precision, accumulation, clipping, `training_step`, manual optimization,
+    gradients averaged over the processes. Callbacks and loggers are left out, and nothing is written. Module, trainer,
+    data and randomness are restored on success, on an exception and on Ctrl-C: the trainer can go on to `fit` as if
+    there had been no test. Under DDP every process calls this and gets the same curve, of the mean loss.
 
     Args:
         trainer: The Trainer, before or after a `fit`.
@@ -60,8 +68,13 @@ def range_test(
         train_dataloaders: Training data, as for `Trainer.fit`.
         datamodule: A LightningDataModule in place of `train_dataloaders`.
         optimizer: Where there are several, the index of the one whose rates move; by default all, keeping their ratios.
-        loss: Under which name `training_step` returns the loss, where it returns a dict.
-        options: `low`, `high`, `steps`, `repeats`, `ramp` and `progress`, as in `cyclr.torch.range_test`.
+        loss: The key of the loss, where `training_step` returns a dict.
+        ramp: The rates of a sweep.
+        repeats: Number of sweeps.
+        effort: "quick" or "thorough", as in `cyclr.torch.range_test`.
+        held_out: Held-out batches with metrics, as in `cyclr.torch.range_test`; functions of (outputs, targets) or
+            (module, batch).
+        progress: Called after each block of steps with (steps done, steps in all, rate, loss).
 
     Returns:
         The curve: rates (the largest of all groups) and losses, one row a repeat.
@@ -74,7 +87,7 @@ def range_test(
     >>> from lightning.pytorch.demos.boring_classes import BoringModel
     >>> quiet = {"enable_progress_bar": False, "enable_checkpointing": False, "logger": False}
     >>> trainer = Trainer(max_epochs=1, accelerator="cpu", **quiet)
-    >>> range_test(trainer, BoringModel(), steps=20).losses.shape
+    >>> range_test(trainer, BoringModel(), ramp=Ramp(steps=20)).losses.shape
     (1, 20)
 
     Reference:
@@ -85,7 +98,8 @@ def range_test(
     if not isinstance(module, LightningModule):
         raise TypeError(problem("module must be a LightningModule", module, "pass the module itself"))
     _check_strategy(trainer)
-    test = _Only(optimizer=optimizer, loss=loss, **options)
+    how = {"ramp": ramp, "repeats": repeats, "effort": effort, "held_out": held_out, "progress": progress}
+    test = _Only(optimizer=optimizer, loss=loss, **how)
     data = [one for one in (train_dataloaders, datamodule) if one is not None]
     with preserved(module, loader=data, also=_parts(trainer)), _no_exit():
         _mute(trainer, test)
@@ -100,30 +114,47 @@ def range_test(
 
 
 class RangeTest(Callback):
-    """A range test where training begins, inside `Trainer.fit`; the training then goes on as if nothing had been.
+    """A range test at the start of `Trainer.fit`; the training then goes on as if there had been no test.
 
     Args:
         optimizer: As in `range_test`, like all that follows.
-        loss: Under which name `training_step` returns the loss, where it returns a dict.
-        options: `low`, `high`, `steps`, `repeats`, `ramp` and `progress`.
+        loss: The key of the loss, where `training_step` returns a dict.
+        ramp: The rates of a sweep.
+        repeats: Number of sweeps.
+        effort: "quick" or "thorough".
+        held_out: Held-out batches with metrics.
+        progress: Called after each block of steps.
 
     Raises:
-        TypeError: If an option is unknown.
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range.
 
     Attributes:
         curve: What was recorded; None before, and where a training was resumed from a checkpoint.
     """
 
-    def __init__(self, *, optimizer: int | None = None, loss: str = "loss", **options: Any) -> None:
-        check_options(options)
-        self.optimizer, self.loss, self.options = optimizer, loss, options
+    @renamed(RAMP_0_1)
+    def __init__(
+        self,
+        *,
+        optimizer: int | None = None,
+        loss: str = "loss",
+        ramp: Ramp = Ramp(),  # noqa: B008 (a frozen value)
+        repeats: int = 1,
+        effort: str = "quick",
+        held_out: HeldOut | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        recorder_of(ramp, held_out, None, repeats=repeats, effort=effort, progress=progress)  # errors before any work
+        self.optimizer, self.loss = optimizer, loss
         self.curve: Curve | None = None
+        self._how = {"ramp": ramp, "repeats": repeats, "effort": effort, "held_out": held_out, "progress": progress}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the test, unless steps have been made already."""
         if trainer.global_step == 0:
             _check_strategy(trainer)
-            self.curve = _test(trainer, pl_module, self.optimizer, self.loss, self.options)
+            self.curve = _test(trainer, pl_module, self.optimizer, self.loss, self._how)
 
 
 class _Only(RangeTest):
@@ -135,7 +166,7 @@ class _Only(RangeTest):
         # Lightning answers an exception with "failed" in every logger and Ctrl-C with the end of the process. So it
         # hears of neither; but the other processes wait for this one, and must be told in Lightning's own way.
         try:
-            self.curve = _test(trainer, pl_module, self.optimizer, self.loss, self.options)
+            self.curve = _test(trainer, pl_module, self.optimizer, self.loss, self._how)
         except BaseException as error:
             if trainer.world_size > 1:
                 raise
@@ -143,7 +174,7 @@ class _Only(RangeTest):
         raise _TunerExitException
 
 
-def _test(trainer: Trainer, module: LightningModule, which: int | None, loss: str, options: dict[str, Any]) -> Curve:
+def _test(trainer: Trainer, module: LightningModule, which: int | None, loss: str, how: dict[str, Any]) -> Curve:
     """A range test inside a training that has begun."""
     optimizers = trainer.optimizers
     if which is not None and not (isinstance(which, int) and 0 <= which < len(optimizers)):
@@ -156,10 +187,9 @@ def _test(trainer: Trainer, module: LightningModule, which: int | None, loss: st
             network,
             Chosen(optimizers, which),
             _Feed(trainer.fit_loop._combined_loader, trainer.accumulate_grad_batches, trainer.current_epoch),
-            step_fn=step,
+            update=step,
             scheduler=[config.scheduler for config in trainer.lr_scheduler_configs],
-            scaler=getattr(trainer.precision_plugin, "scaler", None),
-            **options,
+            **how,
         )
 
 
@@ -205,6 +235,7 @@ class _Step:
     def __init__(self, trainer: Trainer, module: LightningModule, loss: str) -> None:
         self.trainer, self.module, self.loss = trainer, module, loss
         self.loop = trainer.fit_loop.epoch_loop
+        self.scaler = getattr(trainer.precision_plugin, "scaler", None)  # restored as part of the step function
 
     def __call__(self, update: _Batches) -> Any:
         """Make the update and return its mean loss over the batches."""

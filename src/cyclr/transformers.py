@@ -1,4 +1,4 @@
-"""The rim for Hugging Face's Trainer: a range test by the Trainer's own steps, and a schedule from its arguments."""
+"""Hugging Face's Trainer: a range test by the Trainer's own steps, and a schedule from its arguments."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 
 import cyclr.torch
 from cyclr._check import problem
-from cyclr._range import Curve
+from cyclr._range import Curve, HeldOut, Progress, Ramp
+from cyclr._range.ramp import RAMP_0_1
+from cyclr._renamed import renamed
 from cyclr._schedules import Schedule, parse
 from cyclr.torch._batches import checked_loss, start_pass
 from cyclr.torch._groups import in_proportion
+from cyclr.torch._range_test import recorder_of
 from cyclr.torch._restore.transaction import preserved
 from cyclr.torch._scheduler import Given, Scheduler
-from cyclr.torch._trainer import check_options
 
 try:
     from accelerate.state import GradientState
@@ -27,17 +29,31 @@ except ModuleNotFoundError as error:
     raise ImportError(what) from error
 
 
-def range_test(trainer: Trainer, **options: Any) -> Curve:
-    """Train by the Trainer's own steps while the learning rate rises, and record the loss. Afterwards all is as it was.
+@renamed(RAMP_0_1)
+def range_test(
+    trainer: Trainer,
+    *,
+    ramp: Ramp = Ramp(),  # noqa: B008 (a frozen value)
+    repeats: int = 1,
+    effort: str = "quick",
+    held_out: HeldOut | None = None,
+    progress: Progress | None = None,
+) -> Curve:
+    """Train by the Trainer's own steps while the learning rate rises, and record the loss at each rate.
 
-    A step is what `Trainer.train` makes of it: its `training_step` and `compute_loss`, also those of a subclass, its
+    A step is what `Trainer.train` makes of it: its `training_step` and `compute_loss`, even those of a subclass, its
     batches, accumulation, precision, clipping, gradients averaged over the processes. Callbacks are left out, nothing
-    is logged or written. Model, trainer and randomness come back on success, on an exception and on Ctrl-C. In several
-    processes each of them calls this and gets the same curve, of the mean loss.
+    is logged or written. Model, trainer and randomness are restored on success, on an exception and on Ctrl-C. Where
+    there are several processes, each of them calls this and gets the same curve, of the mean loss.
 
     Args:
         trainer: The Trainer, before or after a `train`.
-        options: `low`, `high`, `steps`, `repeats`, `ramp` and `progress`, as in `cyclr.torch.range_test`.
+        ramp: The rates of a sweep.
+        repeats: Number of sweeps.
+        effort: "quick" or "thorough", as in `cyclr.torch.range_test`.
+        held_out: Held-out batches with metrics, as in `cyclr.torch.range_test`; functions of (model, batch) where a
+            batch is a dict.
+        progress: Called after each block of steps with (steps done, steps in all, rate, loss).
 
     Returns:
         The curve: rates (the largest of all groups) and losses, one row a repeat.
@@ -54,7 +70,7 @@ def range_test(trainer: Trainer, **options: Any) -> Curve:
     >>> quiet = {"report_to": [], "disable_tqdm": True, "use_cpu": True, "dataloader_pin_memory": False}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     arguments = transformers.TrainingArguments(folder, **quiet)
-    ...     curve = range_test(Trainer(Slope(3, 1), arguments, train_dataset=data), steps=20)
+    ...     curve = range_test(Trainer(Slope(3, 1), arguments, train_dataset=data), ramp=Ramp(steps=20))
     >>> curve.losses.shape
     (1, 20)
 
@@ -62,7 +78,8 @@ def range_test(trainer: Trainer, **options: Any) -> Curve:
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """
     owner = _check_trainer(trainer)
-    check_options(options)
+    how = {"repeats": repeats, "effort": effort, "progress": progress}
+    recorder_of(ramp, held_out, None, **how)  # errors before any work
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
         raise ValueError("the model must not be sharded by DeepSpeed or FSDP; test it on one process, or under DDP")
     accelerator = trainer.accelerator
@@ -77,7 +94,7 @@ def range_test(trainer: Trainer, **options: Any) -> Curve:
             optimizer = accelerator.prepare(optimizer)
         owner.optimizer, owner.model_wrapped, owner.is_in_train = optimizer, model, True
         feed, step = _Feed(owner, loader), _Step(owner, model)
-        return cyclr.torch.range_test(model, optimizer, feed, step_fn=step, scaler=accelerator.scaler, **options)
+        return cyclr.torch.range_test(model, optimizer, feed, update=step, ramp=ramp, held_out=held_out, **how)
 
 
 def use_schedule(
@@ -179,6 +196,7 @@ class _Step:
 
     def __init__(self, trainer: Any, model: Any) -> None:
         self.trainer, self.model = trainer, model
+        self.scaler = trainer.accelerator.scaler  # found, and so restored, as part of the step function
 
     def __call__(self, update: _Batches) -> Any:
         """Make the update and return its loss."""

@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from cyclr import Ramp
+
 QUIET = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "use_cpu": True, "dataloader_pin_memory": False}
 
 
@@ -56,7 +58,7 @@ def main(folder):
     # Two sequences in each process are the four of one process; every sequence counts alike.
     fit = trainer(folder, per_device_train_batch_size=2, train_sampling_strategy="sequential")
     use_schedule(fit, "Linear(0.001, 0.01, steps=steps)")
-    curve = range_test(fit, low=1e-4, high=0.1, steps=10, repeats=2)
+    curve = range_test(fit, repeats=2, ramp=Ramp(low=1e-4, high=0.1, steps=10))
     fit.train()
     weights = torch.cat([value.flatten() for value in fit.model.state_dict().values()]).tolist()
     result = {"losses": curve.losses.tolist(), "rates": rates(fit), "weights": weights}

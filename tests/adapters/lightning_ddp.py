@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DistributedSampler
 
+from cyclr import Ramp
 from cyclr.lightning import range_test
 from tests.adapters.lightning_net import NOISE, Net, data, trainer
 
@@ -34,7 +35,7 @@ class Plain(Net):
 def main():
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    ramp = {"low": 1e-4, "high": 0.1, "steps": 15, "repeats": 2}
+    ramp = {"ramp": Ramp(1e-4, 0.1, steps=15), "repeats": 2}
     net = Plain()
     net.norm = torch.nn.Identity()
     alone = range_test(trainer(), net, **ramp)

@@ -13,12 +13,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 L = pytest.importorskip("lightning", reason="Lightning is not installed")
 import cyclr.torch  # noqa: E402 - needs the two above
+from cyclr import Ramp  # noqa: E402
 from cyclr.lightning import RangeTest, range_test  # noqa: E402
+from cyclr.torch import Update  # noqa: E402
 from tests.adapters.lightning_net import BATCHES, MOMENTUM, NOISE, WAVE, Net, loader, trainer  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{message}") for message in NOISE]
-RAMP = {"low": 1e-4, "high": 3.0, "steps": 25}
+RAMP = Ramp(1e-4, 3.0, steps=25)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +58,7 @@ def fitted(test, **options):
 def test_a_training_after_the_test_is_the_training_without_it():
     def test(fit, net, batches):
         before, callbacks = dict(vars(fit)), list(fit.callbacks)
-        curve = range_test(fit, net, batches, **RAMP, repeats=2)
+        curve = range_test(fit, net, batches, ramp=RAMP, repeats=2)
         assert curve.losses.shape == (2, 25)
         assert {name for name, value in vars(fit).items() if value is not before[name]} == set()
         assert fit.callbacks == callbacks
@@ -83,7 +85,7 @@ def test_a_training_after_an_error_or_ctrl_c_in_the_test_is_the_training_without
         state = torch.get_rng_state()
         handler = signal.getsignal(signal.SIGINT)
         with pytest.raises(ending):
-            range_test(fit, ends, batches, **RAMP)
+            range_test(fit, ends, batches, ramp=RAMP)
         assert torch.equal(torch.get_rng_state(), state)
         assert signal.getsignal(signal.SIGINT) is handler
         assert ends.left == Ends.left
@@ -108,14 +110,14 @@ def test_ctrl_c_outside_the_ramp_does_not_leave_the_process(hook):
     handler = signal.getsignal(signal.SIGINT)
     fit = trainer(max_epochs=1)
     with pytest.raises(KeyboardInterrupt):
-        range_test(fit, Interrupted(), loader(), **RAMP, repeats=1)
+        range_test(fit, Interrupted(), loader(), ramp=RAMP, repeats=1)
     assert signal.getsignal(signal.SIGINT) is handler
     fit.fit(Net(), loader())
     assert fit.global_step == BATCHES
 
 
 def test_the_callback_makes_the_test_and_the_training_is_the_one_without_it():
-    callback = RangeTest(**RAMP, repeats=2)
+    callback = RangeTest(ramp=RAMP, repeats=2)
     with_it = fitted(lambda *_: None, callbacks=[callback])
     assert with_it == fitted(lambda *_: None)
     assert callback.curve.losses.shape == (2, 25)
@@ -126,17 +128,16 @@ def test_the_losses_are_those_of_a_plain_loop(accumulate):
     net, batches = Net(), loader(shuffle=False)
     net.net[2].p = 0.0
     fit = trainer(max_epochs=1, accumulate_grad_batches=accumulate, gradient_clip_val=1.0)
-    curve = range_test(fit, net, batches, **RAMP)
+    curve = range_test(fit, net, batches, ramp=RAMP)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=MOMENTUM(0))
 
     same = cyclr.torch.range_test(
         net,
         optimizer,
-        [(batch,) for batch in batches],  # no pairs: the loss of the module itself
+        [(batch,) for batch in batches],
         lambda model, batch: model.loss(batch[0]),
-        clip_norm=1.0,
-        accumulate=accumulate,
-        **RAMP,
+        ramp=RAMP,
+        update=Update(clip_norm=1.0, accumulate=accumulate),
     )
     assert curve.losses[0] == pytest.approx(same.losses[0], rel=1e-5, nan_ok=True)
     assert curve.stops == same.stops
@@ -148,7 +149,7 @@ def test_nothing_is_logged_or_written(tmp_path):
 
     options = {"enable_checkpointing": True, "callbacks": [ModelCheckpoint(tmp_path / "points")]}
     fit = trainer(max_epochs=1, logger=CSVLogger(tmp_path), default_root_dir=tmp_path, **options)
-    range_test(fit, Net(), loader(), **RAMP, repeats=1)
+    range_test(fit, Net(), loader(), ramp=RAMP, repeats=1)
     assert list(tmp_path.iterdir()) == []
     fit.fit(Net(), loader())
     assert {path.name for path in tmp_path.iterdir()} == {"points", "lightning_logs"}
@@ -195,7 +196,7 @@ class Noting(Manual):
 def test_manual_optimisation_moves_the_rates_of_all_optimizers_or_of_one(which, body, head):
     Noting.notes = []
     fit, net = trainer(max_epochs=1), Noting()
-    curve = range_test(fit, net, loader(), low=1e-4, high=1e-2, steps=12, repeats=1, optimizer=which)
+    curve = range_test(fit, net, loader(), repeats=1, optimizer=which, ramp=Ramp(low=1e-4, high=1e-2, steps=12))
     assert Noting.notes == [(pytest.approx(body(rate)), pytest.approx(head(rate))) for rate in curve.rates]
     assert len(set(curve.losses[0])) == 12
     assert net.seen == []
@@ -206,9 +207,9 @@ def test_manual_optimisation_moves_the_rates_of_all_optimizers_or_of_one(which, 
 
 def test_the_loss_may_have_a_name_of_its_own():
     L.seed_everything(0, verbose=False)
-    one = range_test(trainer(), Manual(), loader(shuffle=False), **RAMP, repeats=1)
+    one = range_test(trainer(), Manual(), loader(shuffle=False), ramp=RAMP, repeats=1)
     L.seed_everything(0, verbose=False)
-    two = range_test(trainer(), Manual(), loader(shuffle=False), **RAMP, repeats=1, loss="twice")
+    two = range_test(trainer(), Manual(), loader(shuffle=False), ramp=RAMP, repeats=1, loss="twice")
     assert two.losses == pytest.approx(2 * one.losses, nan_ok=True)
 
 
@@ -221,7 +222,7 @@ def test_a_datamodule_is_taken_and_put_back():
             return self.batches
 
     module, fit = Data(), trainer(max_epochs=1)
-    assert range_test(fit, Net(), datamodule=module, **RAMP, repeats=1).losses.shape == (1, 25)
+    assert range_test(fit, Net(), datamodule=module, ramp=RAMP, repeats=1).losses.shape == (1, 25)
     assert not hasattr(module, "batches")
     assert module.trainer is None
     fit.fit(Net(), datamodule=module)
@@ -231,7 +232,7 @@ def test_a_datamodule_is_taken_and_put_back():
 def test_after_a_finished_training_the_test_still_runs():
     fit, net = trainer(max_epochs=1), Net()
     fit.fit(net, loader())
-    assert range_test(fit, net, loader(), **RAMP, repeats=1).losses.shape == (1, 25)
+    assert range_test(fit, net, loader(), ramp=RAMP, repeats=1).losses.shape == (1, 25)
     assert (fit.global_step, fit.current_epoch) == (BATCHES, 1)
     assert fit.state.status == "finished"
 
@@ -253,10 +254,12 @@ def test_two_processes_get_one_curve_and_train_on_alike(tmp_path):
 
 
 def test_what_the_trainer_settles_cannot_be_passed():
-    with pytest.raises(TypeError, match="what the trainer settles must be left out, got 'accumulate'"):
-        range_test(trainer(), Net(), loader(), accumulate=2)
-    with pytest.raises(TypeError, match="got 'step'; did you mean 'steps'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'update'"):
+        range_test(trainer(), Net(), loader(), update=Update(accumulate=2))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'step'"):
         RangeTest(step=10)
+    with pytest.raises(TypeError, match=r"ramp must be a cyclr\.Ramp, got 10"):
+        RangeTest(ramp=10)
 
 
 def test_wrong_kinds_and_strategies_are_refused():
@@ -285,6 +288,8 @@ def test_without_training_batches_there_is_no_curve():
 
 
 def test_the_cycles_of_a_thorough_test_have_one_start_and_the_same_batches():
-    curve = range_test(trainer(max_epochs=2), Net(), loader(), low=1e-4, high=3.0, steps=80, effort="thorough")
+    curve = range_test(
+        trainer(max_epochs=2), Net(), loader(), effort="thorough", ramp=Ramp(low=1e-4, high=3.0, steps=80)
+    )
     assert len(curve.peaks) >= 3
     assert len(set(curve.probes[:, 0])) == 1  # of the first batch, before anything was learnt

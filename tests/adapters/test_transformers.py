@@ -14,12 +14,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("accelerate", reason="accelerate is not installed")
 import cyclr.torch  # noqa: E402 - needs the three above
-from cyclr import Opposed, Triangular, parse  # noqa: E402
+from cyclr import Opposed, Ramp, Triangular, parse  # noqa: E402
+from cyclr.torch import Update  # noqa: E402
 from cyclr.transformers import range_test, use_schedule  # noqa: E402
 from tests.adapters.language import model, rates, trainer  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-RAMP = {"low": 1e-4, "high": 3.0, "steps": 25}
+RAMP = Ramp(1e-4, 3.0, steps=25)
 WAVE = Triangular(1e-3, 1e-2, step_size=3)
 
 
@@ -102,7 +103,7 @@ def test_a_training_after_the_test_is_the_training_without_it(tmp_path, accumula
     def test(fit):
         before, files = dict(vars(fit)), list(tmp_path.iterdir())
         accelerator = {name: list(value) for name, value in vars(fit.accelerator).items() if isinstance(value, list)}
-        curve = range_test(fit, **RAMP, repeats=2)
+        curve = range_test(fit, ramp=RAMP, repeats=2)
         assert curve.losses.shape == (2, 25)
         assert {name for name, value in vars(fit).items() if value is not before[name]} == set()
         assert {name: getattr(fit.accelerator, name) for name in accelerator} == accelerator
@@ -125,7 +126,7 @@ def test_a_training_after_an_error_or_ctrl_c_in_the_test_is_the_training_without
 
         fit.compute_loss = ends
         with pytest.raises(ending):
-            range_test(fit, **RAMP)
+            range_test(fit, ramp=RAMP)
         del fit.compute_loss
 
     assert trained(tmp_path, test) == trained(tmp_path, lambda _: None)
@@ -137,7 +138,7 @@ def test_the_losses_are_those_of_a_plain_loop(tmp_path):
     for module in fit.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    curve = range_test(fit, **RAMP)
+    curve = range_test(fit, ramp=RAMP)
     assert not fit.model.training
     data = fit.train_dataset
     batches = [fit.data_collator([data[index] for index in range(start, start + 4)]) for start in range(0, 32, 4)]
@@ -146,7 +147,7 @@ def test_the_losses_are_those_of_a_plain_loop(tmp_path):
     def loss(network, batch):  # the Trainer tells the model by how many targets to divide
         return network(**batch, num_items_in_batch=(batch["labels"] != -100).sum()).loss
 
-    same = cyclr.torch.range_test(fit.model, optimizer, batches, loss, clip_norm=0.5, **RAMP)
+    same = cyclr.torch.range_test(fit.model, optimizer, batches, loss, ramp=RAMP, update=Update(clip_norm=0.5))
     assert curve.stops == same.stops
     assert curve.losses == pytest.approx(same.losses, rel=1e-3, nan_ok=True)
 
@@ -156,7 +157,7 @@ def test_a_subclass_computes_the_loss_its_own_way(tmp_path):
         def compute_loss(self, *arguments, **options):
             return 2 * super().compute_loss(*arguments, **options)
 
-    one, two = (range_test(trainer(tmp_path, kind), **RAMP) for kind in (transformers.Trainer, Doubled))
+    one, two = (range_test(trainer(tmp_path, kind), ramp=RAMP) for kind in (transformers.Trainer, Doubled))
     assert two.losses[0, 0] == pytest.approx(2 * one.losses[0, 0])
 
 
@@ -172,13 +173,13 @@ def test_two_processes_get_one_curve_and_step_the_schedule_once_an_update(tmp_pa
 
 
 def test_what_the_trainer_settles_and_wrong_kinds_are_refused(tmp_path):
-    with pytest.raises(TypeError, match="what the trainer settles must be left out, got 'clip_norm'"):
-        range_test(trainer(tmp_path), clip_norm=1.0)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'update'"):
+        range_test(trainer(tmp_path), update=Update(clip_norm=1.0))
     with pytest.raises(TypeError, match=r"trainer must be a transformers.Trainer, got 3"):
         range_test(3)
 
 
 def test_the_cycles_of_a_thorough_test_have_one_start_and_the_same_batches(tmp_path):
-    curve = range_test(trainer(tmp_path), low=1e-4, high=3.0, steps=80, effort="thorough")
+    curve = range_test(trainer(tmp_path), effort="thorough", ramp=Ramp(low=1e-4, high=3.0, steps=80))
     assert len(curve.peaks) >= 3
     assert len(set(curve.probes[:, 0])) == 1  # of the first batch, before anything was learnt

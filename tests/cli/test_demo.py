@@ -72,7 +72,7 @@ def test_the_numbers_are_those_of_the_records(done: tuple[Path, str], cyclr: She
         assert row["half"]["mean"] == pytest.approx(
             statistics.mean(runs[f"{name}-{seed}"]["points"][0]["test_accuracy"] for seed in (0, 1))
         )
-        assert row["cost"] == (5 * 120 if name == "fixed" else found["plan"]["bounds"]["steps"])
+        assert row["cost"] == (5 * 120 if name == "fixed" else found["plan"]["bounds"]["tuning_cost"])
     tuned = {name: run["points"][-1] for name, run in runs.items() if name.startswith("tuning")}
     best = max(tuned, key=lambda name: tuned[name]["val_accuracy"])
     assert found["fixed_rate"] == float(best.removeprefix("tuning-fixed-"))

@@ -33,7 +33,7 @@ def test_the_upper_bound_backs_off_from_where_the_loss_turns_up(seed, end, noise
     bounds = curve(seed, end=end, start=end / 100, noise=noise).bounds()
     assert end / 10 < bounds.max_lr < end / 2
     assert bounds.base_lr <= bounds.max_lr / 2
-    assert bounds.steps <= 300
+    assert bounds.tuning_cost <= 300
     assert bounds.evidence
 
 
@@ -224,7 +224,7 @@ def test_the_level_must_be_a_probability(level):
         ((0.001, 0.01, (1, 2, 3)), ValueError, "pair"),
         ((0.001, 0.01, (2, 1)), ValueError, "swap"),
         ((0.001, 0.01, None, None, 1.5), ValueError, "level"),
-        ((0.001, 0.01, None, None, 0.9, (), -1), ValueError, "steps"),
+        ((0.001, 0.01, None, None, 0.9, (), -1), ValueError, "tuning_cost"),
     ],
 )
 def test_wrong_bounds_are_refused(arguments, kind, says):

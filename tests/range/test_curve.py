@@ -124,7 +124,7 @@ def test_what_is_no_curve_is_refused(arguments, kind, says):
 def test_the_cost_counts_every_step_that_was_made():
     nan = float("nan")
     curve = Curve([1, 2, 3, 4], [[1, 2, 3, 4], [1, 2, nan, nan]], stops=("end", "non-finite"))
-    assert curve.cost == 4 + 3
+    assert curve.tuning_cost == 4 + 3
 
 
 def test_an_unknown_signal_is_refused():

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclr import Curve
-from cyclr._range import candidates, cycle, further
-from cyclr._range.probe import LENGTH, MOST, SHIFT, SPREAD, TAIL, ends, probed
+from cyclr._range.probe import LENGTH, MOST, SHIFT, SPREAD, TAIL, candidates, cycle, ends, further, probed
 
 START = 50.0  #: the loss before any training
 centres = st.floats(1e-5, 1)
@@ -124,7 +123,7 @@ def test_probes_draw_the_upper_bound_towards_themselves(off):
     made = replace(curve, peaks=peaks, probes=bowl(off * plain.max_lr, peaks)).bounds()
     assert (made.max_lr > plain.max_lr) == (off > 1)
     assert made.base_lr <= made.max_lr / 2
-    assert made.steps == plain.steps + len(peaks) * (LENGTH + TAIL)
+    assert made.tuning_cost == plain.tuning_cost + len(peaks) * (LENGTH + TAIL)
     assert "probe" in made.evidence[1]
 
 
@@ -138,7 +137,7 @@ def test_a_curve_with_probes_is_saved_and_loaded(tmp_path):
     assert np.array_equal(back.peaks, peaks)
     assert np.array_equal(back.probes, probes, equal_nan=True)
     assert back.bounds() == curve.bounds()
-    assert curve.cost == 300 + 2 * (LENGTH + TAIL) + 41
+    assert curve.tuning_cost == 300 + 2 * (LENGTH + TAIL) + 41
 
 
 @pytest.mark.parametrize(

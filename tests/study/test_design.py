@@ -15,7 +15,7 @@ from cyclr.study._records import Study
 from cyclr.study._summary import summarize
 from tests.study.learners import LOG
 
-FOUND = Bounds(0.01, 0.1, steps=250)
+FOUND = Bounds(0.01, 0.1, tuning_cost=250)
 LEARN = "tests.study.learners:learn"
 
 

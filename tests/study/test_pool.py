@@ -41,7 +41,7 @@ def test_long_trainings_are_prepared_thoroughly(task_file: Write, tmp_path: Path
     quick, thorough = curves
     assert len(quick.peaks) == 0
     assert len(thorough.peaks) >= 3
-    assert thorough.bounds().steps > quick.bounds().steps
+    assert thorough.bounds().tuning_cost > quick.bounds().tuning_cost
 
 
 def test_what_a_worker_reports_reaches_the_driver() -> None:

@@ -16,7 +16,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
-from cyclr import Triangular
+from cyclr import HeldOut, Ramp, Triangular
 from cyclr.torch import Scheduler, preserved, range_test
 
 cross_entropy = nn.functional.cross_entropy
@@ -58,7 +58,7 @@ def interrupted(
         return cross_entropy(outputs, targets)
 
     try:
-        options = {"low": 1e-4, "high": 0.01, "steps": 30, "repeats": 2, "scheduler": scheduler}
+        options = {"ramp": Ramp(1e-4, 0.01, steps=30), "repeats": 2, "scheduler": scheduler}
         range_test(model, optimizer, loader, loss_fn, **options)
     except (KeyboardInterrupt, LookupError):
         return look(model, optimizer)
@@ -85,7 +85,7 @@ def memory() -> tuple[float, float] | None:
         optimizer.step()
     optimizer.zero_grad()
     before = peak()
-    range_test(model, optimizer, batches, nn.functional.mse_loss, low=1e-9, high=1e-8, steps=3, repeats=2)
+    range_test(model, optimizer, batches, nn.functional.mse_loss, repeats=2, ramp=Ramp(low=1e-9, high=1e-8, steps=3))
     return peak() - before, 2 * model.weight.to_local().nbytes / 2**20
 
 
@@ -127,9 +127,9 @@ def main(kind: str, rank: int) -> dict[str, Any]:
 
     held = [(x, y)]
     metrics = {"accuracy": lambda outputs, targets: (outputs.argmax(1) == targets).float().mean()}
-    options = {"low": 1e-4, "high": 0.01, "steps": 30, "repeats": 2, "scheduler": scheduler}
+    options = {"ramp": Ramp(1e-4, 0.01, steps=30), "repeats": 2, "scheduler": scheduler}
     curve = range_test(model, optimizer, loader, loss_fn, **options)
-    looked = range_test(model, optimizer, loader, cross_entropy, **options, val_loader=held, metrics=metrics)
+    looked = range_test(model, optimizer, loader, cross_entropy, **options, held_out=HeldOut(held, metrics))
     found = {
         "kept": kept and look(model, optimizer) == before,
         "stops": curve.stops,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from cyclr import plan
+from cyclr import Search, plan
 from cyclr.torch import auto, range_test
 from tests.torch.digest import digest
 
@@ -82,9 +82,10 @@ def test_training_with_it_lowers_the_loss_and_a_new_group_keeps_its_ratio() -> N
         ({"epochs": 4, "cycles": 100}, ValueError, "cycles"),
         ({"epochs": 4, "momentum": 0.9}, TypeError, "momentum must be a pair"),
         ({"epochs": 4, "momentum": (0.9, 0.8)}, ValueError, "low must not exceed high"),
-        ({"epochs": 4, "signal": "accuracy"}, ValueError, "signal must be one of"),
+        ({"epochs": 4, "steps": 80}, ValueError, "got both"),
+        ({}, ValueError, "got neither"),
+        ({"epochs": 4, "search": "thorough"}, TypeError, "search must be a cyclr.Search"),
         ({"epochs": 4, "momentum": (0.9, 1.0)}, ValueError, "momentum must stay below 1"),
-        ({"epochs": 4, "accumulate": 0}, ValueError, "accumulate must be"),
         ({"epochs": 4, "hihg": 1.0}, TypeError, "hihg"),
     ],
 )
@@ -98,16 +99,16 @@ def test_bad_input_is_refused_before_the_model_runs(options: Any, error: type[Ex
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.01]
 
 
-def test_a_loader_without_length_needs_the_steps_of_an_epoch() -> None:
+def test_a_loader_without_length_needs_a_budget_in_steps() -> None:
     class Stream(torch.utils.data.IterableDataset[Any]):
         def __iter__(self) -> Any:
             return iter(problem()[2].dataset)
 
     model, optimizer, _ = problem()
     loader = DataLoader(Stream(), batch_size=16)
-    with pytest.raises(ValueError, match="steps_per_epoch must be given"):
+    with pytest.raises(ValueError, match="steps must be given"):
         auto(model, optimizer, loader, mse_loss, epochs=4)
-    assert auto(model, optimizer, loader, mse_loss, epochs=4, steps_per_epoch=20).plan.steps == 80
+    assert auto(model, optimizer, loader, mse_loss, steps=80).plan.steps == 80
 
 
 def test_a_long_training_is_prepared_thoroughly() -> None:
@@ -116,6 +117,6 @@ def test_a_long_training_is_prepared_thoroughly() -> None:
     assert len(auto(model, optimizer, loader, mse_loss, epochs=399).curve.peaks) == 0
     scheduler = auto(model, optimizer, loader, mse_loss, epochs=400)  # 8,000 steps
     assert len(scheduler.curve.peaks) >= 3
-    assert scheduler.curve.cost <= 0.15 * 8000
-    assert len(auto(model, optimizer, loader, mse_loss, epochs=400, effort="quick").curve.peaks) == 0
+    assert scheduler.curve.tuning_cost <= 0.15 * 8000
+    assert len(auto(model, optimizer, loader, mse_loss, epochs=400, search=Search(effort="quick")).curve.peaks) == 0
     assert digest(model) == before

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import SWALR, AveragedModel
 
-from cyclr import Constant, Opposed, Triangular
+from cyclr import Constant, Opposed, Ramp, Triangular
 from cyclr.torch import Scheduler, range_test
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,9 @@ def test_an_optimizer_of_someone_elses_is_put_back_after_a_range_test() -> None:
     model(X).sum().backward()
     optimizer.step()
     before = weights(model), [state["held"].clone() for state in optimizer.state.values()]
-    range_test(model, optimizer, [X], lambda net, batch: net(batch).square().mean(), low=1e-4, high=10, steps=30)
+    range_test(
+        model, optimizer, [X], lambda net, batch: net(batch).square().mean(), ramp=Ramp(low=1e-4, high=10, steps=30)
+    )
     assert torch.equal(weights(model), before[0])
     held = [state["held"] for state in optimizer.state.values()]
     assert all(map(torch.equal, held, before[1]))

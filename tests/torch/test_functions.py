@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
+from cyclr import HeldOut, Ramp
 from cyclr.torch import preserved, range_test
 from cyclr.torch._restore.reachable import around
 from tests.torch.digest import digest
@@ -66,11 +67,11 @@ def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any, m
 
 
 def step_of_a_trainer(made: Trainer) -> tuple[dict[str, Any], Look]:
-    return {"step_fn": made.step}, made.look
+    return {"update": made.step}, made.look
 
 
 def step_around_that_of_a_trainer(made: Trainer) -> tuple[dict[str, Any], Look]:
-    return {"step_fn": lambda batch: made.step(batch)}, made.look
+    return {"update": lambda batch: made.step(batch)}, made.look
 
 
 def part_of_a_step(made: Trainer) -> tuple[dict[str, Any], Look]:
@@ -78,7 +79,7 @@ def part_of_a_step(made: Trainer) -> tuple[dict[str, Any], Look]:
         average.update_parameters(made.model)
         return plain_step(made.model, made.optimizer, batch)
 
-    return {"step_fn": partial(step, made.average)}, made.look
+    return {"update": partial(step, made.average)}, made.look
 
 
 def two_networks(made: Trainer) -> tuple[dict[str, Any], Look]:
@@ -92,7 +93,7 @@ def two_networks(made: Trainer) -> tuple[dict[str, Any], Look]:
         other_step(batch)
         return plain_step(made.model, made.optimizer, batch, networks["norm"](networks["other"](batch[0])).mean())
 
-    return {"step_fn": step}, lambda: (made.look(), digest(networks["other"], optimizer), digest(networks["norm"]))
+    return {"update": step}, lambda: (made.look(), digest(networks["other"], optimizer), digest(networks["norm"]))
 
 
 def mixed_examples(made: Trainer) -> tuple[dict[str, Any], Look]:
@@ -113,7 +114,7 @@ def mixed_examples(made: Trainer) -> tuple[dict[str, Any], Look]:
 
 def loss_and_metric_in_functions(made: Trainer) -> tuple[dict[str, Any], Look]:
     loss, metric = Centre(), Centre()
-    metrics = {"centre": lambda outputs, targets: metric(outputs, targets)}
+    metrics = {"centre": (lambda outputs, targets: metric(outputs, targets), "max")}
     options = {"loss_fn": lambda outputs, targets: loss(outputs, targets), "metrics": metrics}
     return options, lambda: (made.look(), digest(loss), digest(metric))
 
@@ -138,7 +139,7 @@ def closure_step(made: Trainer) -> tuple[dict[str, Any], Look]:
         second.step(again)
         return plain_step(made.model, made.optimizer, batch)
 
-    return {"step_fn": step}, lambda: (made.look(), digest(made.model, second))
+    return {"update": step}, lambda: (made.look(), digest(made.model, second))
 
 
 SITUATIONS = [step_of_a_trainer, step_around_that_of_a_trainer, part_of_a_step, two_networks, mixed_examples,
@@ -156,8 +157,8 @@ def test_what_a_function_changes_beside_the_model_comes_back(
     torch.manual_seed(0)
     made = Trainer()
     options, look = situation(made)
-    if "metrics" in options:
-        options["val_loader"] = [next(iter(DataLoader(data(), batch_size=8)))]
+    if metrics := options.pop("metrics", None):
+        options["held_out"] = HeldOut([next(iter(DataLoader(data(), batch_size=8)))], metrics)
     batches, calls = DataLoader(data(), batch_size=8, shuffle=True), 0
     made.model.register_forward_hook(lambda *_: fail())
 
@@ -169,7 +170,7 @@ def test_what_a_function_changes_beside_the_model_comes_back(
 
     before, caught = look(), None
     try:
-        range_test(made.model, made.optimizer, batches, steps=15, repeats=1, low=1e-4, high=1.0, **options)
+        range_test(made.model, made.optimizer, batches, repeats=1, **options, ramp=Ramp(low=1e-4, high=1.0, steps=15))
     except (RuntimeError, KeyboardInterrupt) as raised:
         caught = type(raised)
     assert caught is (error if calls > at else None)
@@ -183,9 +184,10 @@ def test_each_situation_changes_what_is_looked_at() -> None:
         options, look = situation(made)
         before, batch = str(look()), next(iter(DataLoader(data(), batch_size=8)))
         made.optimizer.zero_grad()
-        for function in (options.get("step_fn"), *options.get("metrics", {}).values(), options.get("loss_fn")):
+        metrics = [metric for metric, _ in options.get("metrics", {}).values()]
+        for function in (options.get("update"), *metrics, options.get("loss_fn")):
             if function is not None:
-                function(batch) if function is options.get("step_fn") else function(made.model(batch[0]), batch[1])
+                function(batch) if function is options.get("update") else function(made.model(batch[0]), batch[1])
         assert str(look()) != before, situation.__name__
 
 
@@ -208,5 +210,5 @@ def test_many_things_in_a_list_are_data_and_not_looked_into() -> None:
 def test_an_optimizer_that_needs_a_closure_is_refused_without_a_step_of_ones_own() -> None:
     made = Trainer()
     optimizer = torch.optim.LBFGS(made.model.parameters())
-    with pytest.raises(ValueError, match="a step without a closure, got 'LBFGS'; pass range_test a step_fn"):
+    with pytest.raises(ValueError, match="a step without a closure, got 'LBFGS'; pass update="):
         range_test(made.model, optimizer, DataLoader(data(), batch_size=8), cross_entropy)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cyclr import Curve, Inconclusive
+from cyclr import Curve, Inconclusive, Ramp
 from cyclr.torch import range_test
 
 
@@ -28,7 +28,7 @@ def test_a_thorough_test_adds_cycles_around_the_upper_bound():
     assert 3 <= len(thorough.peaks) <= 5
     assert thorough.probes.shape == (len(thorough.peaks), 180)
     assert np.isfinite(thorough.probes[0]).all()
-    assert thorough.cost > quick.cost
+    assert thorough.tuning_cost > quick.tuning_cost
     assert "probe" in thorough.bounds().evidence[1]
 
 
@@ -51,7 +51,7 @@ def test_the_cycles_differ_by_their_peaks_alone():
         seen.append((float(torch.rand(())), *y.tolist()))
         return loss_fn(out, y)
 
-    curve = range_test(model, optimizer, loader, noted, steps=60, effort="thorough")
+    curve = range_test(model, optimizer, loader, noted, effort="thorough", ramp=Ramp(steps=60))
     cycles = [seen[-180 * (place + 1) :][:180] for place in range(len(curve.peaks))]
     assert len(curve.peaks) >= 3
     assert all(one == cycles[0] for one in cycles)
@@ -74,11 +74,11 @@ def test_each_probe_starts_from_the_same_weights_and_ends_with_the_first_loss_th
 def test_without_an_answer_of_the_ramps_nothing_is_probed():
     model, optimizer, loader, _ = task()
     noise = lambda out, y: 0 * out.sum() + torch.rand(())
-    curve = range_test(model, optimizer, loader, noise, steps=40, effort="thorough")
+    curve = range_test(model, optimizer, loader, noise, effort="thorough", ramp=Ramp(steps=40))
     assert len(curve.peaks) == 0
     assert len(curve.rates) == 120
-    assert curve.spent == 40
-    assert curve.cost == 160
+    assert curve.earlier_steps == 40
+    assert curve.tuning_cost == 160
 
 
 def test_a_ramp_that_is_too_fast_to_say_is_made_again_slower_from_the_same_start(tmp_path):
@@ -90,17 +90,17 @@ def test_a_ramp_that_is_too_fast_to_say_is_made_again_slower_from_the_same_start
         x = torch.randn(64, 4)
         loader = [(x, x.sum(1, keepdim=True) + 0.1 * torch.randn(64, 1))]
         optimizer = torch.optim.SGD(factors.parameters(), lr=0.1)
-        return range_test(factors, optimizer, loader, nn.functional.mse_loss, low=1e-4, **how)
+        return range_test(factors, optimizer, loader, nn.functional.mse_loss, **how)
 
-    steps = next(steps for steps in range(20, 300, 4) if not refused(product(steps=steps)))
-    steps = next(one for one in range(steps - 4, 12, -4) if refused(product(steps=one)))
+    steps = next(steps for steps in range(20, 300, 4) if not refused(product(ramp=Ramp(1e-4, steps=steps))))
+    steps = next(one for one in range(steps - 4, 12, -4) if refused(product(ramp=Ramp(1e-4, steps=one))))
     assert 3 * steps > 40
-    thorough, slow = product(steps=steps, effort="thorough"), product(steps=3 * steps)
+    thorough, slow = product(ramp=Ramp(1e-4, steps=steps), effort="thorough"), product(ramp=Ramp(1e-4, steps=3 * steps))
     assert np.array_equal(thorough.losses, slow.losses, equal_nan=True)
-    assert thorough.spent == product(steps=steps).cost
-    assert thorough.cost > thorough.spent + slow.cost + 180
+    assert thorough.earlier_steps == product(ramp=Ramp(1e-4, steps=steps)).tuning_cost
+    assert thorough.tuning_cost > thorough.earlier_steps + slow.tuning_cost + 180
     thorough.save(tmp_path / "curve.json")
-    assert Curve.load(tmp_path / "curve.json").spent == thorough.spent
+    assert Curve.load(tmp_path / "curve.json").earlier_steps == thorough.earlier_steps
 
 
 def refused(curve):

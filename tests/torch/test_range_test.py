@@ -20,10 +20,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
-from cyclr import Triangular
+from cyclr import Ramp, Triangular
 from cyclr.torch import Scheduler, range_test
 from tests.torch.digest import digest
 from tests.torch.networks import OPTIMIZERS, Net, Training, data, training
+from tests.torch.short import grouped
 
 cross_entropy = nn.functional.cross_entropy
 
@@ -34,7 +35,7 @@ def look(made: Training) -> str:
 
 def run(made: Training, **options: Any) -> Any:
     arguments = {"low": 1e-5, "high": 1.0, "steps": 12, "repeats": 2, **options}
-    return range_test(made.model, made.optimizer, made.loader, made.loss_fn, **arguments)
+    return range_test(made.model, made.optimizer, made.loader, made.loss_fn, **grouped(**arguments))
 
 
 class Meter:
@@ -50,12 +51,12 @@ class Meter:
 # ---------------------------------------------------------------- what it records
 
 
-@pytest.mark.parametrize("ramp", ["log", "linear"])
-def test_the_losses_are_those_of_a_plain_loop_at_the_same_rates(ramp: str) -> None:
+@pytest.mark.parametrize("scale", ["log", "linear"])
+def test_the_losses_are_those_of_a_plain_loop_at_the_same_rates(scale: str) -> None:
     made = training("SGD", own_generator=False)
     twin = copy.deepcopy((made.model, made.optimizer))
     state = torch.get_rng_state()
-    curve = run(made, repeats=1, ramp=ramp, high=0.5)
+    curve = run(made, repeats=1, scale=scale, high=0.5)
     expected, model, optimizer = [], *twin
     torch.set_rng_state(state)
     batches = (batch for _ in range(9) for batch in made.loader)
@@ -70,7 +71,7 @@ def test_the_losses_are_those_of_a_plain_loop_at_the_same_rates(ramp: str) -> No
         expected.append(loss.item())
     assert curve.losses[0].tolist() == expected
     assert curve.stops == ("end",)
-    assert curve.scale == ramp
+    assert curve.scale == scale
     assert (curve.rates[0], curve.rates[-1]) == (1e-5, pytest.approx(0.5))
 
 
@@ -106,7 +107,7 @@ def test_each_repeat_starts_from_the_same_weights_with_other_batches() -> None:
             made.model.head.weight += 1
         return torch.tensor(1.0)
 
-    run(made, steps=5, repeats=3, step_fn=step)
+    run(made, steps=5, repeats=3, update=step)
     assert torch.equal(starts[0], starts[1])
     assert torch.equal(starts[0], starts[2])
     assert not torch.equal(batches[0], batches[5])
@@ -267,10 +268,10 @@ def test_no_trace_is_left_in_any_combination_of_situations(
     made.loss_fn = loss_fn
     if looks:
         options |= {"val_loader": made.loader, "val_every": 10}
-    options |= {"step_fn": own_step(made, loss_fn, kind)} if own else how
+    options |= {"update": own_step(made, loss_fn, kind)} if own else {**how, "scaler": made.scaler}
     before, caught, curve = look(made), None, None
     try:
-        curve = run(made, steps=30, repeats=1, scaler=made.scaler, scheduler=made.scheduler, **options)
+        curve = run(made, steps=30, repeats=1, scheduler=made.scheduler, **options)
     except (RuntimeError, KeyboardInterrupt) as raised:
         caught = type(raised)
     assert caught is (error if calls > at else None)
@@ -289,6 +290,7 @@ def test_memory_is_one_further_copy_of_weights_and_optimizer_state() -> None:
 
 PEAKS = """
 import torch
+from cyclr import Ramp
 from cyclr.torch import range_test
 
 def peak():  # the highest of this program; getrusage would also count the process that started it
@@ -299,7 +301,8 @@ torch.set_num_threads(1)
 small = torch.nn.Linear(1, 1)
 once = [(torch.ones(1, 1), torch.zeros(1, 1))]  # what is imported at the first test is no copy
 loss_fn = torch.nn.functional.mse_loss
-range_test(small, torch.optim.SGD(small.parameters(), lr=1.0, momentum=0.9), once, loss_fn, high=1e-5, steps=2)
+sgd = torch.optim.SGD(small.parameters(), lr=1.0, momentum=0.9)
+range_test(small, sgd, once, loss_fn, ramp=Ramp(high=1e-5, steps=2))
 model = torch.nn.Linear(2048, 2048, bias=False)  # 16 MB; with momentum 32 MB
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
 batches = [(torch.ones(1, 2048), torch.zeros(1, 2048))]
@@ -309,7 +312,7 @@ for x, y in 3 * batches:
     optimizer.step()
 optimizer.zero_grad()
 bare = peak()
-range_test(model, optimizer, batches, loss_fn, low=1e-9, high=1e-8, steps=3, repeats=2)
+range_test(model, optimizer, batches, loss_fn, ramp=Ramp(1e-9, 1e-8, steps=3), repeats=2)
 print(bare, peak(), 32)
 """
 
@@ -340,7 +343,7 @@ class Margin(nn.Module):
 def test_a_loss_and_metrics_with_state_of_their_own_are_put_back(bound: bool) -> None:
     made, loss, metric = training(), Margin(), Margin()
     made.loss_fn = loss.forward if bound else loss
-    run(made, val_loader=made.loader, metrics={"margin": metric.forward if bound else metric})
+    run(made, val_loader=made.loader, metrics={"margin": (metric.forward if bound else metric, "max")})
     assert (loss.calls, metric.calls) == (0, 0)
     assert (loss.mean == 0).all()
     assert (metric.mean == 0).all()
@@ -368,9 +371,9 @@ def test_flags_hold_during_the_test_but_a_model_that_only_evaluates_is_trained()
         flags.append((made.model.training, made.model.fixed.training))
         return torch.tensor(1.0)
 
-    run(made, step_fn=step, repeats=1)
+    run(made, update=step, repeats=1)
     made.model.eval()
-    run(made, step_fn=step, repeats=1)
+    run(made, update=step, repeats=1)
     assert flags == [(True, False)] * 12 + [(True, True)] * 12
     assert not made.model.training
 
@@ -398,7 +401,7 @@ def test_a_ramp_ends_where_what_was_gained_is_lost(offset: float) -> None:
     end = int(known.sum())
     assert known[:end].all()
     assert 2 < curve.rates[end - 1] < 50
-    assert curve.cost == end
+    assert curve.tuning_cost == end
 
 
 def test_the_first_loss_that_is_no_number_ends_a_ramp_and_what_is_beyond_is_no_evidence() -> None:
@@ -474,7 +477,9 @@ def test_batches_that_are_no_pairs_go_whole_to_the_loss() -> None:
         return cross_entropy(model(batch["x"]), batch["y"])
 
     made.loss_fn = loss_fn
-    curve = run(made, high=1e-3, val_loader=made.loader, metrics={"size": lambda model, batch: len(batch["x"])})
+    curve = run(
+        made, high=1e-3, val_loader=made.loader, metrics={"size": (lambda model, batch: len(batch["x"]), "max")}
+    )
     assert np.isfinite(curve.losses).all()
     assert curve.metrics["size"][0, -1] == 2
 
@@ -521,8 +526,12 @@ def test_a_step_of_the_users_own_takes_the_place_of_ours() -> None:
         made.optimizer.step()
         return loss
 
-    own = range_test(made.model, made.optimizer, made.loader, step_fn=step, low=1e-3, high=1, steps=30, repeats=1)
-    ours = range_test(made.model, made.optimizer, made.loader, made.loss_fn, low=1e-3, high=1, steps=30, repeats=1)
+    own = range_test(
+        made.model, made.optimizer, made.loader, repeats=1, ramp=Ramp(low=1e-3, high=1, steps=30), update=step
+    )
+    ours = range_test(
+        made.model, made.optimizer, made.loader, made.loss_fn, repeats=1, ramp=Ramp(low=1e-3, high=1, steps=30)
+    )
     assert np.array_equal(own.losses, ours.losses)
 
 
@@ -537,7 +546,9 @@ def test_a_compiled_model_is_tested_without_being_compiled_for_each_rate() -> No
     plain = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
     loader = DataLoader(data(), batch_size=8)
-    curve = range_test(torch.compile(plain, backend=backend), optimizer, loader, cross_entropy, high=1e-2, steps=30)
+    curve = range_test(
+        torch.compile(plain, backend=backend), optimizer, loader, cross_entropy, ramp=Ramp(high=1e-2, steps=30)
+    )
     assert compiled == 1
     assert np.isfinite(curve.losses).all()
 
@@ -613,6 +624,56 @@ def test_on_a_cuda_device_batches_are_moved_and_the_device_is_waited_for_once_a_
     assert np.isfinite(curve.losses).all()
 
 
+def set_in_the_group(made: Training) -> None:
+    for group in made.optimizer.param_groups:
+        group["lr"] = 0.01
+
+
+def set_for_one_group(made: Training) -> None:
+    made.optimizer.param_groups[-1]["lr"] *= 2
+
+
+def set_by_a_scheduler(made: Training) -> None:
+    torch.optim.lr_scheduler.LambdaLR(made.optimizer, lambda step: 0.5)
+
+
+def set_in_a_tensor(made: Training) -> None:
+    made.optimizer.param_groups[0]["lr"].fill_(0.01)
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+@pytest.mark.parametrize("setter", [set_in_the_group, set_for_one_group, set_by_a_scheduler, set_in_a_tensor])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_step_function_that_sets_the_rate_is_an_error_unless_it_does_so_after_the_step(
+    setter: Callable[[Training], None], before: bool
+) -> None:
+    made = training()
+    if setter is set_in_a_tensor:
+        for group in made.optimizer.param_groups:
+            group["lr"] = torch.tensor(0.1)
+
+    def step(batch: Any) -> torch.Tensor:
+        made.optimizer.zero_grad()
+        loss = cross_entropy(made.model(batch[0]), batch[1])
+        loss.backward()
+        if before:
+            setter(made)
+        made.optimizer.step()
+        if not before:
+            setter(made)
+        return loss
+
+    start, hooks = look(made), len(made.optimizer._optimizer_step_pre_hooks)
+    how = {"update": step, "ramp": Ramp(1e-4, 1e-2, steps=12)}
+    if before:
+        with pytest.raises(ValueError, match="the step function must not set the learning rate"):
+            range_test(made.model, made.optimizer, made.loader, **how)
+    else:
+        assert np.isfinite(range_test(made.model, made.optimizer, made.loader, **how).losses).all()
+    assert look(made) == start
+    assert len(made.optimizer._optimizer_step_pre_hooks) == hooks
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -641,18 +702,20 @@ def exhausted() -> Any:
         ({"steps": 1}, ValueError, "steps must be"),
         ({"steps": 10.0}, TypeError, "steps must be"),
         ({"repeats": 0}, ValueError, "repeats must be"),
-        ({"ramp": "exp"}, ValueError, "ramp must be one of"),
+        ({"scale": "exp"}, ValueError, "scale must be one of"),
+        ({"ramp": "log"}, TypeError, "ramp must be a cyclr.Ramp"),
+        ({"held_out": [1]}, TypeError, "held_out must be a cyclr.HeldOut"),
         ({"accumulate": 0}, ValueError, "accumulate must be"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm must be positive"),
         ({"autocast": True}, TypeError, "autocast must be"),
-        ({"metrics": {"accuracy": cross_entropy}}, ValueError, "metrics must come with a val_loader"),
-        ({"val_every": 3}, ValueError, "val_every must come with a val_loader"),
-        ({"val_loader": []}, ValueError, "val_loader must hold"),
+        ({"val_loader": []}, ValueError, "loader must hold"),
+        ({"val_loader": [1], "val_every": 0}, ValueError, "every must be"),
+        ({"val_loader": [1], "metrics": {"score": cross_entropy}}, ValueError, "must say which way is better"),
+        ({"val_loader": [1], "metrics": {"loss": cross_entropy}}, ValueError, "must not be called"),
         ({"val_loader": [1], "metrics": [cross_entropy]}, TypeError, "metrics must be a mapping"),
-        ({"val_loader": [1], "metrics": {"a": 3}}, TypeError, "must be callable"),
+        ({"val_loader": [1], "metrics": {"a": 3}}, TypeError, "must be a function"),
         ({"val_loader": [1], "metrics": {"val_loss": cross_entropy}}, ValueError, "must not be called"),
-        ({"step_fn": 3}, TypeError, "step_fn must be callable"),
-        ({"step_fn": cross_entropy, "accumulate": 2}, ValueError, "accumulate must be left out"),
+        ({"update": 3}, TypeError, "update must be callable"),
         ({"progress": 3}, TypeError, "progress must be callable"),
         ({"scheduler": 3}, TypeError, "scheduler must be"),
         ({"scaler": 3}, TypeError, "scaler must be"),
@@ -665,7 +728,7 @@ def test_bad_input_is_refused_before_any_work(options: dict[str, Any], error: ty
     made.model.register_forward_pre_hook(lambda *_: calls.append(1))
     arguments: dict[str, Any] = {"model": made.model, "optimizer": made.optimizer, "loader": made.loader}
     with pytest.raises(error, match=words):
-        range_test(**{**arguments, "loss_fn": cross_entropy, **options})
+        range_test(**{**arguments, "loss_fn": cross_entropy, **grouped(**options)})
     assert not calls
     made.model._forward_pre_hooks.clear()
     assert look(made) == before
@@ -680,7 +743,7 @@ def test_an_optimizer_made_before_the_model_was_replaced_is_refused_and_one_of_t
     loss.register_forward_pre_hook(lambda module, given: (given[0] * module.scale, given[1]))
     made.model.requires_grad_(False)
     optimizer = torch.optim.SGD(loss.parameters(), lr=0.1)
-    curve = range_test(made.model, optimizer, made.loader, loss, high=0.1, steps=12)
+    curve = range_test(made.model, optimizer, made.loader, loss, ramp=Ramp(high=0.1, steps=12))
     assert np.isfinite(curve.losses).all()
     assert (loss.scale == 1).all()
 

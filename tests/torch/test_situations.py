@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from cyclr import Triangular
 from cyclr.torch import Scheduler, range_test
 from tests.torch.digest import digest
+from tests.torch.short import grouped
 
 cross_entropy = nn.functional.cross_entropy
 X = torch.randn(640, 8, generator=torch.Generator().manual_seed(0))
@@ -79,7 +80,7 @@ def own_step(case: Case) -> None:
         case.optimizer.step()
         return loss
 
-    case.options = {"step_fn": step}
+    case.options = {"update": step}
 
 
 class Stream(IterableDataset[Any]):
@@ -147,7 +148,7 @@ SITUATIONS: list[Callable[[Case], None]] = [
 @cache
 def without() -> float:
     case = plain()
-    return range_test(case.model, case.optimizer, case.loader, **case.options).bounds().max_lr
+    return range_test(case.model, case.optimizer, case.loader, **grouped(**case.options)).bounds().max_lr
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -157,7 +158,7 @@ def test_the_curve_is_good_and_nothing_is_left_of_it(situation: Callable[[Case],
         situation(case)
     parts = {name: case.options[name] for name in ("scheduler", "scaler") if name in case.options}
     before = digest(case.model, case.optimizer, loader=case.loader, **parts)
-    curve = range_test(case.model, case.optimizer, case.loader, **case.options)
+    curve = range_test(case.model, case.optimizer, case.loader, **grouped(**case.options))
     assert digest(case.model, case.optimizer, loader=case.loader, **parts) == before
     assert 1 / 3 < curve.bounds().max_lr / without() < 3
 
@@ -219,7 +220,7 @@ def test_a_network_that_changes_more_than_its_weights_is_put_back(name: str) -> 
     in_the_middle_of_a_training(case)
     notes = getattr(layer, "notes", Slots())
     before, calls, mean, recent = look(case), notes.calls, notes.mean.clone(), list(getattr(layer, "recent", []))
-    curve = range_test(case.model, case.optimizer, case.loader, **case.options, steps=30)
+    curve = range_test(case.model, case.optimizer, case.loader, **grouped(**case.options, steps=30))
     assert np.isfinite(curve.losses[0, :10]).all()
     assert look(case) == before
     assert (notes.calls, list(getattr(layer, "recent", []))) == (calls, recent)
@@ -236,7 +237,7 @@ def test_every_optimizer_of_torch_is_put_back(name: str, warm: bool) -> None:
     if warm:
         in_the_middle_of_a_training(case)
     before = look(case)
-    range_test(case.model, case.optimizer, case.loader, **case.options, steps=20)
+    range_test(case.model, case.optimizer, case.loader, **grouped(**case.options, steps=20))
     assert look(case) == before
 
 
@@ -252,8 +253,8 @@ def test_held_out_signals_say_about_what_the_loss_says() -> None:
         "error": lambda outputs, targets: (outputs.argmax(1) != targets).float().mean(),
     }
     case = plain()
-    options = {**case.options, "val_loader": [held], "metrics": metrics, "ramp": "linear", "low": 0.0, "high": 0.5}
-    curve = range_test(case.model, case.optimizer, case.loader, **options, steps=600)
+    options = {**case.options, "val_loader": [held], "metrics": metrics, "scale": "linear", "low": 0.0, "high": 0.5}
+    curve = range_test(case.model, case.optimizer, case.loader, **grouped(**options, steps=600))
     found = {signal: curve.bounds(signal).max_lr for signal in curve.signals}
     assert list(found) == ["loss", "val_loss", "accuracy", "error"]
     assert all(1 / 3 < rate / without() < 3 for rate in found.values())

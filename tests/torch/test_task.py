@@ -40,7 +40,7 @@ def test_an_epoch_has_as_many_steps_as_the_loader_has_batches() -> None:
         ({"val_loader": []}, ValueError, "val_loader must hold"),
         ({"test_loader": iter(LOADER)}, TypeError, "test_loader must be"),
         ({"metrics": [len]}, TypeError, "metrics must be a mapping"),
-        ({"metrics": {"accuracy": 0.5}}, TypeError, "metrics\\['accuracy'\\] must be callable"),
+        ({"metrics": {"accuracy": 0.5}}, TypeError, "metrics\\['accuracy'\\] must be a function"),
         ({"metrics": {3: len}}, TypeError, "a name in metrics"),
     ],
 )

@@ -60,8 +60,8 @@ def compare(
             thorough one for trainings of 8,000 steps or more.
         baseline: The policy that the others are compared with; by default fixed, if it is among them, or the first.
         metric: loss or a metric of the task, measured on held-out data; by default its first one.
-        minimize: The same, for a metric of which lower is better, where its name does not say so.
-        maximize: The same, for a metric of which higher is better.
+        minimize: The same, and makes sure that lower is better.
+        maximize: The same, and makes sure that higher is better.
         target: A value of the metric; the time to reach it is reported. By default what the baseline has at the end.
         workers: Most trainings at a time; by default 2, and with Ray as many as the cluster has room for.
         engine: joblib, processes on this machine; or ray, a cluster. The range test is made on this machine.

@@ -32,7 +32,7 @@ def print_bounds(bounds: Bounds) -> None:
     output.table(("bound", "rate", f"{bounds.level:.0%} interval"), rows)
     for sentence in bounds.evidence:
         output.say(f"- {sentence}")
-    output.say(f"- found in {bounds.steps} steps")
+    output.say(f"- found in {bounds.tuning_cost} steps")
 
 
 def print_rules(curve: Curve, signal: str = "loss") -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from cyclr import plot
 from cyclr._cli import curves, output
 from cyclr._cli.progress import steps_of
-from cyclr._range import Bounds, Curve, Inconclusive
+from cyclr._range import Bounds, Curve, Inconclusive, Ramp
 
 
 def find(
@@ -51,10 +51,10 @@ def find(
     from cyclr.tasks import _run as work
 
     made = tasks.build(task, seed, tuning=signal != "loss")  # a built-in task holds data out only when asked to
-    options = {"low": low, "high": high, "steps": steps, "repeats": repeats, "ramp": "linear" if linear else "log"}
-    options["effort"] = "thorough" if thorough else "quick"
+    ramp = Ramp(low, high, steps, "linear" if linear else "log")
+    effort = "thorough" if thorough else "quick"
     with steps_of(f"range test on {task}") as tell:
-        curve = work.find_curve(made, task, options, signal=signal, progress=tell)
+        curve = work.find_curve(made, task, ramp=ramp, repeats=repeats, effort=effort, signal=signal, progress=tell)
     if out is not None:
         curve.save(out)
     bounds = unclear = None
@@ -69,7 +69,7 @@ def find(
     if json:
         output.document({
             "task": task, "seed": seed, "signal": signal, "bounds": bounds, "inconclusive": unclear and str(unclear),
-            "rules": curves.rules(curve, signal), "steps": curve.cost, "curve": curves.as_data(curve),
+            "rules": curves.rules(curve, signal), "steps": curve.tuning_cost, "curve": curves.as_data(curve),
         })  # fmt: skip
     else:
         _tell(curve, bounds, signal)

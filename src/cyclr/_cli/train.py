@@ -127,7 +127,7 @@ def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet
     curve = processes.once(lambda: Curve.load(path) if path is not None and path.exists() else None)
     if curve is None:
         with steps_of(f"range test on {settings.task}") as tell:
-            curve = made = work.find_curve(task, settings.task, {"effort": effort_for(steps)}, progress=tell)
+            curve = made = work.find_curve(task, settings.task, effort=effort_for(steps), progress=tell)
         if path is not None:
             processes.once(lambda: made.save(path))
     bounds = curve.bounds()

@@ -48,7 +48,7 @@ def _bounds(bounds: Bounds) -> Table:
             ("max_lr", bounds.max_lr, bounds.max_interval),
         )
     )
-    caption = f"Both bounds, found in {count(bounds.steps, 'step')}."
+    caption = f"Both bounds, found in {count(bounds.tuning_cost, 'step')}."
     return Table(caption, ("bound", "rate", f"{bounds.level:.0%} interval of one more repeat"), rows)
 
 
@@ -80,7 +80,7 @@ def _recorded(curve: Curve) -> tuple[Block, ...]:
     facts = Facts((
         ("rates", f"{len(curve.rates)} from {curve.rates[0]:.3g} to {curve.rates[-1]:.3g}, in {spaced}"),
         ("repeats", f"{repeats}: " + ", ".join(stops)),
-        ("cost", count(curve.cost, "optimizer step")),
+        ("cost", count(curve.tuning_cost, "optimizer step")),
     ))  # fmt: skip
     return (facts, _probes(curve)) if len(curve.peaks) else (facts,)
 

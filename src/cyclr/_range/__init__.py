@@ -1,13 +1,16 @@
-"""What a range test walks through, what it saw, and what that means. No framework in here."""
+"""The range test: its loop, what it recorded, and how bounds are read from that. Knows no framework."""
 
 from cyclr._range.bounds import Bounds as Bounds
 from cyclr._range.bounds import Inconclusive as Inconclusive
 from cyclr._range.curve import Curve as Curve
-from cyclr._range.curve import more_is_better as more_is_better
-from cyclr._range.probe import candidates as candidates
-from cyclr._range.probe import cycle as cycle
+from cyclr._range.held_out import HeldOut as HeldOut
 from cyclr._range.probe import effort_for as effort_for
-from cyclr._range.probe import further as further
-from cyclr._range.ramp import ramp as ramp
+from cyclr._range.ramp import Ramp as Ramp
 from cyclr._range.rules import RULES as RULES
+from cyclr._range.rules import rule as rule
+from cyclr._range.search import Search as Search
 from cyclr._range.stop import StopRule as StopRule
+from cyclr._range.walk import Progress as Progress
+from cyclr._range.walk import Recorder as Recorder
+from cyclr._range.walk import Walker as Walker
+from cyclr._range.walk import walk as walk

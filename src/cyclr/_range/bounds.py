@@ -10,7 +10,7 @@ Interval = tuple[float, float]
 
 
 class Inconclusive(ValueError):  # noqa: N818 (it is an answer, too)
-    """The curve does not say. The message says what was seen and what to try."""
+    """The range test is inconclusive. The message says what was seen and what to try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class Bounds:
     Args:
         base_lr: Lower bound.
         max_lr: Upper bound.
-        base_interval: Where the lower bound of one more repeat is to be expected, from and to; None if unknown.
+        base_interval: Interval for the lower bound of one more repeat, from and to; None if unknown.
         max_interval: The same for the upper bound.
-        level: How often the intervals should hold.
+        level: Nominal coverage of the intervals.
         evidence: What was seen, one sentence each.
-        steps: Optimizer steps that finding them took.
+        tuning_cost: Optimizer steps that were spent to find them.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -40,7 +40,7 @@ class Bounds:
     max_interval: Interval | None = None
     level: float = 0.9
     evidence: tuple[str, ...] = ()
-    steps: int = 0
+    tuning_cost: int = 0
 
     def __post_init__(self) -> None:
         base_lr, max_lr = positive("base_lr", self.base_lr), positive("max_lr", self.max_lr)
@@ -52,7 +52,7 @@ class Bounds:
             "max_interval": _interval("max_interval", self.max_interval),
             "level": probability("level", self.level),
             "evidence": tuple(self.evidence),
-            "steps": count("steps", self.steps, least=0),
+            "tuning_cost": count("tuning_cost", self.tuning_cost, least=0),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

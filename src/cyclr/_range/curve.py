@@ -23,30 +23,21 @@ STOPS = ("end", "diverged", "non-finite")
 FORMAT = "cyclr.curve.1"
 
 
-def more_is_better(name: str) -> bool:
-    """Whether a metric of that name is one to be large: unless it is a loss or an error.
-
-    >>> more_is_better("accuracy"), more_is_better("top1_error")
-    (True, False)
-    """
-    return not ("loss" in name.lower() or "error" in name.lower())
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """What a range test recorded: one ramp of rates, walked through once or several times.
+    """What a range test recorded: one sweep through a ramp of rates, or several.
 
     Args:
-        rates: The learning rate of each step of the ramp, increasing; shape (steps,).
-        losses: Training loss of each step, one row a repeat; shape (repeats, steps). NaN where a repeat had
-            already ended or nothing was recorded; a single row may be given flat.
+        rates: The learning rate of each step of a sweep, increasing; shape (steps,).
+        losses: Training loss of each step, one row a repeat; shape (repeats, steps). NaN after the end of a
+            repeat; a single row may be given flat.
         metrics: Further signals by name, each of the shape of `losses`, NaN where not measured.
         scale: "log" or "linear": how the rates rise.
         stops: Why each repeat ended: "end", "diverged" or "non-finite".
-        maximize: Names of those metrics of which more is better.
+        maximize: Names of the metrics of which higher values are better; all others, and the loss, are better lower.
         peaks: The peak rates of probe cycles, if any were made, increasing; shape (probes,).
         probes: Training losses of each probe cycle, one row a peak, NaN beyond the end of one that diverged.
-        spent: Steps made before, on ramps that said nothing.
+        earlier_steps: Optimizer steps made before, in sweeps that were inconclusive.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -56,7 +47,7 @@ class Curve:
     >>> rates = np.geomspace(1e-5, 1, 100)
     >>> losses = 2 - 1.5 / (1 + (1e-3 / rates) ** 2) + rates**2
     >>> curve = Curve(rates, losses)
-    >>> curve.cost
+    >>> curve.tuning_cost
     100
     """
 
@@ -68,7 +59,7 @@ class Curve:
     maximize: frozenset[str] = frozenset()
     peaks: Array = field(default_factory=lambda: np.empty(0))
     probes: Array = field(default_factory=lambda: np.empty((0, 0)))
-    spent: int = 0
+    earlier_steps: int = 0
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
@@ -92,16 +83,18 @@ class Curve:
         for name in self.maximize:
             choice("maximize", name, metrics)
         peaks, probes = _probes(self.peaks, self.probes)
-        spent = count("spent", self.spent, least=0)
+        earlier = count("earlier_steps", self.earlier_steps, least=0)
         values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops, "peaks": peaks}
-        for name, value in (values | {"maximize": frozenset(self.maximize), "probes": probes, "spent": spent}).items():
+        for name, value in (
+            values | {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier}
+        ).items():
             object.__setattr__(self, name, value)
 
     @property
-    def cost(self) -> int:
-        """Number of optimizer steps that were made: ramps and probe cycles, bad last ones included, and `spent`."""
+    def tuning_cost(self) -> int:
+        """Optimizer steps that were made: sweeps and probe cycles, non-finite last steps included, and earlier ones."""
         bad = self.stops.count("non-finite") + int(np.isnan(self.probes).any(axis=1).sum())
-        return int(np.isfinite(self.losses).sum() + np.isfinite(self.probes).sum()) + bad + self.spent
+        return int(np.isfinite(self.losses).sum() + np.isfinite(self.probes).sum()) + bad + self.earlier_steps
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -113,19 +106,19 @@ class Curve:
 
         Args:
             signal: "loss" (training loss) or the name of a metric.
-            level: How often the interval should hold the answer of one more repeat.
+            level: Nominal probability that the interval holds the answer of one more repeat.
 
         Returns:
             The bounds.
 
         Raises:
-            Inconclusive: If the curve does not say: too short, flat, rising from its start, or all noise.
-            ValueError: If there is no such signal or `level` is no probability.
+            Inconclusive: If the curve is too short, flat, rising from its start, or dominated by noise.
+            ValueError: If there is no such signal, or `level` is not a probability.
         """
         rates, values = self._points(signal)
         read = f"negated {signal}" if signal in self.maximize else signal
         probes = (self.peaks, self.probes) if signal == "loss" and len(self.peaks) else None
-        made = {"steps": len(self.rates), "cost": self.cost, "log": self.scale == "log"}
+        made = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "log": self.scale == "log"}
         return find(rates, values, probes=probes, level=level, signal=read, **made)
 
     def suggest(self, rule: str, signal: str = "loss") -> float:
@@ -144,14 +137,14 @@ class Curve:
         """
         read = RULES[choice("rule", rule, RULES)]
         rates, values = self._points(signal)
-        # What the tools make of a loss that is no number is theirs to say; what was not recorded they cannot see.
+        # How a non-finite loss is treated is up to each rule; what was not recorded it cannot see.
         rows = [
             row if stop == "non-finite" else row[: _known(row)] for row, stop in zip(values, self.stops, strict=True)
         ]
         answers = [read(rates, row) for row in rows]
         found = [answer for answer in answers if answer is not None and answer > 0]
         if not found:
-            raise Inconclusive(f"{rule!r} has no answer: the ramps end after {self.cost} steps; record more")
+            raise Inconclusive(f"{rule!r} has no answer: the sweeps end after {self.tuning_cost} steps; record more")
         return float(np.exp(np.median(np.log(found))))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -170,7 +163,7 @@ class Curve:
             "metrics": {name: _plain(rows) for name, rows in self.metrics.items()},
             "peaks": self.peaks.tolist(),
             "probes": _plain(self.probes),
-            "spent": self.spent,
+            "earlier_steps": self.earlier_steps,
         }
         text = json.dumps(plain, allow_nan=False)
         with replacing(path) as file:
@@ -188,16 +181,16 @@ class Curve:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is no curve; the message names the file and the field.
+            ValueError: If it is not a curve; the message names the file and the field.
         """
         try:
             plain = json.loads(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{path}: no JSON ({error}); was it written by Curve.save?") from None
+            raise ValueError(f"{path}: not valid JSON ({error}); was it written by Curve.save?") from None
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
-        fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes", "spent")
-        plain.setdefault("spent", 0)  # curves of before it was kept
+        fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes", "earlier_steps")
+        plain.setdefault("earlier_steps", plain.get("spent", 0))  # curves of version 0.1 call it "spent", or lack it
         for name in fields:
             if name not in plain:
                 raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")

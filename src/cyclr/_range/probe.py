@@ -1,4 +1,4 @@
-"""Probe cycles: what a peak is worth, tried out in miniature."""
+"""Probe cycles: short whole cycles that show what a peak is worth."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Array = NDArray[np.float64]
 MOST = 5  #: cycles
 SPREAD = 10**0.5  #: from one peak to the next
 LENGTH = 160  #: steps of a cycle
-TAIL = 20  #: further steps, at a rate of zero: their losses judge the cycle
-DOUBT = 0.4  #: the best peak of a long training is that of short ones but for a factor of this deviation in the log
-SHIFT = 0.3  #: short cycles bear so much more, in the log
-RAMP = 0.3  #: what the ramp says counts this much beside the probes
-DEAREST = 300 + MOST * (LENGTH + TAIL)  #: steps of a ramp and all its probe cycles
-SHARE = 0.15  #: of a training, to prepare it by a thorough test
+TAIL = 20  #: further steps at a rate of zero, whose losses judge the cycle
+DOUBT = 0.4  #: the best peak of a long training is that of a short one up to a factor of this deviation in the log
+SHIFT = 0.3  #: by how much higher the best peak of short cycles is, in the log
+SWEEP = 0.3  #: weight of the sweep beside the probe cycles
+DEAREST = 300 + MOST * (LENGTH + TAIL)  #: steps of a sweep and all its probe cycles
+SHARE = 0.15  #: of a training: the most that preparing it may cost
 
 
 def effort_for(steps: int) -> str:
-    """How to prepare a training of so many steps: thoroughly, where that costs at most 15 % of it.
+    """How to prepare a training of `steps` steps: thoroughly if that costs at most 15 % of it.
 
     >>> effort_for(7_999), effort_for(8_000)
     ('quick', 'thorough')
@@ -31,7 +31,7 @@ def effort_for(steps: int) -> str:
 
 
 def candidates(max_lr: float) -> tuple[float, ...]:
-    """The first peaks to try, around the upper bound that a ramp gave.
+    """The first peaks to try, around the upper bound that a sweep gave.
 
     >>> [round(peak, 3) for peak in candidates(0.1)]
     [0.032, 0.1, 0.316]
@@ -40,10 +40,10 @@ def candidates(max_lr: float) -> tuple[float, ...]:
 
 
 def further(peaks: Array, probes: Array) -> float | None:
-    """The next peak to try: beyond the best one as long as that is the highest or the lowest; None if done.
+    """The next peak to try: beyond the best one while that is the highest or the lowest; None if done.
 
     Args:
-        peaks: What was tried, increasing.
+        peaks: The peaks tried so far, increasing.
         probes: The losses of each cycle, one row each, NaN beyond the end of one that diverged.
 
     >>> round(further(np.array([0.1, 0.2]), np.array([[2.0], [1.0]])), 3)
@@ -56,7 +56,7 @@ def further(peaks: Array, probes: Array) -> float | None:
 
 
 def cycle(peak: float) -> Schedule:
-    """The cycle that tries a peak: a straight rise from a tenth of it, a straight fall to zero.
+    """The cycle that tries a peak: linear from a tenth of it up to it, then linear to zero.
 
     >>> cycle(1.0)
     Linear(0.1, 1.0, steps=48) >> Linear(1.0, 0.0, steps=112)
@@ -69,28 +69,28 @@ def ends(probes: Array) -> Array:
     return np.where(np.isfinite(probes).all(axis=1), probes[:, -TAIL:].mean(axis=1), np.inf)
 
 
-def probed(at: Array, ramp: Array, start: float, peaks: Array, probes: Array) -> Array:
-    """What each log rate is expected to cost, by the ramp and the probes together, in shares of the gain.
+def probed(at: Array, swept: Array, start: float, peaks: Array, probes: Array) -> Array:
+    """The expected regret of each log rate, by the sweep and the probe cycles together, as a share of the gain.
 
-    The ramp knows where learning breaks, the probes what an anneal mends. If no cycle gained anything, it is the ramp
-    alone that speaks, about what is left below them.
+    The sweep shows where learning breaks down, the probe cycles what annealing repairs. If no cycle gained anything,
+    only the sweep counts, for the rates below the peaks that were tried.
 
     Args:
-        at: Log rates for which it is wanted.
-        ramp: What each of them is expected to cost by the ramp.
+        at: Log rates at which it is wanted.
+        swept: The expected regret of each of them by the sweep alone.
         start: The loss before any training.
-        peaks: What was tried, increasing.
+        peaks: The peaks tried, increasing.
         probes: The losses of each cycle.
     """
     levels = np.minimum(ends(probes), start)
     gain, logs = start - levels.min(), np.log(peaks)
     if gain <= 0:
-        return ramp + (at > logs[0] - SHIFT)
+        return swept + (at > logs[0] - SHIFT)
     missing = (levels - levels.min()) / gain
-    # Below the lowest peak it goes on as it comes from there; above, where it rises, to nothing gained at all.
+    # Below the lowest peak the trend goes on; above the highest, if the regret rises there, nothing is gained at all.
     slope = max(0.0, missing[0] - missing[1]) if len(missing) > 1 else 0.0
     above = 1.0 if len(missing) > 1 and missing[-1] > missing[-2] else float(missing[-1])
     step = np.log(SPREAD)
     where = np.concatenate([[logs[0] - 2 * step], logs, [logs[-1] + step]])
-    cost = np.concatenate([[missing[0] + 2 * slope], missing, [above]])
-    return risk(at, where, cost, doubt=DOUBT, shift=SHIFT, above=above) + RAMP * ramp
+    regret = np.concatenate([[missing[0] + 2 * slope], missing, [above]])
+    return risk(at, where, regret, doubt=DOUBT, shift=SHIFT, above=above) + SWEEP * swept

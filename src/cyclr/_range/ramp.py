@@ -1,6 +1,11 @@
-"""The rates of a range test: a schedule like any other."""
+"""The rates of a sweep: a schedule like any other."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cyclr._check import choice, count, non_negative, ordered, positive, problem
 from cyclr._schedules import Exponential, Linear, Schedule
@@ -8,37 +13,66 @@ from cyclr._schedules import Exponential, Linear, Schedule
 SCALES = ("log", "linear")
 
 
-def ramp(low: float, high: float, *, steps: int, scale: str = "log") -> Schedule:
-    """The rates of a range test: from `low` at step 0 up to `high` at step `steps - 1`.
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """The rates of a sweep: from `low` at step 0 up to `high` at step `steps - 1`.
 
     `scale="log"`: rate(t) = low * (high / low)**(t / (steps - 1)), equal factors (fast; what most tools do).
     `scale="linear"`: rate(t) = low + (high - low) * t / (steps - 1), equal differences (the paper's).
 
     Args:
-        low: First rate; positive, or 0 if the ramp is linear.
-        high: Last rate, above `low`.
+        low: First learning rate; positive, or 0 if the scale is linear.
+        high: Last learning rate, above `low`.
         steps: Number of optimizer steps, at least 2.
         scale: "log" or "linear".
-
-    Returns:
-        A schedule of duration `steps - 1`.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
         ValueError: If a rate is not positive and finite, if they are not in order, or `steps` is below 2.
 
-    >>> rates = ramp(1e-4, 1.0, steps=5)
-    >>> [round(rates(step), 6) for step in range(5)]
+    >>> Ramp(1e-4, 1.0, steps=5).rates.round(6).tolist()
     [0.0001, 0.001, 0.01, 0.1, 1.0]
 
     Reference:
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """
-    choice("scale", scale, SCALES)
-    low = positive("low", low, "a log ramp needs a rate above zero") if scale == "log" else non_negative("low", low)
-    high = positive("high", high)
-    ordered("low", low, "high", high)
-    if low == high:
-        raise ValueError(problem("low and high must differ", low, "widen the ramp"))
-    last = count("steps", steps, "a ramp needs two steps", least=2) - 1
-    return Exponential(low, high, steps=last) if scale == "log" else Linear(low, high, steps=last)
+
+    low: float = 1e-6
+    high: float = 10.0
+    steps: int = 300
+    scale: str = "log"
+
+    def __post_init__(self) -> None:
+        choice("scale", self.scale, SCALES)
+        log = self.scale == "log"
+        low = positive("low", self.low, "a log ramp needs a rate above zero") if log else non_negative("low", self.low)
+        high = positive("high", self.high)
+        ordered("low", low, "high", high)
+        if low == high:
+            raise ValueError(problem("low and high must differ", low, "widen the ramp"))
+        steps = count("steps", self.steps, "a ramp needs two steps", least=2)
+        for name, value in {"low": low, "high": high, "steps": steps}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The rates as a schedule of duration `steps - 1`."""
+        last = self.steps - 1
+        return (
+            Exponential(self.low, self.high, steps=last)
+            if self.scale == "log"
+            else Linear(self.low, self.high, steps=last)
+        )
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        """The rate of each step; shape (steps,)."""
+        return np.asarray(self.schedule(np.arange(self.steps)), dtype=np.float64)
+
+    def slower(self, times: int) -> Ramp:
+        """The same range in `times` as many steps."""
+        return replace(self, steps=times * self.steps)
+
+
+#: Arguments of every range test in version 0.1, where `ramp` was the scale.
+RAMP_0_1 = ("ramp", Ramp, {"low": "low", "high": "high", "steps": "steps", "ramp": "scale"})

@@ -1,4 +1,4 @@
-"""The rate that costs least where it is not known exactly."""
+"""The rate with the lowest expected regret where the best one is not known exactly."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ def grid(low: float, high: float) -> Array:
     return np.arange(np.floor(low / STEP), np.ceil(high / STEP) + 1) * STEP
 
 
-def risk(at: Array, where: Array, cost: Array, *, doubt: float, shift: float = 0.0, above: float = 1.0) -> Array:
-    """What a rate is expected to cost if the rates of `cost` are right but for an unknown factor.
+def risk(at: Array, where: Array, regret: Array, *, doubt: float, shift: float = 0.0, above: float = 1.0) -> Array:
+    """The expected regret of a rate if the rates in `where` are right up to an unknown factor.
 
     The logarithm of the factor is taken as normal around `shift` with standard deviation `doubt`, so that
 
-        risk(x) = mean of cost(x + shift + doubt * z) over z
+        risk(x) = mean of regret(x + shift + doubt * z) over z
 
-    A rate whose neighbours are as good is preferred to a slightly better one at the foot of a cliff.
+    A rate whose neighbours are as good is preferred to a slightly better one beside a cliff.
 
     Args:
-        at: Log rates for which it is wanted.
-        where: Log rates at which the cost is known, increasing.
-        cost: The cost there.
+        at: Log rates at which it is wanted.
+        where: Log rates at which the regret is known, increasing.
+        regret: The regret there.
         doubt: Standard deviation of the log of the factor.
-        shift: Its mean: by how much too high the rates of `cost` are.
-        above: The cost beyond the highest rate. Below the lowest it is that of the lowest.
+        shift: Its mean: by how much the rates in `where` are too high.
+        above: The regret beyond the highest rate. Below the lowest it is that of the lowest.
 
     >>> x = np.linspace(-3, 3, 601)
     >>> cliff = np.where(x < 1, -0.1 * x, 10.0)
@@ -40,4 +40,4 @@ def risk(at: Array, where: Array, cost: Array, *, doubt: float, shift: float = 0
     (True, True)
     """
     points = at + shift + doubt * _NODES[:, None]
-    return _WEIGHTS @ np.interp(points, where, cost, right=above)
+    return _WEIGHTS @ np.interp(points, where, regret, right=above)

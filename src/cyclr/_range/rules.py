@@ -1,15 +1,55 @@
-"""The published rules for reading one rate off a range test, as their authors wrote them. For comparison."""
+"""Rules that read one rate off a range test; the published ones as their authors wrote them, for comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclr._check import problem
+
 Array = NDArray[np.float64]
 Rule = Callable[[Array, Array], float | None]
+
+#: Rules by name. Each takes the rates and the losses of one sweep; None means that it has no answer.
+RULES: dict[str, Rule] = {}
+
+
+def rule(name: str) -> Callable[[Rule], Rule]:
+    """Register a rule that reads one rate off a range test, for `Curve.suggest`, `cyclr find` and reports.
+
+    Args:
+        name: What it is called.
+
+    Returns:
+        A decorator for a function of the rates and the losses of one sweep, both of shape (steps,), that returns one
+        rate, or None if it has no answer. A non-finite last loss is passed on as NaN.
+
+    Raises:
+        TypeError: If the name is not a string, or the rule not callable.
+        ValueError: If there is a rule of that name already.
+
+    >>> import numpy as np
+    >>> from cyclr import Curve, rule
+    >>> @rule("quarter")
+    ... def quarter(rates, losses):
+    ...     return float(rates[np.nanargmin(losses)] / 4)
+    >>> Curve([0.1, 1.0, 10.0], [3.0, 1.0, 2.0]).suggest("quarter")
+    0.25
+    """
+    if not isinstance(name, str) or not name:
+        raise TypeError(problem("the name of a rule must be a non-empty string", name, 'write @rule("name")'))
+    if name in RULES:
+        raise ValueError(problem("the name of a rule must be new", name, "choose another name"))
+
+    def register(read: Rule) -> Rule:
+        if not callable(read):
+            raise TypeError(problem("a rule must be a function of (rates, losses)", read))
+        RULES[name] = read
+        return read
+
+    return register
 
 
 def _average(losses: Array, beta: float, power: int) -> Array:
@@ -49,6 +89,7 @@ def _fastai(rates: Array, losses: Array) -> tuple[Array, Array]:
     return rates[:known], losses[:known]
 
 
+@rule("valley")
 def valley(rates: Array, losses: Array) -> float | None:
     """Fastai's default: half-way through the longest falling subsequence."""
     rates, losses = _fastai(rates, losses)
@@ -64,6 +105,7 @@ def valley(rates: Array, losses: Array) -> float | None:
     return float(rates[start + int(section) + int(section / 2)])  # -1 on the shortest curves: the last rate
 
 
+@rule("slide")
 def slide(rates: Array, losses: Array) -> float | None:
     """fastai: walk left from the end until the slope has levelled."""
     rates, losses = _fastai(rates, losses)
@@ -78,18 +120,21 @@ def slide(rates: Array, losses: Array) -> float | None:
     return float(found)
 
 
+@rule("minimum")
 def minimum(rates: Array, losses: Array) -> float | None:
     """fastai: a tenth of the rate of the lowest loss."""
     rates, losses = _fastai(rates, losses)
     return float(rates[np.argmin(losses)]) / 10 if len(losses) else None
 
 
+@rule("steep")
 def steep(rates: Array, losses: Array) -> float | None:
     """fastai: the rate of the steepest fall over the logarithm of the rate."""
     rates, losses = _fastai(rates, losses)
     return float(rates[np.argmin(np.diff(losses) / np.diff(np.log(rates)))]) if len(losses) > 1 else None
 
 
+@rule("lightning")
 def lightning(rates: Array, losses: Array) -> float | None:
     """Lightning 2.5.3 and later: the steepest fall over the rate itself (not its logarithm)."""
     losses = _average(losses, 0.98, 2)  # its power counts one step too many; so does this
@@ -100,6 +145,7 @@ def lightning(rates: Array, losses: Array) -> float | None:
     return float(rates[np.argmin(np.gradient(losses, rates))]) if len(losses) > 1 else None
 
 
+@rule("torch-lr-finder")
 def torch_lr_finder(rates: Array, losses: Array) -> float | None:
     """torch-lr-finder: the steepest fall from one step to the next, without 10 steps in front and 5 behind."""
     losses = _average_from_first(losses)
@@ -107,23 +153,10 @@ def torch_lr_finder(rates: Array, losses: Array) -> float | None:
     return float(rates[10 + int(np.argmin(np.gradient(losses)))]) if len(losses) > 1 else None
 
 
+@rule("ignite")
 def ignite(rates: Array, losses: Array) -> float | None:
     """Ignite: the steepest fall before the lowest loss."""
     losses = _average_from_first(losses)
     losses = losses[: _until(losses, 5)]
     losses = losses[: int(np.argmin(losses)) + 1] if len(losses) else losses
     return float(rates[1 + int(np.argmin((losses[2:] - losses[:-2]) / 2))]) if len(losses) > 2 else None
-
-
-#: Published rules by name. Each takes the rates and the losses of one ramp; None is "no answer".
-RULES: MappingProxyType[str, Rule] = MappingProxyType(
-    {
-        "valley": valley,
-        "slide": slide,
-        "steep": steep,
-        "minimum": minimum,
-        "lightning": lightning,
-        "torch-lr-finder": torch_lr_finder,
-        "ignite": ignite,
-    }
-)

@@ -1,4 +1,4 @@
-"""When to end a ramp: at the first loss that is no number, and when what was gained is lost again."""
+"""When to end a sweep: at the first non-finite loss, or when the loss exceeds its start by as much as it had fallen."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ GO, DIVERGED, NON_FINITE = "go", "diverged", "non-finite"
 
 
 class StopRule:
-    """Watches the losses of one ramp and says when to end it.
+    """Watches the losses of one sweep and decides when to end it.
 
-    A loss that is not finite ends the ramp at once. Otherwise the running median m of the last
-    `window` losses is compared with where the ramp began, in units of what it has gained so far:
+    A non-finite loss ends the sweep at once. Otherwise the running median m of the last
+    `window` losses is compared with its first value, in units of the fall so far:
 
         stop when  m > first + patience * max(first - lowest, noise)
 
     where `first` is the first running median, `lowest` the lowest, and `noise` is eight times the typical jump
     (median absolute difference) between neighbouring losses. Adding a constant to every loss or scaling them all
-    changes nothing, so losses near and below zero are treated like any others, and a single spike does not stop a ramp.
-    Before four windows are full the jumps say too little about the noise, and only a loss that is no number stops.
+    changes nothing, so losses near and below zero are treated like any others, and a single spike does not end a sweep.
+    Before four windows are full the noise is not known well enough, and only a non-finite loss ends the sweep.
 
     The losses may come in blocks of any size, with gaps between their indices.
 
     Args:
-        patience: How many times the gain a loss may rise above the beginning.
+        patience: How far the loss may rise above its start, as a multiple of the fall.
         window: Number of losses in a running median.
 
     Raises:
@@ -49,21 +49,21 @@ class StopRule:
         self.patience = positive("patience", patience)
         self.window = count("window", window)
         self.reason: str = GO
-        self.index: int | None = None  #: the step at which the ramp ended; what comes after it is no evidence
+        self.index: int | None = None  #: the step at which the sweep ended; later losses are no evidence
         self._recent: deque[float] = deque(maxlen=self.window)
-        self._jumps: list[float] = []  # kept in order: to sort them anew at every step would slow long ramps
+        self._jumps: list[float] = []  # kept sorted: sorting them anew at every step would slow long sweeps
         self._first = self._lowest = math.inf
 
     def feed(self, losses: Iterable[tuple[int, float]]) -> str:
-        """Take a block of (step, loss) pairs and say "go", "diverged" or "non-finite".
+        """Take a block of (step, loss) pairs and return "go", "diverged" or "non-finite".
 
-        Once the rule has spoken, further losses change nothing.
+        Once the sweep has ended, further losses change nothing.
 
         Args:
-            losses: Pairs of the step in the ramp and the loss there, in order.
+            losses: Pairs of the step in the sweep and the loss there, in order.
 
         Returns:
-            "go", or the reason why the ramp ended; `index` is then the step at which it did.
+            "go", or the reason why the sweep ended; `index` is then the step at which it did.
         """
         for index, loss in losses:
             if self.reason != GO:

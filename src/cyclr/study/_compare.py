@@ -101,8 +101,8 @@ def compare(
         curve: The file of a range test (`Curve.save`) to use in place of the one that is made here: a quick one, or a
             thorough one for trainings of 8,000 steps or more.
         baseline: The policy that the others are compared with; by default `fixed` if it is among them, else the first.
-        metric: "loss" or a metric of the task, measured on held-out data; by default its first one. Where neither the
-            task nor the name says which way is better: (name, "min") or (name, "max").
+        metric: "loss" or a metric of the task, measured on held-out data; by default its first one. A pair
+            (name, "min") or (name, "max") makes sure which way it is better.
         target: A value of the metric; the steps and seconds to reach it are counted. By default what the baseline has
             at the end.
         engine: Where the runs are made; by default two processes on this machine.
@@ -119,8 +119,8 @@ def compare(
         ConnectionError: If there is no cluster at the engine's address.
         RunError: If a run fails; finished ones are kept.
 
-    For example, `compare("fashion", policies="auto,fixed,linear", seeds=3, epochs=5)`. What is wrong with an argument is
-    said before any work:
+    For example, `compare("fashion", policies="auto,fixed,linear", seeds=3, epochs=5)`. A wrong argument is an error
+    before any work:
 
     >>> compare("fashion", policies={"auto": "auto", "mine": "Linear(max_rl, 0, steps=steps)"})
     Traceback (most recent call last):

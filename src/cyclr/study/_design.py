@@ -68,10 +68,10 @@ def scaled(peak: float, found: Bounds | None = None) -> Bounds:
     """Bounds with another peak, and with the ratio and the tuning cost of those found, if there are any.
 
     >>> scaled(0.4)
-    Bounds(base_lr=0.1, max_lr=0.4, base_interval=None, max_interval=None, level=0.9, evidence=(), steps=0)
+    Bounds(base_lr=0.1, max_lr=0.4, base_interval=None, max_interval=None, level=0.9, evidence=(), tuning_cost=0)
     """
     ratio = BASE_RATIO if found is None else found.base_lr / found.max_lr
-    return Bounds(min(peak, ratio * peak), peak, steps=0 if found is None else found.steps)
+    return Bounds(min(peak, ratio * peak), peak, tuning_cost=0 if found is None else found.tuning_cost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +182,7 @@ class Design:
     def tuning_cost(self, arm: Arm) -> int:
         """Steps spent to find an arm's bounds: those of the range test, and of the trainings that try candidates."""
         tried = len(arm.candidates)
-        return arm.candidates[0].steps + (tried * self.steps if tried > 1 else 0)
+        return arm.candidates[0].tuning_cost + (tried * self.steps if tried > 1 else 0)
 
 
 def finished(design: Design, folder: str | Path) -> int:
@@ -251,7 +251,7 @@ def _how_found(design: Design, candidates: tuple[Bounds, ...]) -> str:
             f"for each the best peak of {_listed(rates)}, by val_{design.metric} at the end of a training of the whole "
             f"budget under seed {TUNING_SEED}, which is not compared."
         )
-    if candidates[0].steps:
+    if candidates[0].tuning_cost:
         return f"the peak {rates[0]:.3g} is the range test's answer."
     return f"the peak {rates[0]:.3g} was given."
 

@@ -6,14 +6,14 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
-from cyclr._range import Curve
+from cyclr._range import Curve, HeldOut, Ramp
 from cyclr._schedules import parse
 from cyclr.study._records import Run, Setup
 from cyclr.study._worker import reporter
@@ -27,26 +27,35 @@ Progress = Callable[[int, int, float, float], None]
 
 
 def find_curve(
-    task: Task, title: str, options: Mapping[str, Any], *, signal: str = "loss", progress: Progress | None = None
+    task: Task,
+    title: str,
+    *,
+    ramp: Ramp | None = None,
+    repeats: int = 1,
+    effort: str = "quick",
+    signal: str = "loss",
+    progress: Progress | None = None,
 ) -> Curve:
     """A range test; the task is restored afterwards.
 
     Args:
         task: On what.
         title: What to call it.
-        options: Arguments of `cyclr.torch.range_test`.
+        ramp: The rates of a sweep; by default those of `Ramp()`.
+        repeats: Number of sweeps.
+        effort: "quick" or "thorough".
         signal: What the bounds will be read from; other than the loss it must be a metric of the task.
         progress: Called with step, steps, rate and loss as it goes on.
     """
     from cyclr.torch import range_test
 
-    given = dict(options)
+    held_out = None
     if signal != "loss":
         if task.val_loader is None:
             raise ValueError(f"--signal {signal} needs held-out data, and task {title} has no val_loader; leave it out")
         _check.choice("--signal", signal, ("loss", "val_loss", *task.metrics))
-        given |= {"metrics": task.metrics, "val_loader": task.val_loader}
-    return range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, progress=progress, **given)
+        held_out = HeldOut(task.val_loader, task.metrics)
+    return range_test(task, ramp=ramp or Ramp(), repeats=repeats, effort=effort, held_out=held_out, progress=progress)
 
 
 _CHECKPOINT_SECONDS = 10.0  # runs of a study can be short and many
@@ -55,7 +64,7 @@ _CHECKPOINT_SECONDS = 10.0  # runs of a study can be short and many
 def save_curve(text: str, effort: str, path: Path, report: Path) -> None:
     """A range test of the task under seed 0, written to a file; how far it is goes to another one."""
     _few_threads()
-    find_curve(tasks.build(text, 0), text, {"effort": effort}, progress=reporter(report)).save(path)
+    find_curve(tasks.build(text, 0), text, effort=effort, progress=reporter(report)).save(path)
 
 
 def make_study_run(setup: Setup, folder: Path) -> Run:

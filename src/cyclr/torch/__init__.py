@@ -1,12 +1,13 @@
-"""The rim for PyTorch: tasks, schedulers, the transaction, range tests, and the loop that trains."""
+"""PyTorch: tasks, the scheduler, range tests, `auto`, a training loop, and `preserved`."""
 
 from cyclr.torch._auto import auto as auto
 from cyclr.torch._average import averaged_model as averaged_model
 from cyclr.torch._average import trailing_average as trailing_average
 from cyclr.torch._range_test import range_test as range_test
-from cyclr.torch._restore.transaction import Transaction as Transaction
-from cyclr.torch._restore.transaction import preserved as preserved
+from cyclr.torch._restore import Transaction as Transaction
+from cyclr.torch._restore import preserved as preserved
 from cyclr.torch._scheduler import Scheduler as Scheduler
 from cyclr.torch._task import Task as Task
 from cyclr.torch._train import train as train
+from cyclr.torch._update import Update as Update
 from cyclr.torch._update import evaluate as evaluate

@@ -4,63 +4,90 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch.optim import Optimizer
 
-from cyclr._check import choice, count, problem
-from cyclr._plan import plan
-from cyclr._range import Bounds, effort_for
+from cyclr._check import count, problem
+from cyclr._plan import Plan, plan
+from cyclr._range import Bounds, Search, effort_for
+from cyclr._renamed import renamed, same
 from cyclr._schedules import Opposed
 from cyclr.torch._batches import length
 from cyclr.torch._groups import in_proportion
-from cyclr.torch._range_test import range_test, signals
+from cyclr.torch._range_test import check_held_out, parts_of, range_test
 from cyclr.torch._scheduler import Scheduler, resolve
-from cyclr.torch._task import check_optimizer
+from cyclr.torch._task import Task
+from cyclr.torch._update import StepFunction, Update
 
 _log = logging.getLogger("cyclr")
 
 
+@overload
+def auto(
+    model: Task,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    cycles: int | None = None,
+    anneal: bool = True,
+    momentum: tuple[float, float] | None = None,
+    update: Update | StepFunction | None = None,
+    search: Search = ...,
+) -> Scheduler: ...
+@overload
 def auto(
     model: torch.nn.Module,
     optimizer: Optimizer,
     loader: Iterable[Any],
     loss_fn: Callable[..., torch.Tensor] | None = None,
     *,
-    epochs: int,
-    steps_per_epoch: int | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
     cycles: int | None = None,
     anneal: bool = True,
     momentum: tuple[float, float] | None = None,
-    signal: str = "loss",
-    accumulate: int = 1,
-    effort: str | None = None,
-    **options: Any,
+    update: Update | StepFunction | None = None,
+    search: Search = ...,
+) -> Scheduler: ...
+@renamed(("update", Update, same("accumulate")), ("search", Search, same("repeats", "effort", "signal", "progress")))
+def auto(
+    model: torch.nn.Module | Task,
+    optimizer: Optimizer | None = None,
+    loader: Iterable[Any] | None = None,
+    loss_fn: Callable[..., torch.Tensor] | None = None,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    cycles: int | None = None,
+    anneal: bool = True,
+    momentum: tuple[float, float] | None = None,
+    update: Update | StepFunction | None = None,
+    search: Search = Search(),  # noqa: B008 (a frozen value)
 ) -> Scheduler:
     """Find the bounds, plan the cycle, and return the scheduler to train with: four lines as one.
 
-    The same as `range_test`, `Curve.bounds`, `plan` and `Scheduler` one after the other. The range test leaves no
-    trace. Groups keep the ratios of their rates. The reasons for each choice go to the logger "cyclr" (level INFO).
+    The same as `range_test`, `Curve.bounds`, `plan` and `Scheduler` one after the other. Everything that the range test
+    changes is restored. Groups keep the ratios of their rates. The reasons for each choice go to the logger "cyclr"
+    (level INFO).
 
     Args:
-        model: The network.
-        optimizer: Its rates are set by the scheduler, beginning now.
+        model: The network, or a `Task` in place of the first four arguments.
+        optimizer: Its rates are set by the scheduler from now on.
         loader: Training batches.
         loss_fn: As in `range_test`.
-        epochs: The budget.
-        steps_per_epoch: Updates in an epoch; needed where the loader has no length.
-        cycles: How many cycles; by default one.
-        anneal: Whether the last fall goes to zero.
+        epochs: The budget in epochs; needs a loader with a length.
+        steps: The budget in optimizer steps, in place of `epochs`.
+        cycles: Number of cycles; by default one.
+        anneal: Whether the rate falls to zero at the end.
         momentum: From and to, such as (0.85, 0.95), to let momentum (or the first beta) fall while the rate rises;
             by default it is left alone.
-        signal: What the bounds are read from: "loss", "val_loss" or a metric.
-        accumulate: Batches for one update.
-        effort: "quick" or "thorough", as in `range_test`; by default by the budget, see `effort_for`.
-        options: Further arguments of `range_test`.
+        update: How a step is made, as in `range_test`.
+        search: The range test, and which of its signals the bounds are read from.
 
     Returns:
-        The scheduler, with `curve`, `bounds` and `plan` on it.
+        The scheduler, with `curve`, `bounds` and `plan` as attributes.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -78,34 +105,42 @@ def auto(
     >>> scheduler.plan.steps
     100
     """
-    check_optimizer("optimizer", optimizer)
-    count("epochs", epochs)
-    count("accumulate", accumulate)
-    if steps_per_epoch is None:
-        batches = length(loader)
-        if batches is None:
-            raise ValueError(problem("steps_per_epoch must be given where the loader has no length", None))
-        steps_per_epoch = max(1, batches // accumulate)
-    count("steps_per_epoch", steps_per_epoch)
+    model, optimizer, loader, loss_fn = parts_of(model, optimizer, loader, loss_fn)
+    if not isinstance(search, Search):
+        raise TypeError(problem("search must be a cyclr.Search", search, "write Search(effort='thorough')"))
+    if search.held_out is not None:
+        check_held_out(search.held_out, loss_fn)
     if momentum is not None and not (isinstance(momentum, tuple) and len(momentum) == 2):
         raise TypeError(problem("momentum must be a pair (from, to)", momentum, "pass (0.85, 0.95)"))
-    budget = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "cycles": cycles, "anneal": anneal}
-    # All that can be wrong is found before any work: with bounds that stand in for those to come.
-    trial = plan(Bounds(0.1, 1.0), **budget)
-    driven = None if momentum is None else Opposed(trial.schedule, *momentum)
-    if driven is not None:
-        resolve("momentum", driven, optimizer.param_groups)
-    held = signals(options.get("val_loader"), options.get("metrics"), loss_fn)
-    choice("signal", signal, ("loss", *held))
+    per_epoch = _steps_per_epoch(loader, update, epochs)
 
-    if effort is None:
-        effort = effort_for(trial.steps) if signal == "loss" else "quick"  # probe cycles are judged by the loss
-    curve = range_test(model, optimizer, loader, loss_fn, accumulate=accumulate, effort=effort, **options)
-    bounds = curve.bounds(signal)
-    chosen = plan(bounds, **budget)
+    def planned(bounds: Bounds) -> tuple[Plan, Opposed | None]:
+        made = plan(bounds, epochs=epochs, steps=steps, steps_per_epoch=per_epoch, cycles=cycles, anneal=anneal)
+        return made, None if momentum is None else Opposed(made.schedule, *momentum)
+
+    # Whatever can be wrong is found before any work, with bounds that stand in for those to come.
+    trial, opposed = planned(Bounds(0.1, 1.0))
+    if opposed is not None:
+        resolve("momentum", opposed, optimizer.param_groups)
+    # Probe cycles are judged by the training loss.
+    effort = search.effort or (effort_for(trial.steps) if search.signal == "loss" else "quick")
+    test = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress}
+    curve = range_test(model, optimizer, loader, loss_fn, update=update, effort=effort, **test)
+    bounds = curve.bounds(search.signal)
+    chosen, opposed = planned(bounds)
     for reason in (*bounds.evidence, *chosen.reasons):
         _log.info(reason)
-    opposed = None if momentum is None else Opposed(chosen.schedule, *momentum)
     scheduler = Scheduler(optimizer, in_proportion(chosen.schedule, optimizer), opposed)
     scheduler.curve, scheduler.bounds, scheduler.plan = curve, bounds, chosen
     return scheduler
+
+
+def _steps_per_epoch(loader: Iterable[Any], update: Update | StepFunction | None, epochs: int | None) -> int | None:
+    """Optimizer steps in an epoch, None where the loader has no length."""
+    batches = length(loader)
+    if batches is None:
+        if epochs is not None:
+            raise ValueError(problem("steps must be given where the loader has no length", f"epochs={epochs!r}"))
+        return None
+    accumulate = update.accumulate if isinstance(update, Update) else 1
+    return max(1, batches // count("accumulate", accumulate))

@@ -67,7 +67,7 @@ def _initial(group: Group) -> float:
     return float(plain(group.get("initial_lr", group["lr"])))
 
 
-def shares(optimizer: Optimizer) -> list[float]:
+def ratios(optimizer: Optimizer) -> list[float]:
     """Each group's initial rate as a share of the largest; all equal where all are 0."""
     rates = [_initial(group) for group in optimizer.param_groups]
     return [rate / max(rates) if max(rates) > 0 else 1.0 for rate in rates]
@@ -82,10 +82,10 @@ class InProportion:
 
     def __call__(self, group: Group) -> Schedule:
         """The schedule of one group."""
-        share = _initial(group) / self.largest
-        if share == 1:
+        ratio = _initial(group) / self.largest
+        if ratio == 1:
             return self.schedule
-        return share * self.schedule if share else Constant(0.0)
+        return ratio * self.schedule if ratio else Constant(0.0)
 
 
 def in_proportion(schedule: Schedule, optimizer: Optimizer) -> Schedule | InProportion:

@@ -1,4 +1,4 @@
-"""A task: what is trained, on what, and how it is judged."""
+"""A task: what is trained, on what data, and how it is judged."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
-from cyclr.torch._batches import check_callable, check_loader, check_metrics, length
+from cyclr._metrics import GivenMetric, as_metrics
+from cyclr.torch._batches import check_callable, check_loader, length
 
 
 @dataclass
 class Task:
-    """All that a training needs but the schedule. A task file holds a function `task(seed) -> Task`.
+    """All that a training needs except the schedule. A task file holds a function `task(seed) -> Task`.
 
     A batch that is a pair (inputs, targets) is judged by `loss_fn(model(inputs), targets)`; any other batch, such as a
     dict, by `loss_fn(model, batch)`. Metrics follow the same rule.
 
     Args:
         model: The network, on its device; batches are moved there.
-        optimizer: Drives the model's parameters; its rate is replaced by the schedule.
-        loss_fn: Gives the training loss, a scalar tensor.
+        optimizer: The optimizer of the model's parameters; its rate is replaced by the schedule.
+        loss_fn: Returns the training loss, a scalar tensor.
         train_loader: Training batches; can be started again (a `DataLoader`, a list), so not an iterator.
-        val_loader: Held-out batches, for choosing.
-        metrics: Names to functions giving the mean over a batch. Higher is better unless the name holds "loss" or
-            "error".
-        test_loader: Held-out batches, for the final report only.
+        val_loader: Held-out batches for choosing, such as rates.
+        metrics: Names to metrics, each the mean over a batch: a function under a name whose direction is certain
+            ("accuracy", "mae"), else a pair (function, "min" or "max") or a `cyclr.Metric`.
+        test_loader: Held-out batches for the final report only.
 
     Raises:
         TypeError: If a part is of the wrong kind.
-        ValueError: If a loader is empty.
+        ValueError: If a loader is empty, or it is not known which way a metric is better.
 
     >>> import torch
     >>> model = torch.nn.Linear(3, 2)
@@ -47,7 +48,7 @@ class Task:
     loss_fn: Callable[..., torch.Tensor]
     train_loader: Iterable[Any]
     val_loader: Iterable[Any] | None = None
-    metrics: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    metrics: Mapping[str, GivenMetric] = field(default_factory=dict)
     test_loader: Iterable[Any] | None = None
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class Task:
         for name in ("val_loader", "test_loader"):
             if getattr(self, name) is not None:
                 check_loader(name, getattr(self, name))
-        check_metrics("metrics", self.metrics)
+        self.metrics = as_metrics(self.metrics)
 
     @property
     def steps_per_epoch(self) -> int | None:

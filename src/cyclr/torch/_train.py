@@ -141,7 +141,7 @@ class _Run:
         self.points: list[Point] = []
         self.rate = float("nan")
         self.loss: torch.Tensor | float = float("nan")
-        self.update = Update(task.model, task.optimizer, task.loss_fn)
+        self.update = Update().of(task.model, task.optimizer, task.loss_fn)
         self.feed = _Feed(task.train_loader)
         self._sum: torch.Tensor | None = None  # of the losses since the last point, still on the device
         self._since = 0

@@ -1,30 +1,10 @@
-"""What the adapters of whole trainers share: which options are left to the user, several optimizers as one."""
+"""What the adapters of whole trainers share: several optimizers as one."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from typing import Any
 
 from torch.optim import Optimizer
-
-from cyclr._check import did_you_mean, problem
-from cyclr.torch._range_test import range_test
-
-#: What of `range_test` is the trainer's own business.
-_SETTLED = {"scheduler", "scaler", "step_fn", "clip_norm", "accumulate", "device", "autocast"}
-_SETTLED |= {"metrics", "val_loader", "val_every"}
-
-
-def check_options(options: dict[str, Any]) -> None:
-    """`options` must be arguments of `range_test` that a trainer leaves open: the ramp, its repeats, progress."""
-    every = inspect.signature(range_test).parameters.values()
-    left = [one.name for one in every if one.kind is one.KEYWORD_ONLY and one.name not in _SETTLED]
-    for name in options:
-        if name in _SETTLED:
-            raise TypeError(problem("what the trainer settles must be left out", name, "set it on the trainer"))
-        if name not in left:
-            raise TypeError(problem(f"options must be of {left}", name, did_you_mean(name, left)))
 
 
 class Chosen(Optimizer):

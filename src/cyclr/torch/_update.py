@@ -1,4 +1,4 @@
-"""One optimizer update, and one look at held-out data."""
+"""One optimizer step, and one evaluation on held-out data."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch.optim import Optimizer
 
 from cyclr._check import count, positive, problem
+from cyclr._metrics import GivenMetric, functions_of
 from cyclr.torch._batches import check_loader, check_metrics, device_of, is_pair, loss_of, moved, size_of
+
+#: The user's own step: makes one optimizer step from a batch and returns the loss.
+StepFunction: TypeAlias = Callable[[Any], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Takes batches from an iterator, makes one optimizer update of them, returns the loss, still on the device.
+    """How one optimizer step is made from batches: mixed precision, clipping, accumulation, device.
 
     Args:
-        model: The network.
-        optimizer: What to step.
-        loss_fn: Of (outputs, targets), or of (model, batch).
         scaler: A `torch.amp.GradScaler`.
         clip_norm: Largest norm of the gradient.
-        accumulate: Batches for one update; the loss is their mean.
+        accumulate: Batches for one step; the loss is their mean.
         autocast: The type to compute in, such as `torch.bfloat16`.
-        device: Where batches go; by default the model's.
+        device: Where batches are moved; by default the model's device.
 
     Raises:
-        TypeError: If something is of the wrong kind.
-        ValueError: If a value is out of range, or the optimizer holds no parameter of the model or of the loss, or
-            needs a closure.
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range.
+
+    >>> Update(clip_norm=1.0, accumulate=4).accumulate
+    4
     """
 
-    model: torch.nn.Module
-    optimizer: Optimizer
-    loss_fn: Callable[..., torch.Tensor]
     scaler: Any = None
     clip_norm: float | None = None
     accumulate: int = 1
     autocast: torch.dtype | None = None
-    device: torch.device | None = None
+    device: torch.device | str | None = None
 
     def __post_init__(self) -> None:
         count("accumulate", self.accumulate)
@@ -50,34 +50,58 @@ class Update:
             positive("clip_norm", self.clip_norm)
         if self.autocast is not None and not isinstance(self.autocast, torch.dtype):
             raise TypeError(problem("autocast must be a torch.dtype", self.autocast, "pass torch.bfloat16"))
+        if self.device is not None:
+            object.__setattr__(self, "device", torch.device(self.device))
+
+    def of(self, model: torch.nn.Module, optimizer: Optimizer, loss_fn: Callable[..., torch.Tensor]) -> Step:
+        """What makes such steps of this training.
+
+        Args:
+            model: The network.
+            optimizer: Its optimizer.
+            loss_fn: A function of (outputs, targets), or of (model, batch).
+
+        Raises:
+            ValueError: If the optimizer holds no parameter of the model or of the loss, or needs a closure.
+        """
+        return Step(model, optimizer, loss_fn, self)
+
+
+class Step:
+    """Takes batches from an iterator, makes one optimizer step of them, returns the loss, still on the device."""
+
+    def __init__(
+        self, model: torch.nn.Module, optimizer: Optimizer, loss_fn: Callable[..., torch.Tensor], how: Update
+    ) -> None:
+        self.model, self.optimizer, self.loss_fn, self.how = model, optimizer, loss_fn, how
+        self.device = device_of(model) if how.device is None else torch.device(how.device)
         self._check_driven()
-        closure = signature(self.optimizer.step).parameters.get("closure")
+        closure = signature(optimizer.step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
-            what, name = "the optimizer must make a step without a closure", type(self.optimizer).__name__
-            raise ValueError(problem(what, name, "pass range_test a step_fn that gives it one"))
-        if self.device is None:
-            object.__setattr__(self, "device", device_of(self.model))
+            what, name = "the optimizer must make a step without a closure", type(optimizer).__name__
+            raise ValueError(problem(what, name, "pass update= a step function that gives it one"))
 
     def __call__(self, batches: Iterator[Any]) -> torch.Tensor:
-        """Make the update."""
+        """Make the step."""
+        scaler, clip_norm = self.how.scaler, self.how.clip_norm
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(next(batches))
-        for _ in range(self.accumulate - 1):
+        for _ in range(self.how.accumulate - 1):
             loss = loss + self._backward(next(batches))
-        if self.clip_norm is not None:
-            if self.scaler is not None:
-                self.scaler.unscale_(self.optimizer)
+        if clip_norm is not None:
+            if scaler is not None:
+                scaler.unscale_(self.optimizer)
             parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
-        if self.scaler is None:
+            torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+        if scaler is None:
             self.optimizer.step()
         else:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+            scaler.step(self.optimizer)
+            scaler.update()
         return loss
 
     def _check_driven(self) -> None:
-        """Another model's parameters, or copies of this one's from before it was sharded or replaced, teach nothing."""
+        """Parameters of another model, or copies from before this one was sharded or replaced, would train nothing."""
         modules = filter(None, (self.model, module_of(self.loss_fn)))
         own = {id(parameter) for module in modules for parameter in module.parameters()}
         driven = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -90,16 +114,16 @@ class Update:
 
     def _backward(self, batch: Any) -> torch.Tensor:
         batch = moved(batch, self.device)
-        if self.autocast is None:
+        if self.how.autocast is None:
             loss = loss_of(self.model, self.loss_fn, batch)
         else:
-            with torch.autocast((self.device or torch.device("cpu")).type, dtype=self.autocast):
+            with torch.autocast((self.device or torch.device("cpu")).type, dtype=self.how.autocast):
                 loss = loss_of(self.model, self.loss_fn, batch)
         if not loss.requires_grad:
             raise ValueError("the loss must depend on a parameter that requires a gradient; is every one frozen?")
-        if self.accumulate > 1:
-            loss = loss / self.accumulate
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        if self.how.accumulate > 1:
+            loss = loss / self.how.accumulate
+        (loss if self.how.scaler is None else self.how.scaler.scale(loss)).backward()
         return loss.detach()
 
 
@@ -107,27 +131,27 @@ def evaluate(
     model: torch.nn.Module,
     loader: Iterable[Any],
     loss_fn: Callable[..., torch.Tensor] | None,
-    metrics: Mapping[str, Callable[..., Any]] | None = None,
+    metrics: Mapping[str, GivenMetric] | None = None,
     *,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
 ) -> dict[str, float]:
     """Mean loss and metrics over a loader, in evaluation mode and without gradients.
 
-    Batches count by their size. Training flags and torch's random state are left as they were found, so that looking
-    more often does not change a training.
+    Batches are weighted by their size. Training flags and torch's random state are left as they were found, so that
+    evaluating more often does not change a training.
 
     Args:
         model: The network.
         loader: Held-out batches.
         loss_fn: As in `Task`; None leaves the loss out.
-        metrics: Names to functions, as in `Task`.
-        device: Where batches go; by default the model's.
+        metrics: Names to metrics, as in `Task`; which way they are better does not matter here.
+        device: Where batches are moved; by default the model's device.
 
     Returns:
         "loss" and each metric by its name.
 
     Raises:
-        TypeError: If something is of the wrong kind.
+        TypeError: If an argument is of the wrong kind.
         ValueError: If the loader gives no batch.
 
     >>> import torch
@@ -137,17 +161,17 @@ def evaluate(
     {'loss': 1.0}
     """
     check_loader("loader", loader)
-    metrics = {} if metrics is None else metrics
-    check_metrics("metrics", metrics)
-    device = device_of(model) if device is None else device
-    names = ([] if loss_fn is None else ["loss"]) + list(metrics)
+    functions = functions_of(metrics or {})
+    check_metrics("metrics", functions)
+    device = device_of(model) if device is None else torch.device(device)
+    names = ([] if loss_fn is None else ["loss"]) + list(functions)
     total: Any = 0.0
     size = 0
     with torch.no_grad(), quiet(model):
         for batch in loader:
             batch = moved(batch, device)
             weight = size_of(batch)
-            total = total + weight * _judged(model, batch, loss_fn, metrics)
+            total = total + weight * _judged(model, batch, loss_fn, functions)
             size += weight
     if not size:
         raise ValueError(problem("loader must give at least one batch", "none", "is the dataset empty?"))

@@ -1,0 +1,45 @@
+"""How `auto` looks for the bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cyclr._check import choice, count
+from cyclr._range.held_out import HeldOut
+from cyclr._range.ramp import Ramp
+from cyclr._range.walk import EFFORTS, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The range test that `auto` makes, and which of its signals the bounds are read from.
+
+    Args:
+        ramp: The rates of a sweep.
+        repeats: Number of sweeps.
+        effort: "quick" or "thorough"; by default "thorough" where it costs at most 15 % of the training.
+        held_out: Held-out data and the metrics to measure on it.
+        signal: "loss" (the training loss), "val_loss" or the name of a metric in `held_out`.
+        progress: Called after each block of steps with (steps done, steps in all, rate, loss).
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range, or `signal` is not recorded.
+
+    >>> Search(Ramp(high=1.0), effort="thorough").signal
+    'loss'
+    """
+
+    ramp: Ramp = field(default_factory=Ramp)
+    repeats: int = 1
+    effort: str | None = None
+    held_out: HeldOut | None = None
+    signal: str = "loss"
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        count("repeats", self.repeats)
+        if self.effort is not None:
+            choice("effort", self.effort, EFFORTS)
+        names = () if self.held_out is None else ("val_loss", *self.held_out.metrics)
+        choice("signal", self.signal, ("loss", *names))

@@ -1,0 +1,293 @@
+"""The one loop of every range test: sweeps and probe cycles, over four things that a framework can do.
+
+The loop is a generator of orders (`Recorder.orders`), because some frameworks are called and others call us: `walk`
+carries the orders out with an adapter's `Walker`; Keras, which owns its training loop, answers them from callbacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclr._check import choice, count, problem
+from cyclr._range.bounds import Bounds, Inconclusive
+from cyclr._range.curve import Curve
+from cyclr._range.probe import LENGTH, MOST, TAIL, candidates, cycle, further
+from cyclr._range.ramp import Ramp
+from cyclr._range.stop import GO, StopRule
+
+Array = NDArray[np.float64]
+L = TypeVar("L")
+
+EFFORTS = ("quick", "thorough")
+BLOCK = 10  #: losses are read from the device in blocks: to wait for each would slow every step
+SLOWER = 3  #: times as slow is the sweep that a thorough test makes if the first one is inconclusive
+
+#: Called after each block with (steps done, steps in all, rate, loss).
+Progress: TypeAlias = Callable[[int, int, float, float], object]
+
+
+class Walker(Protocol[L]):
+    """What an adapter lets the loop do with a training; `L` is a loss that need not have left the device yet."""
+
+    def step(self, rate: float, /) -> L:
+        """Make one optimizer step at `rate`, and return its loss without waiting for it."""
+        ...
+
+    def read(self, losses: Sequence[L], /) -> Sequence[float]:
+        """The losses as numbers; where several processes train together, their mean, the same for all."""
+        ...
+
+    def measure(self) -> Mapping[str, float]:
+        """The metrics on held-out data, by name. Not called unless the walk is told to measure."""
+        ...
+
+    def rewind(self, *, data: bool) -> None:
+        """Put the training back to where the test found it.
+
+        Args:
+            data: Put batches and randomness back, too; if not, they go on from where they are.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Order: make a step at each of these rates, and answer with their losses."""
+
+    rates: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Order: measure the metrics on held-out data, and answer with a mapping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """Order: put the training back to its start, with `data` also batches and randomness."""
+
+    data: bool
+
+
+Order: TypeAlias = Steps | Measure | Rewind
+Orders: TypeAlias = Generator[Order, Any, Curve]
+
+
+def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
+    """Make a whole range test: carry out all orders with what an adapter offers.
+
+    Args:
+        walker: The training.
+        recorder: What to do, and where it is recorded. A recorder is used once.
+
+    Returns:
+        The curve.
+
+    Raises:
+        ValueError: If the loss is not finite at the very first step.
+    """
+    orders, answer = recorder.orders(), None
+    while True:
+        try:
+            order = orders.send(answer)
+        except StopIteration as done:
+            return done.value
+        match order:
+            case Steps(rates):
+                answer = walker.read([walker.step(rate) for rate in rates])
+            case Measure():
+                answer = walker.measure()
+            case Rewind(data):
+                answer = walker.rewind(data=data)
+
+
+class Recorder:
+    """What a range test does next, and what came of it.
+
+    Args:
+        ramp: The rates of a sweep.
+        repeats: Number of sweeps. Each begins from the same weights, with the batches that come next.
+        effort: "quick" (the sweeps alone), or "thorough": then three to five probe cycles around the answer of the
+            sweeps, which are made again three times slower first if they are inconclusive.
+        every: Steps between two measurements on held-out data, the first one after the first step; 0 for none.
+        maximize: Names of the metrics of which higher values are better.
+        progress: Called after each block of steps.
+        block: Steps between two readings of the losses.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range.
+    """
+
+    def __init__(
+        self,
+        ramp: Ramp,
+        *,
+        repeats: int = 1,
+        effort: str = "quick",
+        every: int = 0,
+        maximize: Iterable[str] = (),
+        progress: Progress | None = None,
+        block: int = BLOCK,
+    ) -> None:
+        if not isinstance(ramp, Ramp):
+            raise TypeError(problem("ramp must be a cyclr.Ramp", ramp, "write Ramp(low, high, steps=300)"))
+        if progress is not None and not callable(progress):
+            raise TypeError(
+                problem("progress must be callable", progress, "pass a function of (step, total, rate, loss)")
+            )
+        self.ramp, self.repeats, self.effort = ramp, count("repeats", repeats), choice("effort", effort, EFFORTS)
+        self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress, block
+        self._sweeps: list[_Sweep] = []
+
+    def orders(self) -> Orders:
+        """All orders of the test, one after the other; the generator's return value is the curve."""
+        curve = yield from self._all_sweeps()
+        if self.effort == "quick":
+            return curve
+        bounds = _bounds_of(curve)
+        if bounds is None:
+            yield Rewind(data=True)
+            self.ramp, self.every, before = self.ramp.slower(SLOWER), SLOWER * self.every, curve.tuning_cost
+            self._sweeps.clear()
+            curve = replace((yield from self._all_sweeps()), earlier_steps=before)
+            bounds = _bounds_of(curve)
+        if bounds is None:
+            return curve
+        peaks, probes = yield from self._probes(bounds.max_lr)
+        return replace(curve, peaks=peaks, probes=probes)
+
+    def note(self, metrics: Mapping[str, float]) -> None:
+        """Record metrics that were measured after the last step."""
+        self._sweeps[-1].note(metrics)
+
+    def curve(self) -> Curve:
+        """What all sweeps recorded so far.
+
+        Raises:
+            ValueError: If there is none yet.
+        """
+        if not self._sweeps:
+            raise ValueError("there must be a sweep to read, got none; make the range test first")
+        names = list(dict.fromkeys(name for sweep in self._sweeps for name in sweep.metrics))
+        losses = self._rows([dict(enumerate(sweep.losses)) for sweep in self._sweeps])
+        metrics = {name: self._rows([sweep.metrics.get(name, {}) for sweep in self._sweeps]) for name in names}
+        for rows in metrics.values():
+            rows[np.isnan(losses)] = np.nan  # what came after the end of a sweep, unseen, is no evidence
+        stops = tuple(sweep.stop for sweep in self._sweeps)
+        return Curve(self.ramp.rates, losses, metrics, self.ramp.scale, stops, self.maximize & set(names))
+
+    def _all_sweeps(self) -> Orders:
+        for repeat in range(self.repeats):
+            if repeat:
+                yield Rewind(data=False)
+            yield from self._one_sweep(repeat)
+        return self.curve()
+
+    def _one_sweep(self, repeat: int) -> Generator[Order, Any, None]:
+        sweep, rates = _Sweep(), self.ramp.rates.tolist()
+        self._sweeps.append(sweep)
+        end = 0
+        while end < len(rates) and sweep.going:
+            start, end = end, self._next_reading(end)
+            sweep.add((yield Steps(rates[start:end])))
+            self._tell(repeat * len(rates) + end, self.repeats * len(rates), rates[end - 1], sweep.losses[-1])
+            if sweep.going and self._measures_after(end):
+                sweep.note((yield Measure()))
+
+    def _next_reading(self, start: int) -> int:
+        """The step before which losses are read again: after a block, before a measurement, at the end."""
+        stops = range(start + 1, min(start + self.block, self.ramp.steps) + 1)
+        return next((stop for stop in stops if self._measures_after(stop)), stops[-1])
+
+    def _measures_after(self, steps: int) -> bool:
+        # On a linear ramp the second measurement is late, so the first one shows what there was before any training.
+        return self.every > 0 and (steps == 1 or steps % self.every == 0)
+
+    def _probes(self, max_lr: float) -> Generator[Order, Any, tuple[Array, Array]]:
+        """Peaks around `max_lr`, and the losses of a short cycle to each, NaN from the first that is not finite.
+
+        All cycles have the same start, the same randomness and, where the data can be rewound, the same batches, so
+        that they differ by their peaks alone.
+        """
+        found: dict[float, Array] = {}
+        todo: Sequence[float] = candidates(max_lr)
+        while True:
+            for peak in todo:
+                yield Rewind(data=True)
+                found[peak] = yield from self._one_probe(peak, len(found))
+            peaks = np.array(sorted(found))
+            probes = np.array([found[peak] for peak in peaks.tolist()])
+            peak = further(peaks, probes)
+            if peak is None:
+                return peaks, probes
+            todo = [peak]
+
+    def _one_probe(self, peak: float, number: int) -> Generator[Order, Any, Array]:
+        """The losses of one cycle and of some steps more at its last rate, zero."""
+        rates = np.asarray(cycle(peak)(np.arange(LENGTH + TAIL)), dtype=np.float64).tolist()
+        losses = np.full(len(rates), np.nan)
+        for start in range(0, len(rates), self.block):
+            values = np.asarray((yield Steps(rates[start : start + self.block])), dtype=np.float64)
+            known = int(np.isfinite(values).cumprod().sum())
+            losses[start : start + known] = values[:known]
+            if known < len(values):
+                break
+            self._tell(number * len(rates) + start + known, MOST * len(rates), rates[start + known - 1], values[-1])
+        return losses
+
+    def _tell(self, done: int, total: int, rate: float, loss: float) -> None:
+        if self.progress is not None:
+            self.progress(done, total, rate, float(loss))
+
+    def _rows(self, values: Sequence[Mapping[int, float]]) -> Array:
+        """One row a sweep, NaN where there is no value."""
+        rows = np.full((len(values), self.ramp.steps), np.nan)
+        for row, known in zip(rows, values, strict=True):
+            row[list(known)] = list(known.values())
+        return rows
+
+
+class _Sweep:
+    """One sweep: its losses, its metrics by step, and when it ends."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.metrics: dict[str, dict[int, float]] = {}
+        self._rule = StopRule()
+
+    @property
+    def going(self) -> bool:
+        return self._rule.reason == GO
+
+    @property
+    def stop(self) -> str:
+        """Why it ended."""
+        return "end" if self.going else self._rule.reason
+
+    def add(self, losses: Iterable[float]) -> None:
+        """Losses of the next steps; those after the end of the sweep are no evidence, and dropped."""
+        start, values = len(self.losses), [float(loss) for loss in losses]
+        self._rule.feed(enumerate(values, start))
+        if self._rule.index == 0:
+            what = "the loss must be finite at the first step, before any update"
+            raise ValueError(problem(what, values[0], "check the data, the loss and the weights"))
+        self.losses += values if self._rule.index is None else values[: self._rule.index + 1 - start]
+
+    def note(self, metrics: Mapping[str, float]) -> None:
+        """What was measured after the last step."""
+        for name, value in metrics.items():
+            self.metrics.setdefault(name, {})[len(self.losses) - 1] = float(value)
+
+
+def _bounds_of(curve: Curve) -> Bounds | None:
+    """The bounds by the training loss, or None if it is inconclusive."""
+    try:
+        return curve.bounds()
+    except Inconclusive:
+        return None

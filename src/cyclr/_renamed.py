@@ -1,0 +1,60 @@
+"""Arguments of version 0.1 that are now fields of an object: they still work, with a warning, until version 0.3."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: An argument, what makes its value, and the old arguments with the words that this takes them by.
+Move = tuple[str, Callable[..., Any], Mapping[str, str]]
+
+
+def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function take old arguments, too.
+
+    Args:
+        moves: For each new argument its name, what makes it, and which old arguments that takes under which names.
+
+    >>> @renamed(("size", lambda wide, high: (wide, high), {"width": "wide", "height": "high"}))
+    ... def area(*, size):
+    ...     return size[0] * size[1]
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     area(width=2, height=3)
+    6
+    >>> print(caught[0].message)
+    width, height: pass size=(2, 3) instead; the old arguments end with version 0.3
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name, make, fields in moves:
+                old = [word for word in kwargs if word in fields and not (word == name and not _is_old(kwargs[word]))]
+                if old:
+                    made = make(**{fields[word]: kwargs.pop(word) for word in old})
+                    if name in kwargs:
+                        raise TypeError(f"{', '.join(old)} must be left out where {name} is given; put them in there")
+                    said = f"{', '.join(old)}: pass {name}={made!r} instead; the old arguments end with version 0.3"
+                    warnings.warn(said, DeprecationWarning, stacklevel=2)
+                    kwargs[name] = made
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def same(*words: str) -> dict[str, str]:
+    """Old arguments that keep their words as fields."""
+    return {word: word for word in words}
+
+
+def _is_old(value: object) -> bool:
+    """Whether the value of an argument whose name stayed is of the old kind: `ramp` was a text."""
+    return isinstance(value, str)
