@@ -2,10 +2,11 @@
 
     python bench/study.py [--epochs 30] [--seeds 5]
 
-Fails where a study of seven policies takes more than 1.15 times its runs' seconds divided by its jobs, where its driver
-needs 300 MiB or more, or where the record takes a second or longer to read. Other work on the machine spoils the first
-number: it slows the runs, too, but waiting for the last one costs more. So the same is told from CPU time as well, in
-which what is done before the first run counts whole and all else is shared by the cores; the better of the two counts.
+Fails where a study of seven policies takes more than 1.15 times its runs' seconds divided by its workers, where its
+driver needs 300 MiB or more, or where the record takes a second or longer to read. Other work on the machine spoils
+the first number: it slows the runs, too, but waiting for the last one costs more. So the same is told from CPU time as
+well, in which what is done before the first run counts whole and all else is shared by the cores; the better of the two
+counts.
 """
 
 from __future__ import annotations
@@ -21,21 +22,23 @@ import tempfile
 import time
 from pathlib import Path
 
-from cyclr.study._records import Run, Study, read_json, write_json
+from cyclr.study._files import read_json, write_json
+from cyclr.study._records import Run, Study
 
-JOBS = 2
+WORKERS = 2
 # The driver: the CPU time of all that comes before the runs, and of each run; at its end, the most memory it needed.
 DRIVER = """
 import re, resource, sys
 from pathlib import Path
-from cyclr._cli import main, study
+from cyclr._cli import main
+from cyclr.study import _compare as study
 
-def run_contest(*arguments, whole=study.run_contest, **options):
+def run_in(*arguments, whole=study.run_in, **options):
     times = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print("BEFORE", sum(time.ru_utime + time.ru_stime for time in times), file=sys.stderr)
     return whole(*arguments, **options)
 
-study.run_contest, study._MAKE_RUN = run_contest, "timed:run"
+study.run_in, study._MAKE_RUN = run_in, "timed:run"
 code = main(sys.argv[1:])
 print("VmHWM", re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1], file=sys.stderr)
 sys.exit(code)
@@ -46,9 +49,9 @@ TIMED = """
 import os, time
 from cyclr.tasks._run import make_study_run
 
-def run(job, folder):
+def run(setup, folder):
     started = time.process_time()
-    made = make_study_run(job, folder)
+    made = make_study_run(setup, folder)
     with open(os.environ["CYCLR_TIMES"], "a") as file:
         print(time.process_time() - started, file=file)
     return made
@@ -59,7 +62,8 @@ def study(folder: Path, epochs: int, seeds: int) -> tuple[float, float, float, f
     """Seconds of the whole, seconds of its runs, the ratio by CPU time, and the driver's peak in MiB."""
     times, timed = folder.with_name("times"), folder.with_name("timed.py")
     timed.write_text(TIMED)
-    command = ["compare", "fashion", "--epochs", epochs, "--seeds", seeds, "--jobs", JOBS, "--out", folder, "--json"]
+    command = ["compare", "fashion", "--epochs", epochs, "--seeds", seeds, "--workers", WORKERS]
+    command += ["--out", folder, "--json"]
     path = os.pathsep.join(filter(None, (str(timed.parent), os.environ.get("PYTHONPATH"))))
     env = {**os.environ, "PYTHONPATH": path, "CYCLR_TIMES": str(times)}
     started = time.perf_counter()
@@ -71,7 +75,7 @@ def study(folder: Path, epochs: int, seeds: int) -> tuple[float, float, float, f
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     before = float(re.search(r"BEFORE (\S+)", ran.stderr)[1])
     shared = used.ru_utime + used.ru_stime - before
-    by_cpu = (before + shared / JOBS) / (sum(map(float, times.read_text().split())) / JOBS)
+    by_cpu = (before + shared / WORKERS) / (sum(map(float, times.read_text().split())) / WORKERS)
     return whole, runs, by_cpu, int(re.search(r"VmHWM (\d+)", ran.stderr)[1]) / 1024
 
 
@@ -101,9 +105,9 @@ def main() -> None:
         took = reading(Path(folder))
         print(f"a record of 1,000 runs is read in {took:.3f} s (bound: 1)", flush=True)
         whole, runs, by_cpu, memory = study(Path(folder, "study"), given.epochs, given.seeds)
-    ratio = whole / (runs / JOBS)
+    ratio = whole / (runs / WORKERS)
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print(f"7 policies x {given.seeds} seeds: {whole:.1f} s, its runs {runs:.1f} s on {JOBS} cores: {ratio:.2f} "
+    print(f"7 policies x {given.seeds} seeds: {whole:.1f} s, its runs {runs:.1f} s on {WORKERS} cores: {ratio:.2f} "
           f"by the clock, {by_cpu:.2f} by CPU time (bound: 1.15)")  # fmt: skip
     print(f"the driver's peak is {memory:.0f} MiB (bound: 300)")
     if took >= 1 or min(ratio, by_cpu) > 1.15 or memory >= 300:

@@ -33,8 +33,9 @@ from rows import HERE, RECORDS, Group, Row, read_groups, run_name, wanted
 import cyclr
 from cyclr._range import effort_for
 from cyclr._range.bounds import Bounds, Inconclusive
-from cyclr.study._engine import RECORD, RunError, finished_runs, run_jobs
-from cyclr.study._records import Job, Run, read_json, write_json
+from cyclr.study._engine import Engine, RunError, finished_runs, make_runs
+from cyclr.study._files import RECORD, read_json, write_json
+from cyclr.study._records import Run, Setup
 from cyclr.tasks import _cifar_files
 from cyclr.tasks.cifar10 import cifar10
 from cyclr.torch import averaged_model, range_test, train
@@ -59,7 +60,7 @@ def main() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SystemExit("another run.py is at work here; for more processes, stop it and use --jobs") from None
+            raise SystemExit("another run.py is at work here; for more processes, stop it and use --workers") from None
         try:
             _cifar_files.locate(None)  # before anything is begun
             for group in groups:
@@ -75,7 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder with data_batch_1.bin, or .npz; by default $CYCLR_DATA")
     parser.add_argument("--rows", nargs="+", default=[], help="rows, groups or patterns; by default all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="by default those of rows.toml")
-    parser.add_argument("--jobs", type=int, default=1, help="processes, each on one thread")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each on one thread")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--list", action="store_true", help="show what is done, and run nothing")
     parser.add_argument("--table", type=Path, default=HERE / "rows.toml", help="another table of rows")
@@ -96,23 +97,23 @@ def list_runs(groups: tuple[Group, ...], given: argparse.Namespace) -> None:
 
 def run_all(group: Group, seed: int, given: argparse.Namespace) -> None:
     """The rows of a group that are wanted, under one seed."""
-    jobs = {}
+    setups = {}
     for row in group.filled():
         if wanted(group, row, given.rows):
             name = run_name(group, row, seed)
             schedule = found(row, seed, given.records / name) if row.schedule in AUTO else row.schedule
             if schedule is not None:
-                jobs[name] = job_of(row, seed, schedule)
-    left = len(jobs) - len(finished_runs(given.records, jobs))
+                setups[name] = setup_of(row, seed, schedule)
+    left = len(setups) - len(finished_runs(given.records, setups))
     if left:
-        print(f"== {group.title}, seed {seed}: {left} of {len(jobs)} runs to do", flush=True)
-        run_jobs("run:do", jobs, given.records, workers=given.jobs, on_run=report)
+        print(f"== {group.title}, seed {seed}: {left} of {len(setups)} runs to do", flush=True)
+        make_runs("run:make", setups, given.records, engine=Engine(workers=given.workers), on_run=report)
 
 
-def job_of(row: Row, seed: int, schedule: str) -> Job:
+def setup_of(row: Row, seed: int, schedule: str) -> Setup:
     assert row.steps is not None
     assert row.eval_every is not None
-    return Job(
+    return Setup(
         task="cifar10",
         policy=row.name,
         schedule=schedule,
@@ -128,28 +129,28 @@ def found(row: Row, seed: int, folder: Path) -> str | None:
     path = folder / FOUND
     if not path.exists():
         try:
-            write_json(path, find(job_of(row, seed, row.schedule)))
+            write_json(path, find(setup_of(row, seed, row.schedule)))
         except Inconclusive as error:
             print(f"{row.name}, seed {seed}: no run, for no bounds were found: {error}", flush=True)
             return None
     return str(read_json(path, dict[str, Any])["schedule"])
 
 
-def find(job: Job) -> dict[str, Any]:
-    """What `auto` does, with no human choice and no look at the test pictures: bounds, then a plan."""
+def find(setup: Setup) -> dict[str, Any]:
+    """What `auto` does, with no human choice and no use of the test images: bounds, then a plan."""
     torch.set_num_threads(1)
-    task = cifar10(job.seed, device=device(), **job.options)
-    effort = "quick" if job.schedule == QUICK else effort_for(job.steps)  # as cyclr.torch.auto does
+    task = cifar10(setup.seed, device=device(), **setup.options)
+    effort = "quick" if setup.schedule == QUICK else effort_for(setup.steps)  # as cyclr.torch.auto does
     curve = range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, effort=effort)
     bounds = curve.bounds()
     # The range test speaks of the fastest group, the biases; schedules here are of the weights, half of that.
     halved = Bounds(bounds.base_lr / 2, bounds.max_lr / 2)
-    plan = cyclr.plan(halved, steps=job.steps, steps_per_epoch=task.steps_per_epoch)
+    plan = cyclr.plan(halved, steps=setup.steps, steps_per_epoch=task.steps_per_epoch)
     return {
         "schedule": repr(plan.schedule),
         "base_lr": halved.base_lr,
         "max_lr": halved.max_lr,
-        "cost": curve.cost,
+        "cost": curve.tuning_cost,
         "evidence": bounds.evidence,
         "reasons": plan.reasons,
         "rates": (curve.rates / 2).tolist(),
@@ -160,22 +161,22 @@ def find(job: Job) -> dict[str, Any]:
     }
 
 
-def do(job: Job) -> Run:
+def make(setup: Setup) -> Run:
     """One run, from its last checkpoint if there is one."""
     torch.set_num_threads(1)
-    task = cifar10(job.seed, device=device(), **job.options)
-    schedule = cyclr.parse(job.schedule)
-    folder = work_of(job)
+    task = cifar10(setup.seed, device=device(), **setup.options)
+    schedule = cyclr.parse(setup.schedule)
+    folder = work_of(setup)
     clock = folder / "seconds.json"
     spent = read_json(clock, float) if clock.exists() else 0.0
     began = time.process_time()
 
     def progress(step: int, total: int, rate: float, loss: float) -> None:
-        if step % job.eval_every == 0:  # the checkpoint is written next: time and steps go together
+        if step % setup.eval_every == 0:  # the checkpoint is written next: time and steps go together
             write_json(clock, spent + time.process_time() - began)
         if step % 500 == 0:
             print(
-                f"{job.policy}, seed {job.seed}: {step:6} of {total}, rate {schedule(step):.2g}, loss {loss:.3f}, "
+                f"{setup.policy}, seed {setup.seed}: {step:6} of {total}, rate {schedule(step):.2g}, loss {loss:.3f}, "
                 f"{spent + time.process_time() - began:.0f} s",
                 flush=True,
             )
@@ -183,16 +184,16 @@ def do(job: Job) -> Run:
     points = train(
         task,
         lambda group: schedule if group["lr_mult"] == 1 else group["lr_mult"] * schedule,
-        steps=job.steps,
-        eval_every=job.eval_every,
-        average=averaged_model(task.model),  # looked at beside the weights themselves; the training is as without it
+        steps=setup.steps,
+        eval_every=setup.eval_every,
+        average=averaged_model(task.model),  # evaluated beside the weights themselves; the training is as without it
         checkpoint=folder,
         progress=progress,
     )
     for point in points:
         point["lr"] = schedule(point["step"] - 1)  # of the weights, not of the fastest group
     return Run(
-        **{field: getattr(job, field) for field in Job.__struct_fields__},
+        **{field: getattr(setup, field) for field in Setup.__struct_fields__},
         steps_per_epoch=task.steps_per_epoch or 0,
         points=points,
         seconds=round(spent + time.process_time() - began, 1),
@@ -203,12 +204,12 @@ def do(job: Job) -> Run:
 
 def report(name: str, run: Run) -> None:
     print(f"{name}: {100 * run.points[-1]['test_accuracy']:.2f} % in {run.seconds:.0f} s of one core", flush=True)
-    shutil.rmtree(work_of(run.job), ignore_errors=True)
+    shutil.rmtree(work_of(run.setup), ignore_errors=True)
 
 
-def work_of(job: Job) -> Path:
-    """The folder of a job's checkpoint. Its name holds all that decides how it ends: no other job finds it."""
-    return WORK / f"{zlib.crc32(msgspec.json.encode(job)):08x}-seed-{job.seed}"
+def work_of(setup: Setup) -> Path:
+    """The folder of a run's checkpoint. Its name holds all that decides how it ends: no other run finds it."""
+    return WORK / f"{zlib.crc32(msgspec.json.encode(setup)):08x}-seed-{setup.seed}"
 
 
 def device() -> str:

@@ -15,8 +15,8 @@ import numpy as np
 from rows import HERE, RECORDS, Group, Row, read_groups, run_name
 
 from cyclr import Curve, Inconclusive
-from cyclr.study._engine import RECORD
-from cyclr.study._records import Run, read_json
+from cyclr.study._files import RECORD, read_json
+from cyclr.study._records import Run
 from cyclr.study._stats import ALPHA, Comparison, many_to_one, steps_to_target
 
 README = HERE / "README.md"

@@ -36,6 +36,7 @@ from cyclr._schedules import warm_up as warm_up
 from cyclr._schedules import wsd as wsd
 
 if _TYPE_CHECKING:
+    from cyclr import study as study
     from cyclr._metrics import Metric as Metric
     from cyclr._plan import Plan as Plan
     from cyclr._plan import plan as plan
@@ -68,6 +69,8 @@ __all__ = sorted([name for name in globals() if not name.startswith("_")] + list
 
 
 def __getattr__(name: str) -> _Any:
+    if name == "study":
+        return _import_module("cyclr.study")
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value = getattr(_import_module(_LATER[name]), name)
@@ -75,4 +78,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, "study"})

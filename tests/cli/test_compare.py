@@ -3,8 +3,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import pkgutil
-import re
 import shutil
 import signal
 import subprocess
@@ -13,49 +11,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-import numpy as np
 import pytest
-import torch
 
-from cyclr import Bounds
-from cyclr._cli import study
-from cyclr._cli.apart import Apart
-from cyclr._cli.compare import Settings, _settle
-from cyclr._cli.failure import TaskError, explain
-from cyclr.study._records import Job, Study, read_json
+from cyclr.study import load
+from cyclr.study._files import read_json
+from cyclr.study._records import Study
 from cyclr.study._summary import summarize
-from cyclr.tasks import _find as tasks
-from cyclr.tasks import _inspect as look
-from cyclr.tasks import _run as work
-from tests.cli.conftest import GOOD, Shell
+from tests.cli.conftest import SIDES, WITHOUT_TEST, Shell
 
 Write = Callable[[str, str], Path]
 
-# Which side of a plane a point is on: learnt in a moment, with both kinds of held-out data.
-SIDES = """
-import os, time
-from pathlib import Path
-import torch
-from cyclr.torch import Task
-
-print("this must not get into the document")
-
-def task(seed):
-    generator = torch.Generator().manual_seed(7)
-    x = torch.randn(500, 6, generator=generator)
-    y = (x.sum(1) + 0.5 * torch.randn(500, generator=generator) > 0).long()
-    cut = lambda a, b: [(x[k:k+20], y[k:k+20]) for k in range(a, b, 20)]
-    torch.manual_seed(seed)
-    model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
-    def loss(outputs, targets):
-        while len(list(Path("cyclr-compare").glob("runs/*/run.json"))) >= int(os.environ.get("RECORDS", 99)):
-            time.sleep(0.01)  # until this process is killed
-        return torch.nn.functional.cross_entropy(outputs, targets)
-    accuracy = lambda outputs, targets: (outputs.argmax(1) == targets).float().mean()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    return Task(model, optimizer, loss, cut(0, 200), cut(200, 300), {"accuracy": accuracy}, cut(300, 500))
-"""
 ARGUMENTS = ("sides.py", "--policies", "auto,fixed,linear", "--seeds", "2", "--epochs", "3", "--rates", "0.01,0.1,3")
 NAMES = {f"{policy}-{seed}" for policy in ("auto", "fixed", "linear") for seed in (0, 1)} | {
     f"tuning-{policy}-{rate}" for policy in ("fixed", "linear") for rate in (0.01, 0.1, 3.0)
@@ -110,7 +75,8 @@ def records(folder: Path) -> dict[str, bytes]:
 def test_a_study_is_told_in_tables_that_fit_80_columns_and_in_words(done: tuple[Path, str, str]) -> None:
     folder, out, err = done
     assert max(map(len, out.splitlines())) <= 80
-    for words in ("at the end", "difference", "adjusted", "best cycle", "steps to", "seconds", "Tuning cost", "Notes"):
+    words = ("at the end", "difference", "adjusted", "best cycle", "steps to", "seconds", "Tuning cost", "Notes")
+    for word in (*words, "higher is better"):
         assert words in out
     assert all(out.count(f"\n{policy} ") == 2 for policy in ("auto", "fixed", "linear"))
     assert "this must not" not in out
@@ -139,7 +105,7 @@ def test_the_document_holds_what_the_records_say_and_nothing_is_done_again(here:
     assert tuned[found["rates"]["fixed"]]["val_accuracy"] == max(point["val_accuracy"] for point in tuned.values())
     assert not any(key.startswith("test") for point in tuned.values() for key in point), "no test data in there"
     assert found["rows"][1]["cost"] == 3 * 30
-    assert found["rows"][0]["cost"] == found["bounds"]["steps"]
+    assert found["rows"][0]["cost"] == found["bounds"]["tuning_cost"]
 
 
 def test_the_same_runs_can_be_read_by_another_baseline_and_target(here: Path, cyclr: Shell) -> None:
@@ -174,7 +140,7 @@ def runs_of(process: subprocess.Popen[str]) -> list[int]:
 
 
 def until(process: subprocess.Popen[str], folder: Path, count: int) -> dict[str, bytes]:
-    """The records, when there are so many of them."""
+    """The records, when there are at least `count` of them."""
     end = time.monotonic() + 600
     while len(found := records(folder)) < count:
         assert time.monotonic() < end
@@ -224,26 +190,31 @@ NOWHERE = ["--engine", "ray", "--address", "127.0.0.1:1"]
     ("arguments", "complaint"),
     [
         (["--policies", "auto,cosin"], "did you mean 'cosine'?"),
-        (["--policies", "auto"], "--policies must name two or more"),
+        (["--policies", "auto"], "policies must name two or more"),
         (["--policies", "auto,auto"], "each once"),
+        (["--policy", "mine"], '--policy must be NAME="TEXT", got \'mine\'; such as mine="Constant(max_lr)"'),
+        (["--policy", "mine=Linear(max_rl, 0, steps=steps)"], "policy 'mine' may use the names base_lr, max_lr, steps"),
+        (["--policy", "fixed=Constant(max_lr)"], "each policy must have a name of its own, got 'fixed'"),
+        (["--policies", "cosin", "--policy", "mine=linear"], "did you mean 'cosine'?"),
+        (["--metric", "loss", "--minimize", "mae"], "--metric, --minimize and --maximize each name the metric; give"),
         (["--baseline", "fixd"], "did you mean 'fixed'?"),
         (["--rates", "0.1,x"], "--rates must be positive numbers with commas, got '0.1,x'; such as 0.01,0.03,0.1"),
-        (["--rates", "0,0.1"], "--rates must be positive"),
+        (["--rates", "0,0.1"], "rates must be positive"),
         (["--rates", "0.1,0.1"], "each rate once"),
-        (["--seeds", "0"], "--seeds must be a positive integer"),
-        (["--epochs", "0"], "--epochs must be a positive integer"),
-        (["--jobs", "0"], "--jobs must be a positive integer"),
-        (["--target", "nan"], "--target must be finite"),
+        (["--seeds", "0"], "seeds must be a positive integer"),
+        (["--epochs", "0"], "epochs must be a positive integer"),
+        (["--workers", "0"], "workers must be a positive integer"),
+        (["--target", "nan"], "target must be finite"),
         (["--engine", "jobib"], "did you mean 'joblib'?"),
-        (["--gpus-per-run", "1"], "pass --engine ray, too"),
+        (["--gpus-per-run", "1"], "choose the engine 'ray', or leave them out"),
         (["--curve", "none.json"], "none.json: No such file"),
         (["--polices", "auto"], "Unknown option"),
         (NOWHERE, "no Ray cluster at 127.0.0.1:1: Connection refused; is it running"),
         ([*NOWHERE[:2], "--address", "head"], "address must be HOST:PORT or auto, got 'head'; Ray's own port is 6379"),
         ([*NOWHERE, "--working-dir", "gone"], "working_dir must be a folder, got 'gone'"),
-        (["--out", "sides.py"], "sides.py is a file; --out must name a folder"),
-        (["--out", "sides.py/deeper"], "sides.py is a file; --out must name a folder"),
-        (["--out", "/proc/1/study"], "/proc/1 cannot be written; choose another folder by --out"),
+        (["--out", "sides.py"], "sides.py is a file; out must name a folder"),
+        (["--out", "sides.py/deeper"], "sides.py is a file; out must name a folder"),
+        (["--out", "/proc/1/study"], "/proc/1 cannot be written; choose another folder as out"),
     ],
 )
 def test_a_bad_argument_is_one_line_before_the_task_is_read(
@@ -254,9 +225,6 @@ def test_a_bad_argument_is_one_line_before_the_task_is_read(
     task_file("sides.py", "raise AssertionError")
     assert complaint in cyclr("compare", "sides.py", *arguments).complaint
     assert not Path("cyclr-compare").exists()
-
-
-WITHOUT_TEST = SIDES.replace(", cut(300, 500))", ")")
 
 
 @pytest.mark.parametrize(
@@ -274,111 +242,46 @@ def test_a_bad_task_is_one_line_and_nothing_is_started(
     assert not Path("cyclr-compare").exists()
 
 
-class Here:
-    """In this process what else is done in one apart, which takes seconds to start."""
-
-    def call(self, function: str, *arguments: object, **options: object) -> object:
-        return pkgutil.resolve_name(function)(*arguments, **options)
-
-
-@pytest.mark.parametrize(
-    ("text", "changes", "complaint"),
-    [
-        (SIDES, {"metric": "accurcy"}, "--metric must be one of 'accuracy', 'loss', got 'accurcy'; did you mean"),
-        (SIDES, {"epochs": 1}, "steps must be an integer of at least 20, got 10"),
-        (SIDES.replace("seed(seed)", "seed(0)"), {}, "begins alike under seeds 0 and 1, with the same weights and the"),
-        (SIDES.replace("cut(200, 300)", "[]"), {}, "val_loader must hold at least one batch"),
-        (SIDES.replace("cut(0, 200)", "(b for b in ())"), {}, "train_loader must be a loader that can be started"),
-    ],
-)
-def test_what_is_wrong_with_a_task_is_said_before_the_folder_is_made(
-    task_file: Write, text: str, changes: dict[str, object], complaint: str
-) -> None:
-    task_file("sides.py", text)
-    asked = Settings("sides.py", "", ("auto", "fixed"), 5, 30, None, "tuned", None)
-    with pytest.raises((ValueError, TypeError), match=re.escape(complaint)):
-        _settle(msgspec.structs.replace(asked, **changes), Path("out"), Here())
-    assert not Path("out").exists()
-
-
-def facts(text: str, *, tuned: bool = True) -> tuple[object, ...]:
-    found = look.look(text, tuned=tuned)
-    return found.steps_per_epoch, found.metrics, found.judge, found.tunable
-
-
-def test_a_task_is_asked_what_it_holds_out(task_file: Write) -> None:
+def test_a_policy_of_the_users_own_is_entered_as_a_text(cyclr: Shell, task_file: Write) -> None:
     task_file("sides.py", SIDES)
-    assert facts("sides.py") == (10, ("accuracy", "loss"), "test", True)
-    task_file("only_val.py", WITHOUT_TEST)
-    assert facts("only_val.py")[2:4] == ("val", False)
-    task_file("nothing.py", GOOD.replace(", batches[:2])", ")"))
-    assert facts("nothing.py")[2:4] == ("", False)
-    assert facts("fashion") == (120, ("accuracy", "loss"), "test", True)
-    assert facts("fashion", tuned=False)[2:] == ("test", False)
-    held = tasks.build("fashion", 0, tuning=True)
-    assert held.test_loader is None
+    text = "Linear(base_lr, max_lr, steps=epoch) >> Linear(max_lr, 0, steps=steps - epoch)"
+    own = ("--policies", "fixed", "--policy", f"mine={text}", "--policy", "also mine=linear")
+    options = ("--rates", 0.1, "--seeds", 1, "--epochs", 3, "--minimize", "loss", "--json")
+    found = cyclr("compare", "sides.py", *own, *options).json
+    assert (found["metric"], found["maximize"], found["baseline"]) == ("test_loss", False, "fixed")
+    assert [row["policy"] for row in found["rows"]] == ["fixed", "mine", "also mine"]
+    schedules = {run.policy: run.schedule for run in load("cyclr-compare").runs}
+    assert schedules["mine"] == "Linear(0.025, 0.1, steps=10) >> Linear(0.1, 0.0, steps=20)"
+    assert schedules["also mine"] == "Linear(0.1, 0.0, steps=30)"
+    again = cyclr("compare", "sides.py", *own[:3], "mine=linear", *own[4:], *options).complaint
+    assert "was made with other settings (texts {" in again
 
 
-# Takes nothing from its seed by itself: weights, order and dropout come from the sources that all share.
-SLOPPY = SIDES.replace("    torch.manual_seed(seed)\n", "").replace("torch.nn.ReLU()", "torch.nn.Dropout()").replace(
-    "cut(0, 200)", "torch.utils.data.DataLoader(cut(0, 200), batch_size=None, shuffle=True)"
-)  # fmt: skip
+# One metric under a name that says nothing; its direction is said in one file and not in the other.
+DISTANCE = SIDES.replace('{"accuracy": accuracy}', '{"distance": wrong}').replace(
+    "    accuracy = lambda", "    wrong = lambda o, t: (o.argmax(1) != t).float().mean()\n    accuracy = lambda"
+)
 
 
-def test_what_a_task_leaves_to_chance_is_decided_by_the_seed(task_file: Write) -> None:
-    task_file("sloppy.py", SLOPPY)
-    found = look.look("sloppy.py", tuned=False)
-    assert (found.paired, found.varies) == (True, True)
-    job = Job(task="sloppy.py", policy="p", schedule="Constant(0.1)", seed=3, steps=20, eval_every=10)
-    torch.manual_seed(7)
-    first = work.make_run(job).points
-    np.random.random()  # whatever this process has done before
-    assert work.make_run(job).points == first
-    assert work.make_run(msgspec.structs.replace(job, seed=4)).points != first
-
-
-def test_runs_that_are_no_pairs_are_known(task_file: Write) -> None:
-    task_file("chance.py", SIDES.replace("manual_seed(seed)", "seed()"))
-    found = look.look("chance.py", tuned=False)
-    assert (found.paired, found.varies) == (False, True)
-
-
-def test_a_metric_that_fails_is_found_before_any_work(task_file: Write) -> None:
-    task_file("sides.py", SIDES.replace("argmax(1)", "argmax(9)"))
-    with pytest.raises(IndexError) as caught:
-        facts("sides.py")
-    assert "sides.py, line " in explain(caught.value)
+def test_which_way_a_metric_is_better_is_asked_for_where_nobody_says_so(cyclr: Shell, task_file: Write) -> None:
+    task_file("silent.py", DISTANCE)
+    task_file(
+        "says.py",
+        DISTANCE.replace("wrong}", "cyclr.Metric(wrong, 'min')}").replace("import torch", "import cyclr, torch"),
+    )
+    options = ("--policies", "fixed,linear", "--rates", "0.001,0.1", "--seeds", 1, "--epochs", 3)
+    complaint = cyclr("compare", "silent.py", *options).complaint
+    assert "metrics['distance'] must say which way is better, which its name does not; write {'distance': " in complaint
+    complaint = cyclr("compare", "says.py", *options, "--maximize", "distance").complaint
+    assert complaint.startswith("metric 'distance': the task says 'min' (lower is better), got 'max'; leave it out")
+    assert not Path("cyclr-compare").exists()
+    called = cyclr("compare", "says.py", *options, "--minimize", "distance")
+    assert "Judged by test distance; lower is better." in called.out
+    assert load("cyclr-compare").rates == {"fixed": 0.1, "linear": 0.1}, "0.001 learns nothing in three epochs"
 
 
 def test_an_inconclusive_range_test_says_what_to_do(cyclr: Shell, task_file: Write) -> None:
     task_file("flat.py", SIDES.replace("return torch", "return 0 * torch"))
     complaint = cyclr("compare", "flat.py", "--policies", "auto,linear", "--rates", "found", "--epochs", 3).complaint
     assert "the range test has no answer: " in complaint
-    assert "or pass --rates and leave auto out" in complaint
-
-
-def test_what_dies_apart_is_one_line() -> None:
-    with Apart() as apart, pytest.raises(TaskError, match="the process that ran the task died"):
-        apart.call("os:_exit", 3)
-
-
-def test_what_goes_wrong_apart_is_one_line_and_the_process_goes_on() -> None:
-    with Apart() as apart:
-        with pytest.raises(TaskError, match="ZeroDivisionError: integer division"):
-            apart.call("operator:floordiv", 1, 0)
-        assert apart.call("operator:floordiv", 7, 2) == 3
-        assert apart.call("cyclr:Bounds", 0.1, max_lr=0.2) == Bounds(0.1, 0.2)
-
-
-def test_long_trainings_are_prepared_thoroughly(task_file: Write, tmp_path: Path) -> None:
-    task_file("sides.py", SIDES)
-    curves = []
-    with Apart() as apart:
-        for steps in (7_999, 8_000):
-            folder = tmp_path / str(steps)
-            folder.mkdir()
-            curves.append(study.curve_in(folder, "sides.py", steps, apart))
-    quick, thorough = curves
-    assert len(quick.peaks) == 0
-    assert len(thorough.peaks) >= 3
-    assert thorough.bounds().steps > quick.bounds().steps
+    assert "or pass rates (--rates) and leave auto out" in complaint

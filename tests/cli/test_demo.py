@@ -73,7 +73,7 @@ def test_the_numbers_are_those_of_the_records(done: tuple[Path, str], cyclr: She
         assert row["half"]["mean"] == pytest.approx(
             statistics.mean(runs[f"{name}-{seed}"]["points"][0]["test_accuracy"] for seed in (0, 1))
         )
-        assert row["cost"] == (5 * 120 if name == "fixed" else found["plan"]["bounds"]["steps"])
+        assert row["cost"] == (5 * 120 if name == "fixed" else found["plan"]["bounds"]["tuning_cost"])
     tuned = {name: run["points"][-1] for name, run in runs.items() if name.startswith("tuning")}
     best = max(tuned, key=lambda name: tuned[name]["val_accuracy"])
     assert found["fixed_rate"] == float(best.removeprefix("tuning-fixed-"))
@@ -138,7 +138,7 @@ def test_a_damaged_run_is_told_kept_and_done_again(
     monkeypatch.setenv("COLUMNS", WIDE["COLUMNS"])
     broken = copy / "runs" / "cosine-1" / "run.json"
     broken.write_text('{"task": "fashion"}')
-    called = cyclr("demo", *FAST, "--out", copy, "--jobs", 1)
+    called = cyclr("demo", *FAST, "--out", copy, "--workers", 1)
     assert called.code == 0
     assert verdict(called.out) == verdict(done[1])
     assert "cosine-1/run.json: Object missing required field `policy`" in caplog.text

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cyclr._cli.find import find
-from cyclr._range import Curve
+from cyclr._range import Curve, Ramp
 from cyclr.torch import range_test
 from tests.cli.conftest import GOOD, Shell, in_a_terminal
 
@@ -23,13 +23,11 @@ def test_it_is_the_librarys_range_test_and_what_it_says(cyclr: Shell, task_file:
     made: dict[str, object] = {}
     exec(GOOD, made)
     task = made["task"](3)  # type: ignore[operator]
-    curve = range_test(
-        task.model, task.optimizer, task.train_loader, task.loss_fn, low=1e-4, high=10, steps=60, repeats=2
-    )
+    curve = range_test(task, ramp=Ramp(1e-4, 10, steps=60), repeats=2)
     assert np.allclose(found["curve"]["rates"], curve.rates, rtol=1e-12)
     losses = [[np.nan if value is None else value for value in row] for row in found["curve"]["losses"]]
     assert np.allclose(losses, curve.losses, rtol=1e-5, equal_nan=True)
-    assert found["steps"] == curve.cost
+    assert found["steps"] == curve.tuning_cost
     assert found["bounds"]["max_lr"] == pytest.approx(curve.bounds().max_lr, rel=1e-3)
     assert found["rules"]["minimum"] == pytest.approx(curve.suggest("minimum"), rel=1e-3)
     assert np.array_equal(Curve.load("curve.json").rates, found["curve"]["rates"])
@@ -100,5 +98,5 @@ def test_progress_is_a_bar_in_a_terminal() -> None:
 
 def test_its_defaults_are_the_librarys() -> None:
     shell, library = (inspect.signature(function).parameters for function in (find, range_test))
-    for name in ("low", "high", "steps", "repeats"):
-        assert shell[name].default == library[name].default
+    assert shell["repeats"].default == library["repeats"].default
+    assert library["ramp"].default == Ramp(*(shell[name].default for name in ("low", "high", "steps")))

@@ -91,10 +91,12 @@ def test_help_loads_no_heavy_library(tmp_path: Path) -> None:
         ("find fashion --out no/folder/c.json", "no folder no/folder; make it first"),
         ("train fashion --policy triangualr", "did you mean 'triangular'?"),
         ("train fashion --epochs 0", "--epochs must be a positive integer, got 0"),
-        ("train fashion --schedule Constant(1) --bounds 1 2", "leave out --policy, --bounds and --curve"),
+        ("train fashion --schedule Constant(1) --bounds 1 2", "leave out --bounds and --curve"),
+        ("train fashion --schedule Constant(1) --policy step", "leave out --policy"),
+        ("train fashion --schedule Constant(min_lr)", "may use the names base_lr, max_lr, steps, epoch, got 'min_lr'"),
         ("train fashion --schedule Constnat(1)", "did you mean 'Constant'?"),
         ("demo --seeds 0", "--seeds must be a positive integer, got 0"),
-        ("demo --jobs 0", "--jobs must be a positive integer, got 0"),
+        ("demo --workers 0", "workers must be a positive integer, got 0"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(

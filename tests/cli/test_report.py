@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cyclr.study._records import write_json
+from cyclr.study._files import write_json
 from tests.cli.conftest import Shell
 
 pytest.importorskip("jinja2")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cyclr._cli.failure import TaskError
+from cyclr._failure import TaskError
 from cyclr.tasks._find import build, load
 from tests.cli.conftest import GOOD
 

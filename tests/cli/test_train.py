@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cyclr import Bounds, policy
-from cyclr.study._records import Run, read_json
+from cyclr import Bounds, Curve, policy
+from cyclr.study._files import read_json
+from cyclr.study._records import Run
 from tests.cli.conftest import GOOD, Shell
 
 Write = Callable[[str, str], Path]
@@ -39,6 +40,16 @@ def test_a_schedule_may_count_in_epochs(cyclr: Shell, task_file: Write) -> None:
     spec = "Linear(0, 0.1, steps=epoch) >> Constant(0.1)"
     run = cyclr("train", task_file("plane.py", GOOD), "--schedule", spec, "--epochs", 2, "--json").json
     assert run["schedule"] == "Linear(0.0, 0.1, steps=10) >> Constant(0.1)"
+
+
+def test_a_schedule_may_use_budget_and_bounds(cyclr: Shell, task_file: Write) -> None:
+    path = task_file("plane.py", GOOD)
+    spec = "Linear(base_lr, max_lr, steps=epoch) >> Linear(max_lr, 0, steps=steps - epoch)"
+    run = cyclr("train", path, "--schedule", spec, "--bounds", 0.01, 0.1, "--epochs", 3, "--json").json
+    assert run["schedule"] == "Linear(0.01, 0.1, steps=10) >> Linear(0.1, 0.0, steps=20)"
+    found = cyclr("train", path, "--schedule", "Linear(max_lr, 0, steps=steps)", "--epochs", 2, "--json", "--out", "o")
+    peak = Curve.load("o/curve.json").bounds().max_lr
+    assert found.json["schedule"] == f"Linear({peak!r}, 0.0, steps=20)"
 
 
 def test_a_finished_folder_is_not_trained_again_and_other_settings_are_refused(cyclr: Shell, task_file: Write) -> None:

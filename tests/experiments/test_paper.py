@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from cyclr import parse
-from cyclr.study._records import Run, write_json
+from cyclr.study._files import write_json
+from cyclr.study._records import Run
 
 pytest.importorskip("torch")
 from tests.tasks.test_cifar10 import write_binary

@@ -35,7 +35,7 @@ def study(**change: Any) -> Study:
     """Two policies on three seeds; the second is better by 0.1, 0.102 and 0.108."""
     runs = [run("fixed", seed) for seed in range(3)]
     runs += [run("auto", seed, 0.6, 0.7, 0.8, 0.9 + 0.012 * seed**2) for seed in range(3)]
-    settings = {"task": "digits", "runs": runs, "baseline": "fixed", "cost": {"auto": 266, "fixed": 6000}}
+    settings = {"task": "digits", "runs": runs, "baseline": "fixed", "tuning_cost": {"auto": 266, "fixed": 6000}}
     return Study(**(settings | change))
 
 

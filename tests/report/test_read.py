@@ -7,7 +7,7 @@ import pytest
 
 from cyclr import Bounds, plan, report
 from cyclr._cli._data import plan_data
-from cyclr.study._records import RecordError, write_json
+from cyclr.study._files import RecordError, write_json
 from tests.report.made import a_plan, curve, run, study
 
 

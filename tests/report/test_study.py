@@ -50,7 +50,7 @@ def test_the_table_holds_the_summary() -> None:
 
 
 def test_the_tuning_cost_is_left_open_where_it_was_not_recorded() -> None:
-    rows = table(report.page(study(cost={"auto": 0})), "study/ends")
+    rows = table(report.page(study(tuning_cost={"auto": 0})), "study/ends")
     assert [row[-1] for row in rows[1:]] == ["–", "0"]
 
 

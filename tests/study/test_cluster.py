@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from cyclr.study import _cluster as cluster
-from cyclr.study._engine import RunError, check_engine, run_jobs
-from cyclr.study._records import Run, read_json
-from tests.study.jobs import job
-from tests.study.test_engine import ROOT, alive, until
-
-GO_ON = "tests.study.jobs:go_on"
+from cyclr.study._engine import Engine, RunError, make_runs
+from cyclr.study._files import read_json
+from cyclr.study._records import Run
+from tests.study.setups import setup
+from tests.study.test_engine import GO_ON, MAKE, ROOT, alive, until
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +48,27 @@ def test_a_failed_run_is_named_and_the_connection_closed(nodes: Any, tmp_path: P
     import ray
 
     with pytest.raises(RunError, match=r"^run bad failed: ValueError: boom$"):
-        run_jobs("tests.study.jobs:do", {"bad": job(1, fail=True)}, tmp_path, engine="ray", address=nodes.address)
+        make_runs(
+            MAKE,
+            {"bad": setup(1, fail=True)},
+            tmp_path,
+            engine=Engine("ray", address=nodes.address),
+        )
     assert not ray.is_initialized()
 
 
 def test_more_than_any_node_has_is_an_error_at_once(nodes: Any, tmp_path: Path) -> None:
     needs = r"a run needs 1 CPUs and 1 GPUs of one node, and the cluster's nodes have 1 CPUs and 0 GPUs, 1 CPUs and 0"
     with pytest.raises(ValueError, match=needs):
-        run_jobs(GO_ON, {"p": job(0)}, tmp_path, engine="ray", address=nodes.address, gpus_per_run=1)
+        make_runs(GO_ON, {"p": setup(0)}, tmp_path, engine=Engine("ray", address=nodes.address, gpus_per_run=1))
     with pytest.raises(ValueError, match="a run needs 2 CPUs"):
-        check_engine("ray", address=nodes.address, cpus_per_run=2)
-    check_engine("ray", address=nodes.address)
+        Engine("ray", address=nodes.address, cpus_per_run=2).check()
+    Engine("ray", address=nodes.address).check()
 
 
 def test_a_killed_driver_leaves_no_worker_and_goes_on_when_called_again(nodes: Any, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    command = [sys.executable, "-m", "tests.study.jobs", str(folder), nodes.address]
+    command = [sys.executable, "-m", "tests.study.setups", str(folder), nodes.address]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
         until(lambda: len(list(folder.glob("*/run.json"))) >= 2)
         driver.kill()
@@ -82,7 +86,7 @@ def test_a_killed_node_and_a_killed_worker_lose_no_run_and_no_step(
     nodes: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log, folder, gate = tmp_path / "log", tmp_path / "ray", tmp_path / "gate"
-    jobs = {f"p-{seed}": job(seed, log=str(log), gate=str(gate), die=seed == 0) for seed in (2, 0, 1, 3)}
+    setups = {f"p-{seed}": setup(seed, log=str(log), gate=str(gate), die=seed == 0) for seed in (2, 0, 1, 3)}
     (node,) = nodes.worker_nodes
     raylet = node.all_processes["raylet"][0].process.pid
     seen: list[str] = []
@@ -101,17 +105,18 @@ def test_a_killed_node_and_a_killed_worker_lose_no_run_and_no_step(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    runs = run_jobs(GO_ON, jobs, folder, engine="ray", address=nodes.address, on_run=lambda name, _: seen.append(name))
+    engine = Engine("ray", address=nodes.address)
+    runs = make_runs(GO_ON, setups, folder, engine=engine, on_run=lambda name, _: seen.append(name))
     killer.join()
     nodes.remove_node(node)
     assert capfd.readouterr() == ("", "")
-    assert sorted(seen) == sorted(jobs)
+    assert sorted(seen) == sorted(setups)
     assert sorted(int(line[3]) for line in noted(log)) == [0, 0, 0, 0, 2, 3]
-    assert list(runs) == list(jobs)
-    assert runs == run_jobs(GO_ON, jobs, folder) == {n: read_json(folder / n / "run.json", Run) for n in jobs}
+    assert list(runs) == list(setups)
+    assert runs == make_runs(GO_ON, setups, folder) == {n: read_json(folder / n / "run.json", Run) for n in setups}
     assert not list(folder.glob("*/checkpoint-*"))
-    plain = {name: job(made.seed) for name, made in jobs.items()}
-    alone = run_jobs(GO_ON, plain, tmp_path / "alone")
+    plain = {name: setup(made.seed) for name, made in setups.items()}
+    alone = make_runs(GO_ON, plain, tmp_path / "alone")
     assert [(run.seed, run.points) for run in runs.values()] == [(run.seed, run.points) for run in alone.values()]
 
 
@@ -123,24 +128,24 @@ def test_no_cluster_at_the_address_is_one_line_and_nothing_is_begun(
         other = f"127.0.0.1:{silent.getsockname()[1]}"
         for address, why in (("127.0.0.1:1", "Connection refused"), (other, "timed out")):
             with pytest.raises(ConnectionError, match=f"^no Ray cluster at {address}: {why}; is it running"):
-                run_jobs(GO_ON, {"p": job(0)}, tmp_path, engine="ray", address=address)
+                make_runs(GO_ON, {"p": setup(0)}, tmp_path, engine=Engine("ray", address=address))
             with pytest.raises(ConnectionError):
-                check_engine("ray", address=address)
+                Engine("ray", address=address).check()
     assert not list(tmp_path.glob("p*"))
 
 
 def test_an_address_has_a_host_and_a_port() -> None:
     for address in ("here", "host:", ":6379", "http://host:1", "host:1234567"):
         with pytest.raises(ValueError, match=f"address must be HOST:PORT or auto, got {address!r}"):
-            check_engine("ray", address=address)
+            Engine("ray", address=address).check()
 
 
 def test_the_code_that_is_sent_must_be_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="working_dir must be a folder, got"):
-        check_engine("ray", working_dir=tmp_path / "none")
+        Engine("ray", working_dir=tmp_path / "none").check()
 
 
 def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r"pip install cyclr\[ray\]"):
-        check_engine("ray")
+        Engine("ray").check()

@@ -1,149 +1,324 @@
+"""`cyclr.study.compare` from Python, in processes of its own: what it makes, what it imports, what it refuses."""
+
 from __future__ import annotations
 
-import shutil
+import functools
+import json
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cyclr import Bounds, parse
-from cyclr._policies import POLICIES
-from cyclr.study._design import TUNING_SEED, Contest, compare, entrants, finished, grid
-from cyclr.study._records import Study
-from cyclr.study._summary import summarize
-from tests.study.contestants import LOG
+import cyclr
+from cyclr import parse
+from cyclr.study import Engine, Study, compare, load, summarize
+from cyclr.study._compare import DEFAULT, Settings, _asked, _check_policies, _maximize, _settle
+from cyclr.study._pool import Apart
+from cyclr.study._records import Facts
+from cyclr.study._task import name_of
+from tests.cli.conftest import SIDES
+from tests.study.learners import shell_after
 
-FOUND = Bounds(0.01, 0.1, steps=250)
-LEARN = "tests.study.contestants:learn"
+Write = Callable[[str, str], Path]
+ROOT = Path(__file__).parents[2]
+FACTS = Facts(steps_per_epoch=10, metrics=("accuracy", "loss"), judge="test", tunable=True)
+
+# A task in a module; each process that makes it notes what it holds of the shell.
+TASK = """
+import os
+from pathlib import Path
+import torch
+from cyclr import Metric
+from cyclr.torch import Task
+from tests.study.learners import shell_after
+
+def task(seed):
+    Path(__file__).with_name(f"held-{os.getpid()}").write_text(" ".join(shell_after()))
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(500, 6, generator=generator)
+    y = (x.sum(1) + 0.5 * torch.randn(500, generator=generator) > 0).long()
+    cut = lambda a, b: [(x[k:k+20], y[k:k+20]) for k in range(a, b, 20)]
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    wrong = lambda outputs, targets: (outputs.argmax(1) != targets).float().mean()
+    metrics = {"wrong": Metric(wrong, "min")}
+    return Task(model, optimizer, torch.nn.functional.cross_entropy, cut(0, 200), cut(200, 300), metrics, cut(300, 500))
+"""
+OWN = {
+    "auto": "auto",
+    "linear": "linear",
+    "mine": "Linear(base_lr, max_lr, steps=epoch) >> Linear(max_lr, 0, steps=steps - epoch)",
+    "written": "Constant(0.05).take(steps)",
+}
+DRIVER = f"""
+import json
+import my_sides
+from cyclr import study
+from tests.study.learners import shell_after
+
+told = []
+made = study.compare(my_sides.task, policies={OWN!r}, seeds=2, epochs=3, rates=[0.01, 0.1], baseline="linear",
+                     engine=study.Engine(workers=2), out="out", progress=lambda *piece: told.append(piece))
+assert made == study.load("out") == study.load("out/study.json")
+print(json.dumps({{"held": shell_after(), "told": told}}))
+"""
 
 
-def contest(policies=("auto", "fixed", "triangular2"), **changes) -> Contest:
-    return Contest(
-        **{
-            "task": "t",
-            "entrants": entrants(policies, FOUND),
-            "seeds": 2,
-            "steps": 120,
-            "steps_per_epoch": 10,
-            "metric": "accuracy",
-        }
-        | changes
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A study that was made from Python: its folder, and what its driver says."""
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("python")
+    (folder / "my_sides.py").write_text(TASK)
+    path = os.pathsep.join([str(folder), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ran = subprocess.run(
+        [sys.executable, "-c", DRIVER],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    assert ran.returncode == 0, ran.stderr
+    return folder, json.loads(ran.stdout)
 
 
-def made(folder: Path, contest: Contest, **options) -> Study:
-    folder.mkdir(exist_ok=True)
-    study = compare(contest, folder, LEARN, **options)
-    return msgspec.structs.replace(study, baseline=contest.entrants[0].name)
+def test_workers_and_driver_import_no_shell(done: tuple[Path, dict]) -> None:
+    folder, said = done
+    notes = [file.read_text() for file in folder.glob("held-*")]
+    assert len(notes) == 2, "two workers"
+    assert set(notes) == {""}
+    assert said["held"] == []
 
 
-def log(folder: Path) -> list[str]:
-    return (folder / LOG).read_text().split()
+def test_a_shell_in_a_worker_would_be_found() -> None:
+    with Apart() as apart:
+        assert apart.call("tests.study.learners:shell_after") == []
+        assert apart.call("tests.study.learners:shell_after", "rich") == ["rich"]
+    assert "cyclr._cli" in shell_after("cyclr._cli")
 
 
-@given(
-    st.lists(st.sampled_from(sorted(POLICIES)), min_size=2, max_size=6, unique=True),
-    st.integers(20, 3000),
-    st.integers(5, 400),
-    st.integers(1, 4),
+def test_a_function_is_compared_under_policies_of_the_users_own(done: tuple[Path, dict]) -> None:
+    study = load(done[0] / "out")
+    assert isinstance(study, Study)
+    assert study.task == "my_sides:task"
+    assert study.policies == tuple(OWN)
+    schedules = {run.policy: run.schedule for run in study.runs}
+    peak, base = study.rates["mine"], 0.1
+    assert study.bounds is not None
+    base = study.bounds.base_lr / study.bounds.max_lr * peak
+    expected = parse(f"Linear({base!r}, {peak!r}, steps=10) >> Linear({peak!r}, 0, steps=20)")
+    assert parse(schedules["mine"])(7) == pytest.approx(expected(7))
+    assert parse(schedules["mine"])(17) == pytest.approx(expected(17))
+    assert parse(schedules["written"]) == parse("Constant(0.05).take(30)")
+    assert study.rates["written"] == 0.05
+    assert study.tuning_cost["mine"] == study.tuning_cost["linear"] == 2 * 30
+    assert study.tuning_cost["written"] == 0, "a text without max_lr has nothing to tune"
+    assert "written: the rates are those written in its text." in study.notes
+    rows = {row.policy: row for row in summarize(study)}
+    assert rows["linear"].difference is None
+    assert {row.seeds for row in rows.values()} == {2}
+
+
+def test_the_direction_is_the_one_that_the_task_says(done: tuple[Path, dict]) -> None:
+    study = load(done[0] / "out")
+    assert (study.metric, study.maximize) == ("test_wrong", False)
+    tuned = {}
+    for path in done[0].glob("out/runs/tuning-linear-*/run.json"):
+        tuned[float(path.parent.name.removeprefix("tuning-linear-"))] = load(path).runs[0].points[-1]["val_wrong"]
+    assert len(tuned) == 2
+    assert tuned[study.rates["linear"]] == min(tuned.values())
+
+
+def test_progress_is_told_piece_by_piece(done: tuple[Path, dict]) -> None:
+    told = done[1]["told"]
+    assert [title for title, *_ in told if title != "training"] == ["range test on my_sides:task"] * sum(
+        title != "training" for title, *_ in told
+    )
+    assert any(title != "training" for title, *_ in told)
+    runs = [(done, total) for title, done, total, *_ in told if title == "training"]
+    assert runs == [(n, 12) for n in range(13)]
+
+
+def asked(policies: object = DEFAULT, **changes: object) -> Settings:
+    given = {"seeds": 2, "epochs": 3, "rates": 0.1, "curve": None, "metric": None} | changes
+    return _asked("t.py", policies, **given)  # type: ignore[arg-type]
+
+
+def test_one_policy_of_the_users_own_is_compared_with_the_default_ones() -> None:
+    made = asked({"mine": "Linear(max_lr, 0, steps=steps)"})
+    assert made.policies == (*DEFAULT, "mine")
+    assert made.rules["mine"] == "Linear(max_lr, 0, steps=steps)"
+    assert made.rules["auto"] == "auto"
+    assert asked({"a": "linear", "b": "cosine"}).rules == {"a": "linear", "b": "cosine"}
+    assert asked("auto, fixed").policies == asked(["auto", "fixed"]).policies == ("auto", "fixed")
+
+
+@pytest.mark.parametrize(
+    ("policies", "kind", "says"),
+    [
+        (
+            {"mine": "Linear(max_rl, 0, steps=steps)"},
+            ValueError,
+            "policy 'mine' may use the names base_lr, max_lr, steps, epoch, got 'max_rl' in 'Linear(max_rl, 0, steps=",
+        ),
+        (
+            {"mine": "Linear(max_lr, 0"},
+            ValueError,
+            "policy 'mine' must be a Python expression, got 'Linear(max_lr, 0'; '(' was never closed",
+        ),
+        ({"mine": "cosin"}, ValueError, "policy 'mine' must be one of"),
+        ({"mine": ""}, ValueError, "policy 'mine' must be one of"),
+        ({"mine": 0.1}, TypeError, "policy 'mine' must be one of"),
+        ({"a/b": "linear"}, ValueError, "the name of a policy must be of letters, digits, spaces and . _ - +, got"),
+        ({"": "linear"}, ValueError, "the name of a policy must be of letters"),
+        (
+            {"fixed": "Constant(max_lr)"},
+            ValueError,
+            "policy 'fixed' is built in, and 'Constant(max_lr)' is another one; choose another name",
+        ),
+        ("auto", ValueError, "policies must name two or more, each once"),
+        ("auto,cosin", ValueError, "did you mean 'cosine'?"),
+    ],
 )
-def test_budgets_are_equal_seeds_are_paired_and_all_are_looked_at_where_any_cycle_ends(
-    policies: list[str], steps: int, per_epoch: int, seeds: int
+def test_a_bad_policy_is_named_before_any_work(tmp_path: Path, policies: object, kind: type, says: str) -> None:
+    with pytest.raises(kind, match=re.escape(says)):
+        compare("no_such_file.py", policies=policies, out=tmp_path / "out")  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "Linear(max_lr, 0, steps=steps // 2)",
+            "policy 'mine': a policy must last the whole budget of 30 steps, got 'Linear(max_lr, 0, steps=steps",
+        ),
+        (
+            "Triangular2(base_lr, max_lr, step_size=epoch)",
+            "which lasts for ever; use the name steps for its length, or end it with .take(steps)",
+        ),
+        ("Linaer(max_lr, 0, steps=steps)", "'mine': a spec must call a known schedule, got 'Linaer'; did you mean"),
+        ("Linear(max_lr, -1, steps=steps)", "policy 'mine': cannot make Linear(max_lr, -1, steps=steps)"),
+        ("max_lr * 2", "policy 'mine': a spec must describe a schedule"),
+    ],
+)
+def test_a_text_that_does_not_fit_the_budget_is_named_before_any_training(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        _check_policies(asked({"mine": text}), FACTS)
+
+
+@pytest.mark.parametrize(
+    ("metric", "directions", "maximize"),
+    [
+        ("accuracy", {}, True),
+        ("loss", {}, False),
+        ("mae", {}, False),
+        ("score", {"score": "min"}, False),
+        (("score", "max"), {}, True),
+        (("score", "min"), {"score": "min"}, False),
+    ],
+)
+def test_the_direction_of_a_metric_is_said_or_known(metric: object, directions: dict, maximize: bool) -> None:
+    facts = msgspec.structs.replace(FACTS, directions=directions)
+    assert _maximize(asked(metric=metric), facts) is maximize
+
+
+def test_a_direction_that_is_not_known_is_asked_for() -> None:
+    with pytest.raises(ValueError, match=r"metric 'score' must say which way .* --minimize score or --maximize score"):
+        _maximize(asked(metric="score"), FACTS)
+    with pytest.raises(ValueError, match=r"metric 'score': the task says 'min' \(lower is better\), got 'max'"):
+        _maximize(asked(metric=("score", "max")), msgspec.structs.replace(FACTS, directions={"score": "min"}))
+    with pytest.raises(ValueError, match="the direction of metric must be one of 'min', 'max', got 'up'"):
+        asked(metric=("score", "up"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "says"),
+    [
+        ({"rates": "tund"}, ValueError, "did you mean 'tuned'?"),
+        ({"rates": []}, ValueError, "rates must name at least one rate, got none"),
+        ({"rates": [0.1, 0.1]}, ValueError, "rates must name each rate once"),
+        ({"rates": [0.1, -1]}, ValueError, "rates must be positive, got -1"),
+        ({"seeds": 10_001}, ValueError, "seeds must be at most 10000"),
+        ({"engine": "ray"}, TypeError, "engine must be an Engine, got 'ray'; pass cyclr.study.Engine(workers=2)"),
+        ({"baseline": "fixd"}, ValueError, "did you mean 'fixed'?"),
+        ({"curve": "none.json"}, OSError, "none.json"),
+    ],
+)
+def test_a_bad_argument_is_said_before_any_work(tmp_path: Path, changes: dict, kind: type, says: str) -> None:
+    with pytest.raises(kind, match=re.escape(says)):
+        compare("no_such_file.py", out=tmp_path / "out", **changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_function_that_other_processes_cannot_import_is_refused() -> None:
+    def inside(seed: int) -> None: ...
+
+    main = functools.partial(inside)
+    for task in (lambda seed: None, inside, main):
+        with pytest.raises(ValueError, match="task must be a function that other processes can import, got"):
+            name_of(task)
+    with pytest.raises(TypeError, match="task must be a text or a function of a seed"):
+        name_of(3)  # type: ignore[arg-type]
+    code = "import cyclr\ndef mine(seed): ...\ncyclr.study.compare(mine)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "got 'mine' of the running script or notebook; move it to a file and pass 'file.py:mine'" in ran.stderr
+
+
+def test_import_cyclr_offers_studies_when_they_are_asked_for() -> None:
+    assert cyclr.study.compare is compare
+    code = "import sys, cyclr; print('cyclr.study' in sys.modules, cyclr.study.load.__name__)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False load\n"
+
+
+def test_the_settings_of_a_study_from_before_are_read() -> None:
+    old = {
+        "task": "fashion", "task_file": "", "policies": ["auto", "fixed"], "seeds": 5, "epochs": 30,
+        "metric": "accuracy", "rates": "tuned", "curve": None,
+        "facts": {"steps_per_epoch": 120, "metrics": ["accuracy", "loss"], "judge": "test", "tunable": True,
+                  "paired": True, "varies": True},
+    }  # fmt: skip
+    made = _asked("fashion", "auto,fixed", 5, 30, "tuned", None, None)
+    facts = Facts(steps_per_epoch=120, metrics=("accuracy", "loss"), judge="test", tunable=True)
+    assert msgspec.convert(old, Settings) == msgspec.structs.replace(made, metric="accuracy", facts=facts)
+
+
+def test_an_engine_of_one_worker_makes_all_in_this_process() -> None:
+    assert Engine(workers=1).cluster is None
+    assert Engine("ray", workers=3).cluster is not None
+
+
+class Here:
+    """In this process what else is done in one apart, which takes seconds to start."""
+
+    def call(self, function: str, *arguments: object) -> object:
+        return pkgutil.resolve_name(function)(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "complaint"),
+    [
+        (SIDES, {"metric": "accurcy"}, "metric must be one of 'accuracy', 'loss', got 'accurcy'; did you mean"),
+        (SIDES, {"epochs": 1}, "policy 'auto': steps must be an integer of at least 20, got 10"),
+        (SIDES.replace("seed(seed)", "seed(0)"), {}, "begins alike under seeds 0 and 1, with the same weights and the"),
+        (SIDES.replace("cut(200, 300)", "[]"), {}, "val_loader must hold at least one batch"),
+        (SIDES.replace("cut(0, 200)", "(b for b in ())"), {}, "train_loader must be a loader that can be started"),
+    ],
+)
+def test_what_is_wrong_with_a_task_is_said_before_the_folder_is_made(
+    task_file: Write, text: str, changes: dict[str, object], complaint: str
 ) -> None:
-    made = contest(policies, steps=steps, steps_per_epoch=per_epoch, seeds=seeds)
-    jobs = made.compared({entrant.name: entrant.candidates[0] for entrant in made.entrants})
-    assert len(jobs) == len(policies) * seeds
-    assert len({(job.steps, job.eval_every, job.eval_at, tuple(job.options)) for job in jobs.values()}) == 1
-    for policy in policies:
-        own = [job for job in jobs.values() if job.policy == policy]
-        assert [job.seed for job in own] == list(range(seeds))
-        schedule = parse(own[0].schedule)
-        assert schedule.duration == steps, "stretched to the budget"
-        looks = {step for step in range(1, steps + 1) if step % own[0].eval_every == 0 or step in own[0].eval_at}
-        assert {*schedule.cycle_ends(until=steps), steps // 2} <= {*looks, steps}
-
-
-def test_every_peak_is_found_by_the_same_trainings_on_data_and_seed_of_their_own(tmp_path: Path) -> None:
-    tried = contest().tuning()
-    assert {job.seed for job in tried.values()} == {TUNING_SEED}
-    assert all(job.options == {"tuning": True} for job in tried.values())
-    peaks = {name: [parse(j.schedule).highest for j in tried.values() if name in j.policy] for name in ("fixed", "tri")}
-    assert peaks["fixed"] == peaks["tri"] == [bounds.max_lr for bounds in grid(FOUND)]
-    assert not any("auto" in name for name in tried)
-    study = made(tmp_path, contest())
-    assert study.rates == {"auto": 0.1, "fixed": 0.01, "triangular2": 0.01}, "the best on val data, not on test data"
-    assert study.cost == {"auto": 250, "fixed": 250 + 5 * 120, "triangular2": 250 + 5 * 120}
-    assert all(run.seed < 2 and not run.options for run in study.runs)
-    assert sum(run.steps for run in study.runs) == 3 * 2 * 120
-    assert study.metric == "test_accuracy"
-
-
-def test_the_cost_of_given_rates_is_what_trying_them_takes_and_a_single_one_costs_nothing(tmp_path: Path) -> None:
-    several = contest(entrants=entrants(["auto", "fixed"], FOUND, [0.01, 0.02]))
-    assert made(tmp_path / "several", several).cost == {"auto": 250, "fixed": 240}
-    single = made(tmp_path / "single", contest(entrants=entrants(["fixed", "step"], None, [0.02])))
-    assert single.cost == {"fixed": 0, "step": 0}
-    assert single.rates == {"fixed": 0.02, "step": 0.02}
-    found = contest(entrants=entrants(["auto", "fixed"], FOUND, tuned=False))
-    assert made(tmp_path / "found", found).cost == {"auto": 250, "fixed": 250}
-    assert found.tuning() == {}
-
-
-def test_what_diverged_is_not_chosen_and_an_end_of_the_grid_is_told(tmp_path: Path) -> None:
-    high = made(tmp_path / "high", contest(entrants=entrants(["fixed", "step"], None, [0.5, 2, 5])))
-    assert high.rates == {"fixed": 0.5, "step": 0.5}
-    assert "fixed: its peak 0.5 is the lowest that was tried; a lower one may be better." in high.notes
-    lost = made(tmp_path / "lost", contest(entrants=entrants(["fixed", "step"], None, [2, 5])))
-    assert "fixed: diverged at every peak that was tried; lower ones may suit it." in lost.notes
-    assert [row.diverged for row in summarize(lost)] == [2, 2]
-    inside = made(tmp_path / "inside", contest(entrants=entrants(["fixed", "step"], None, [0.003, 0.01, 0.03])))
-    assert not any("tried;" in note for note in inside.notes)
-
-
-def test_a_metric_of_which_less_is_better_is_chosen_and_judged_by_less(tmp_path: Path) -> None:
-    study = made(tmp_path, contest(metric="loss"))
-    assert (study.maximize, study.metric) == (False, "test_loss")
-    assert study.rates["fixed"] == 0.01
-
-
-def test_the_order_of_the_policies_changes_nothing(tmp_path: Path) -> None:
-    names = ("auto", "fixed", "triangular2")
-    first = made(tmp_path / "first", contest(names))
-    other = made(tmp_path / "other", contest(names[::-1]))
-    assert first.rates == other.rates
-    assert {(r.policy, r.seed): r.points for r in first.runs} == {(r.policy, r.seed): r.points for r in other.runs}
-    rows = {row.policy: row for row in summarize(other, baseline="auto")}
-    assert {row.policy: row for row in summarize(first)} == rows
-
-
-@pytest.mark.parametrize("lost", ["tuning-fixed-0.1", "auto-1", "fixed-0"])
-def test_what_is_finished_is_not_done_again(tmp_path: Path, lost: str) -> None:
-    expected = made(tmp_path, contest())
-    assert finished(contest(), tmp_path) == contest().total == len(log(tmp_path)) == 16
-    shutil.rmtree(tmp_path / lost)
-    before = finished(contest(), tmp_path)
-    (tmp_path / LOG).unlink()
-    assert made(tmp_path, contest()) == expected
-    assert log(tmp_path) == [lost]
-    assert before == 15 - 2 * lost.startswith("tuning"), "without its peak fixed has no runs that are known"
-
-
-def test_who_need_not_wait_for_a_peak_does_not(tmp_path: Path) -> None:
-    made(tmp_path, contest())
-    order = log(tmp_path)
-    assert max(map(order.index, ("auto-0", "auto-1"))) < min(map(order.index, ("fixed-0", "triangular2-0")))
-
-
-def test_what_cannot_be_compared_is_an_error() -> None:
-    with pytest.raises(ValueError, match="auto needs a range test"):
-        entrants(["auto"], None, [0.1])
-    with pytest.raises(ValueError, match="rates must be given"):
-        entrants(["fixed"], None)
-    with pytest.raises(ValueError, match="did you mean 'cosine'"):
-        entrants(["cosin"], FOUND)
-    with pytest.raises(ValueError, match="at most 10000"):
-        contest(seeds=10_001)
-    with pytest.raises(ValueError, match="at least 20"):
-        contest(steps=10).tuning()
+    task_file("sides.py", text)
+    asked = Settings("sides.py", "", ("auto", "fixed"), 5, 30, None, "tuned", None)
+    with pytest.raises((ValueError, TypeError), match=re.escape(complaint)):
+        _settle(msgspec.structs.replace(asked, **changes), Path("out"), Here())
+    assert not Path("out").exists()

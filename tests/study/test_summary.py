@@ -32,7 +32,7 @@ STUDY = Study(
         run("late", 0, [0.1, 0.1, 0.1, 0.5]),
         run("late", 1, [0.1, 0.1, 0.1, 0.5]),
     ],
-    cost={"auto": 25},
+    tuning_cost={"auto": 25},
 )
 
 

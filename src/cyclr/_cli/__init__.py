@@ -14,14 +14,14 @@ from cyclr import __version__
 from cyclr._cli import _console
 from cyclr._cli.compare import compare
 from cyclr._cli.demo import demo
-from cyclr._cli.failure import explain
 from cyclr._cli.find import find
 from cyclr._cli.plan import plan
 from cyclr._cli.report import report
 from cyclr._cli.show import show
 from cyclr._cli.train import train
+from cyclr._failure import explain
 
-# The verbs, in the order of the job, with what their help ends with: examples teach more than a list of options.
+# The verbs, in the order in which they are used, with the examples that end their help.
 _VERBS = {
     show: (
         'cyclr show "Triangular(1e-3, 6e-3, step_size=2000)"',
@@ -50,6 +50,7 @@ _VERBS = {
         "cyclr compare fashion",
         "cyclr compare my_task.py:task --policies auto,linear,cosine --seeds 3 --rates found",
         "cyclr compare my_task.py:task --rates 0.01,0.03,0.1,0.3 --baseline linear --target 0.9 --out study",
+        'cyclr compare my_task.py:task --policies auto,linear --policy "mine=Linear(max_lr, max_lr / 9, steps=steps)"',
     ),
     demo: ("cyclr demo", "cyclr demo --seeds 2 --epochs 2 --out quick-demo"),
 }
@@ -64,9 +65,9 @@ def make_app() -> App:
         "seed and returns a `cyclr.torch.Task`.",
         version=__version__,
         help_format="markdown",
-        help_epilogue="New here? Run `cyclr demo`: the whole job on real data, in about a minute.",
+        help_epilogue="New here? Run `cyclr demo`: all of it on real data, in about a minute.",
         default_parameter=Parameter(negative=()),
-        suppress_keyboard_interrupt=False,  # `main` says what becomes of the work
+        suppress_keyboard_interrupt=False,  # `main` says what happens to the work
     )
     for place, (verb, examples) in enumerate(_VERBS.items()):
         epilogue = "Examples:\n\n```\n" + "\n".join(examples) + "\n```"
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _console.error("interrupted; what is finished is kept")
         return 130
-    except BrokenPipeError:  # `cyclr … | head`: nobody reads on
+    except BrokenPipeError:  # `cyclr … | head`: the reader is gone
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

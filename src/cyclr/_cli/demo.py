@@ -1,4 +1,4 @@
-"""`cyclr demo`: the whole job on real data, from the range test to the question whether it helped."""
+"""`cyclr demo`: all of it on real data, from the range test to the question whether it helped."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from pathlib import Path
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import _console, study
+from cyclr._cli import _console
 from cyclr._cli._data import curve_data, plan_data
-from cyclr._cli.apart import Apart
+from cyclr._cli.progress import pieces
 from cyclr._page.numbers import Unit, count
 from cyclr._page.registry import describe
 from cyclr._page.views import Comparison, Reading
 from cyclr._plan import Plan, plan
 from cyclr._range import Bounds, Curve
-from cyclr.study._design import Contest, Entrant
-from cyclr.study._records import Study, claim, write_json
-from cyclr.study._summary import summarize, verdict
+from cyclr.study import Engine, Study, summarize
+from cyclr.study._compare import check_folder, curve_in, run_in
+from cyclr.study._design import Arm, Design
+from cyclr.study._files import SETTINGS, STUDY, claim, write_json
+from cyclr.study._summary import verdict
 
 TASK = "fashion"
 METRIC = "accuracy"
@@ -38,35 +40,36 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def demo(
-    *, out: Path = Path("cyclr-demo"), seeds: int = 5, epochs: int = 10, jobs: int = 2, json: bool = False
+    *, out: Path = Path("cyclr-demo"), seeds: int = 5, epochs: int = 10, workers: int = 2, json: bool = False
 ) -> None:
     """Find the rates, plan the cycle, train with it and see whether it helped: on real data, in about a minute.
 
     Fashion-MNIST at 14x14 and a small network. A range test finds the bounds; then seven policies at the found rate
-    and the best of five fixed rates are trained with equal budgets on the same seeds. Stopped at any moment, the
-    same command goes on where it was.
+    and the best of five fixed rates are trained with equal budgets on the same seeds. If interrupted, run the same
+    command again to resume.
 
     Args:
-        out: The folder for records and pictures.
-        seeds: How often each policy is trained.
+        out: The folder for records and images.
+        seeds: How many seeds each policy is trained with.
         epochs: The budget of each training.
-        jobs: Trainings at the same time.
+        workers: Most trainings at a time.
         json: Print one JSON document instead.
     """
     seeds, epochs = _check.count("--seeds", seeds), _check.count("--epochs", epochs)
-    jobs = _check.count("--jobs", jobs)
-    study.check_folder(out)
-    claim(out / study.SETTINGS, Settings(TASK, seeds, epochs, FIXED_RATES))
-    with Apart(jobs) as apart:
-        curve = study.curve_in(out, TASK, epochs * STEPS_PER_EPOCH, apart)
+    engine = Engine(workers=workers)
+    check_folder(out)
+    claim(out / SETTINGS, Settings(TASK, seeds, epochs, FIXED_RATES))
+    with engine.apart() as apart, pieces() as progress:
+        curve = curve_in(out, TASK, epochs * STEPS_PER_EPOCH, apart, progress)
     bounds = curve.bounds()
     made = plan(bounds, epochs=epochs, steps_per_epoch=STEPS_PER_EPOCH)
     if not json:
         _tell_plan(curve, made)
-    contest = _contest(bounds, seeds=seeds, steps=made.steps)
-    found = study.run_contest(contest, out, workers=jobs)
-    found = msgspec.structs.replace(found, baseline=BASELINE, notes=[*found.notes, *_notes(found)])
-    write_json(out / study.STUDY, found)
+    with pieces() as progress:
+        found = run_in(out, _design(bounds, seeds=seeds, steps=made.steps), engine, progress)
+    found = msgspec.structs.replace(found, baseline=BASELINE, bounds=bounds)
+    found = msgspec.structs.replace(found, notes=[*found.notes, *_notes(found)])
+    write_json(out / STUDY, found)
     comparison = Comparison.of(found)
     if json:
         _console.document({
@@ -79,13 +82,13 @@ def demo(
     _console.note(f"records and images are in {out}; cyclr report {out} makes a page of them")
 
 
-def _contest(found: Bounds, *, seeds: int, steps: int) -> Contest:
+def _design(found: Bounds, *, seeds: int, steps: int) -> Design:
     """The best of the fixed rates, and all policies at the rate that the range test found."""
-    fixed = Entrant(BASELINE, "fixed", tuple(Bounds(rate, rate) for rate in FIXED_RATES))
-    others = [Entrant(name, name, (found,)) for name in POLICIES]
-    return Contest(
-        task=TASK, entrants=(fixed, *others), seeds=seeds, steps=steps, steps_per_epoch=STEPS_PER_EPOCH, metric=METRIC,
-        eval_every=STEPS_PER_EPOCH // 2,
+    fixed = Arm(BASELINE, "fixed", tuple(Bounds(rate, rate) for rate in FIXED_RATES), folder="fixed")
+    others = [Arm(name, name, (found,)) for name in POLICIES]
+    return Design(
+        task=TASK, arms=(fixed, *others), seeds=seeds, steps=steps, steps_per_epoch=STEPS_PER_EPOCH, metric=METRIC,
+        maximize=True, eval_every=STEPS_PER_EPOCH // 2,
     )  # fmt: skip
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from cyclr import plot
 from cyclr._cli import _console
 from cyclr._cli._data import curve_data
+from cyclr._cli.progress import steps_of
 from cyclr._page.registry import describe
 from cyclr._page.views import Reading
-from cyclr._range import Inconclusive
+from cyclr._range import Inconclusive, Ramp
 
 
 def find(
@@ -28,24 +29,23 @@ def find(
     png: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Find the bounds of the learning rate by a range test.
+    """Find the bounds of the learning rate by a range test (learning-rate finder).
 
     Trains with a rate that rises from --low to --high and reads off where learning starts and where it goes wrong.
-    Of a loss also shows what the published rules say: they differ by 5 to 20 times. The task is afterwards
-    as it was.
+    For losses, also shows the suggestions of published rules, which differ by a factor of 5 to 20.
 
     Args:
         task: A built-in name, file.py:function or module:function.
-        seed: Of the task.
+        seed: Random seed for the task.
         low: First rate.
         high: Last rate.
-        steps: Steps of one ramp.
-        repeats: How many ramps.
+        steps: Steps of one sweep.
+        repeats: How many sweeps.
         linear: Raise the rate by equal differences, as the paper does, not by equal factors.
-        thorough: Then try three to five peaks around the answer, each in a short whole cycle: about 600 steps more.
-        signal: What to read: loss, or a metric of the task that is then measured on its held-out data.
-        out: Write the curve there, as JSON, for `cyclr plan --curve`.
-        png: Write a picture there, too.
+        thorough: Then try three to five peaks around the answer, each in a short whole cycle: about 600 more steps.
+        signal: What to read: loss, or a metric of the task, which is then measured on its held-out data.
+        out: Save the curve here, as JSON, for `cyclr plan --curve`.
+        png: Also save a plot here.
         json: Print one JSON document instead.
     """
     _console.check_target(out)
@@ -54,9 +54,10 @@ def find(
     from cyclr.tasks import _run as work
 
     made = tasks.build(task, seed, tuning=signal != "loss")  # a built-in task holds data out only when asked to
-    options = {"low": low, "high": high, "steps": steps, "repeats": repeats, "ramp": "linear" if linear else "log"}
-    options["effort"] = "thorough" if thorough else "quick"
-    curve = work.find_curve(made, task, options, signal=signal)
+    ramp = Ramp(low, high, steps, "linear" if linear else "log")
+    effort = "thorough" if thorough else "quick"
+    with steps_of(f"range test on {task}") as tell:
+        curve = work.find_curve(made, task, ramp=ramp, repeats=repeats, effort=effort, signal=signal, progress=tell)
     if out is not None:
         curve.save(out)
     reading = Reading.of(curve, signal)

@@ -10,7 +10,7 @@ from cyclr._cli._data import plan_data
 from cyclr._page.registry import describe
 from cyclr._plan import plan as make_plan
 from cyclr._range import Bounds, Curve
-from cyclr.study._records import write_json
+from cyclr.study._files import write_json
 
 
 def plan(

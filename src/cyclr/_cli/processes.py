@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cyclr._cli.failure import TaskError
+from cyclr._failure import TaskError
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -47,7 +47,7 @@ def once(do: Callable[[], T]) -> T:
 
 
 def check_shared(text: str, task: Task) -> None:
-    """That several processes train one model, and not one each.
+    """That several processes train one model, not one each.
 
     Raises:
         TaskError: If the model is not wrapped.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cyclr._cli import _console
+from cyclr._page.numbers import number
+from cyclr._page.numbers import rate as lr_text
 
 
 class Update(Protocol):
@@ -26,9 +28,9 @@ def progress(title: str, total: int, unit: str = "steps", *, done: int = 0) -> I
     """A context whose value is called with how much is done and what to say beside it.
 
     Args:
-        title: Of the work.
-        total: When it is done.
-        unit: Of what is counted.
+        title: What the work is called.
+        total: How much there is to do.
+        unit: What is counted.
         done: What was done before; it does not count for the time left.
     """
     if _console.stderr().is_terminal:
@@ -36,6 +38,31 @@ def progress(title: str, total: int, unit: str = "steps", *, done: int = 0) -> I
             yield update
     else:
         yield _lines(title, total, unit, done)
+
+
+@contextmanager
+def steps_of(title: str, total: int = 0) -> Iterator[Callable[[int, int, float, float], None]]:
+    """A context whose value is called with step, steps, rate and loss of a training or a range test."""
+    with progress(title, total) as update:
+        yield lambda step, steps, rate, loss: update(
+            step, f"rate {lr_text(rate)}  loss {number(loss)}", steps
+        )
+
+
+@contextmanager
+def pieces() -> Iterator[Callable[..., None]]:
+    """A context whose value is called as a study goes on: one bar after the other, each for a piece of its work."""
+    with ExitStack() as stack:
+        update, shown = None, ""
+
+        def tell(title: str, done: int, total: int, unit: str, beside: str = "") -> None:
+            nonlocal update, shown
+            if update is None or title != shown:
+                stack.close()
+                update, shown = stack.enter_context(progress(title, total, unit, done=done)), title
+            update(done, beside, total)
+
+        yield tell
 
 
 @contextmanager

@@ -10,15 +10,16 @@ import msgspec
 from cyclr import _check
 from cyclr._cli import _console, processes
 from cyclr._cli.plan import bounds_of
+from cyclr._cli.progress import steps_of
 from cyclr._page.registry import describe
 from cyclr._page.views import Reading
 from cyclr._plan import plan
-from cyclr._policies import POLICIES
+from cyclr._policies import POLICIES, check_text, read, uses_bounds
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, effort_for
-from cyclr._schedules import Schedule, parse
-from cyclr.study._engine import RECORD
-from cyclr.study._records import Job, Run, claim, read_json, write_json
+from cyclr._schedules import Schedule
+from cyclr.study._files import CURVE, RECORD, SETTINGS, claim, read_json, write_json
+from cyclr.study._records import Run, Setup
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -51,18 +52,19 @@ def train(
 ) -> None:
     """Train a task under a policy, from the range test to the last epoch.
 
-    The rates come from --bounds, from --curve or from a range test made first; --schedule needs none of them. With
-    --out all is written down, and the same command goes on where it was stopped. Under torchrun all its processes train
-    one model.
+    The rates come from --bounds, from --curve or from a range test made first; a --schedule needs them only if it uses
+    base_lr or max_lr. With --out everything is recorded: if interrupted, run the same command again to resume. Under
+    torchrun all its processes train one model.
 
     Args:
         task: A built-in name, file.py:function or module:function.
         epochs: The budget.
         policy: The rule that makes the schedule: auto, fixed, step, linear, cosine, one_cycle, triangular2, …
-        schedule: A schedule as text in place of a policy; it may use the word epoch for the steps in an epoch.
-        bounds: Lowest and highest rate of the cycle.
-        curve: A range test that `cyclr find --out` wrote.
-        seed: Of the weights and of the order of the data.
+        schedule: A schedule as text in place of a policy; it may use the names epoch (the steps in an epoch), steps
+            (the budget), base_lr and max_lr.
+        bounds: Lower and upper bound of the learning rate.
+        curve: A range test that `cyclr find --out` saved.
+        seed: Random seed for the weights and the order of the data.
         out: A folder for run.json, curve.json and the checkpoint.
         json: Print one JSON document instead, the record of the run.
     """
@@ -70,14 +72,25 @@ def train(
     _check.choice("--policy", policy, POLICIES)
     settings = Settings(task, policy, schedule, epochs, seed, bounds, None if curve is None else str(curve))
     given = bounds_of(bounds, curve)
-    if schedule is not None and (given is not None or policy != "auto"):
-        raise ValueError("--schedule says all about the rates; leave out --policy, --bounds and --curve")
+    if schedule is not None:
+        _check_schedule(schedule, policy, given)
     with processes.joined():
         run = _train(settings, given, out, quiet=json)
         if json:
             _console.document(run)
         else:
             _console.show(describe(run))
+
+
+def _check_schedule(text: str, policy: str, given: Bounds | None) -> None:
+    """That it is a text with the right names, and that nothing else is given which it does not use."""
+    check_text("--schedule", text)
+    if policy != "auto":
+        raise ValueError("--schedule takes the place of a policy; leave out --policy")
+    if given is not None and not uses_bounds(text):
+        raise ValueError(
+            "--schedule says all about the rates, as it uses neither base_lr nor max_lr; leave out --bounds and --curve"
+        )
 
 
 def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet: bool) -> Run:
@@ -91,25 +104,31 @@ def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet
     if per_epoch is None:
         raise ValueError(f"task {task}: train_loader must have a length, so that an epoch has an end")
     steps = settings.epochs * per_epoch
-    chosen = None if settings.schedule is None else parse(settings.schedule, epoch=per_epoch)
+    text = settings.schedule
+    if text is not None:
+        read(text, Bounds(0.1, 1), steps=steps, epoch=per_epoch)  # what is wrong with it is said before the range test
     if out is not None:
-        processes.once(lambda: claim(out / "settings.json", settings))
-    if chosen is None:
+        processes.once(lambda: claim(out / SETTINGS, settings))
+    if text is None or uses_bounds(text):
         bounds = bounds or _find(settings, made, steps, out, quiet=quiet)
+    if text is not None:
+        policy, chosen = "schedule", read(text, bounds, steps=steps, epoch=per_epoch)
+    else:
+        assert bounds is not None
         chosen = _schedule(settings, bounds, per_epoch, quiet=quiet)
-    name = policy if settings.schedule is None else "schedule"
-    job = Job(task=task, policy=name, schedule=repr(chosen), seed=seed, steps=steps, eval_every=per_epoch)
-    return _run(job, made, out)
+    setup = Setup(task=task, policy=policy, schedule=repr(chosen), seed=seed, steps=steps, eval_every=per_epoch)
+    return _run(setup, made, out)
 
 
 def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet: bool) -> Bounds:
     """The bounds, from a range test that is made once."""
     from cyclr.tasks import _run as work
 
-    path = None if out is None else out / "curve.json"
+    path = None if out is None else out / CURVE
     curve = processes.once(lambda: Curve.load(path) if path is not None and path.exists() else None)
     if curve is None:
-        curve = made = work.find_curve(task, settings.task, {"effort": effort_for(steps)})
+        with steps_of(f"range test on {settings.task}") as tell:
+            curve = made = work.find_curve(task, settings.task, effort=effort_for(steps), progress=tell)
         if path is not None:
             processes.once(lambda: made.save(path))
     bounds = curve.bounds()
@@ -129,19 +148,23 @@ def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool
     return made.schedule
 
 
-def _run(job: Job, task: Task, out: Path | None) -> Run:
-    """The run: read if it is finished, gone on with if it was stopped."""
+def _run(setup: Setup, task: Task, out: Path | None) -> Run:
+    """The run: read if it is finished, resumed if it was stopped."""
     from cyclr.tasks import _run as work
 
+    def make() -> Run:
+        with steps_of(f"training {setup.policy}", setup.steps) as tell:
+            return work.make_run(setup, task=task, folder=out, progress=tell)
+
     if out is None:
-        return work.make_run(job, task=task, watch=True)
+        return make()
     record = out / RECORD
     run = processes.once(lambda: read_json(record, Run) if record.exists() else None)
     if run is not None:
-        if run.job != job:
+        if run.setup != setup:
             raise ValueError(f"{record} is of another schedule, {run.schedule}; choose another folder")
         _console.note(f"{record} is finished; nothing is left to do")
         return run
-    run = made = work.make_run(job, task=task, folder=out, watch=True)
+    run = made = make()
     processes.once(lambda: write_json(record, made))
     return run

@@ -1,1 +1,17 @@
-"""Studies: runs written down, done in parallel and compared."""
+"""Studies: policies compared on a task by equal budgets and paired seeds, recorded run by run.
+
+`compare` makes a study, `load` reads one, `summarize` gives a row for each policy. Only what makes the runs, in
+processes of its own, needs a framework.
+"""
+
+from cyclr.study._compare import Progress as Progress
+from cyclr.study._compare import compare as compare
+from cyclr.study._engine import Engine as Engine
+from cyclr.study._files import RecordError as RecordError
+from cyclr.study._files import load as load
+from cyclr.study._records import Run as Run
+from cyclr.study._records import Setup as Setup
+from cyclr.study._records import Study as Study
+from cyclr.study._summary import Summary as Summary
+from cyclr.study._summary import summarize as summarize
+from cyclr.study._worker import RunError as RunError

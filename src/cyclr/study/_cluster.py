@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: a run whose worker or node dies is done again elsewhere, from its last checkpoint.
+"""Runs on a Ray cluster: a run whose worker or node dies is made again elsewhere, from its last checkpoint.
 
 The nodes need not share a file system: results come back as data, and what is written down is written by the driver.
 """
@@ -17,11 +17,11 @@ from typing import Any
 
 from cyclr import _check
 from cyclr.study import _worker as worker
-from cyclr.study._records import Job, Run
+from cyclr.study._records import Run, Setup
 from cyclr.study._worker import RunError
 
-RETRIES = 3  #: how often a run is done again because its worker or node died
-PATIENCE = 5  #: seconds to wait for an answer from the cluster, and between two looks at its nodes
+RETRIES = 3  #: how often a run is made again because its worker or node died
+PATIENCE = 5  #: seconds to wait for an answer from the cluster, and between two checks of its nodes
 LOCAL = "local"
 
 
@@ -30,8 +30,8 @@ class Cluster:
 
     Args:
         address: `HOST:PORT`, `auto`, or None for RAY_ADDRESS and else a cluster on this machine while the runs last.
-        cpus: Of each run.
-        gpus: Of each run.
+        cpus: Cores of each run.
+        gpus: GPUs of each run.
         working_dir: A folder of code that is sent to the nodes.
     """
 
@@ -47,18 +47,20 @@ class Cluster:
             with self._connected() as ray:
                 self._check_room(ray)
 
-    def do(self, function: str, jobs: Mapping[str, Job], folder: Path, most: int | None) -> Generator[tuple[str, Run]]:
+    def make(
+        self, function: str, setups: Mapping[str, Setup], folder: Path, most: int | None
+    ) -> Generator[tuple[str, Run]]:
         """Runs as they end, at most `most` at a time; closing the generator stops what is under way."""
         with self._connected() as ray:
             self._check_room(ray)
             place = self._place(folder)
-            do = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES)(_do)
-            waiting = iter(jobs.items())
+            make = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES)(_on_node)
+            waiting = iter(setups.items())
             under_way: dict[Any, str] = {}
             try:
                 while True:
-                    for name, job in islice(waiting, None if most is None else most - len(under_way)):
-                        under_way[do.remote(function, name, job, place)] = name
+                    for name, setup in islice(waiting, None if most is None else most - len(under_way)):
+                        under_way[make.remote(function, name, setup, place)] = name
                     if not under_way:
                         break
                     ended, _ = ray.wait(list(under_way), timeout=PATIENCE)
@@ -120,8 +122,8 @@ class Cluster:
             )
 
 
-def _do(function: str, name: str, job: Job, place: dict[str, Any]) -> tuple[Run, str, str | None]:
-    """One job on a node: its run, the node, and the checkpoints there if the driver cannot reach them."""
+def _on_node(function: str, name: str, setup: Setup, place: dict[str, Any]) -> tuple[Run, str, str | None]:
+    """One run, made on a node: the run, the node, and the checkpoints there if the driver cannot reach them."""
     import ray
 
     os.environ.update(place["variables"])
@@ -135,13 +137,13 @@ def _do(function: str, name: str, job: Job, place: dict[str, Any]) -> tuple[Run,
     if not shared:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "cyclr", place["host"])
         folder = cache.joinpath(*folder.parts[1:])
-    kept = worker.checkpoint_folder(folder, name, job)
-    run = worker.do(function, name, job, kept)
+    kept = worker.checkpoint_folder(folder, name, setup)
+    run = worker.make_run(function, name, setup, kept)
     return run, ray.get_runtime_context().get_node_id(), None if shared else str(kept)
 
 
 def _ray() -> Any:
-    """Ray, told to be quiet: it prints of each dead worker on stdout, also when asked to log nothing."""
+    """Ray, told to be quiet: it prints of each dead worker on stdout, even when asked to log nothing."""
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns that this will be so one day

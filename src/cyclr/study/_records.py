@@ -1,43 +1,33 @@
-"""What a study writes down: plain JSON, typed on reading, replaced whole on writing.
-
-Records are data, never code: nothing is unpickled or evaluated here.
-"""
+"""What a study writes down, typed: what decides a run, what came of it, and the runs to be compared."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
-from cyclr._files import replacing
-
-T = TypeVar("T")
+from cyclr._range import Bounds
 
 # One evaluation: "step", "lr" and "loss", and a number for each metric ("test_accuracy"). None: not a finite number.
 Point = dict[str, int | float | None]
 
 
-class RecordError(ValueError):
-    """A record that is missing a field, holds a wrong one or is no JSON; the message names file and field."""
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """All that decides how a run ends: two equal jobs give equal runs on one machine.
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """All that decides how a run ends: two equal set-ups give equal runs on one machine.
 
     Args:
         task: `module:function`, `file.py:function` or a built-in name.
         policy: What the run stands for in the study, such as `auto` or `fixed 0.01`.
-        schedule: The spec text of its schedule.
-        seed: Of the weights and of the order of the data.
+        schedule: The text of its schedule.
+        seed: Random seed of the weights and of the order of the data.
         steps: Length of the run.
         eval_every: Steps between two evaluations.
         eval_at: Further steps at which to evaluate, such as the ends of cycles.
-        options: Further arguments of the task beside the seed.
+        options: Further arguments of the task, beside the seed.
 
-    >>> Job(task="fashion", policy="fixed", schedule="Constant(0.1)", seed=0, steps=100, eval_every=50).steps
+    >>> Setup(task="fashion", policy="fixed", schedule="Constant(0.1)", seed=0, steps=100, eval_every=50).steps
     100
     """
 
@@ -51,15 +41,21 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, bool | int | float | str] = {}
 
 
-class Run(Job, frozen=True, kw_only=True):
-    """One training under one policy and one seed: its job and what came of it.
+class Run(Setup, frozen=True, kw_only=True):
+    """One training under one policy and one seed: its set-up and what came of it.
 
     Args:
         steps_per_epoch: Batches in one pass over the training data; 0 if that has no length.
         points: The evaluations, in order of their steps.
         seconds: Wall time of the training.
-        versions: Of the libraries that made it.
-        status: `finished`, or `diverged` when the loss was no number at the end.
+        versions: Versions of the libraries that made it.
+        status: `finished`, or `diverged` if the loss was not finite at the end.
+
+    >>> points = [{"step": 50, "loss": 0.7, "test_accuracy": 0.5}, {"step": 100, "loss": 0.4, "test_accuracy": 0.8}]
+    >>> run = Run(task="fashion", policy="fixed", schedule="Constant(0.1)", seed=0, steps=100, eval_every=50,
+    ...           steps_per_epoch=50, points=points, seconds=1.5, versions={})
+    >>> run.series("test_accuracy")
+    ([50, 100], [0.5, 0.8])
     """
 
     steps_per_epoch: int
@@ -69,12 +65,16 @@ class Run(Job, frozen=True, kw_only=True):
     status: Literal["finished", "diverged"] = "finished"
 
     @property
-    def job(self) -> Job:
-        """The job that this run did."""
-        return Job(**{field: getattr(self, field) for field in Job.__struct_fields__})
+    def setup(self) -> Setup:
+        """What decided this run."""
+        return Setup(**{field: getattr(self, field) for field in Setup.__struct_fields__})
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
-        """Steps and values of one metric, at the points that measured it; not finite is NaN."""
+        """The steps at which a metric was measured, and its values there; NaN where it was not finite.
+
+        Raises:
+            ValueError: If no point of this run measured it.
+        """
         measured = [point for point in self.points if name in point]
         if not measured:
             known = sorted({key for point in self.points for key in point} - {"step"})
@@ -83,30 +83,58 @@ class Run(Job, frozen=True, kw_only=True):
         return [int(point["step"] or 0) for point in measured], [math.nan if v is None else float(v) for v in values]
 
 
+class Facts(msgspec.Struct, frozen=True):
+    """What must be known of a task before policies are compared on it.
+
+    Args:
+        steps_per_epoch: None where the training data has no length.
+        metrics: What can be compared, "loss" last.
+        judge: The data that the final comparison is made on: "test", "val" where there is no test data, or "".
+        tunable: Whether it has other held-out data to choose rates on.
+        paired: Whether two trainings under one seed begin alike.
+        varies: Whether two trainings under two seeds begin differently.
+        directions: "min" or "max" for each metric whose task says which way is better.
+    """
+
+    steps_per_epoch: int | None
+    metrics: tuple[str, ...]
+    judge: str
+    tunable: bool
+    paired: bool = True
+    varies: bool = True
+    directions: dict[str, Literal["min", "max"]] = {}
+
+
 class Study(msgspec.Struct, frozen=True, kw_only=True):
     """A set of runs to be compared.
 
     Args:
         task: The task of all its runs.
-        runs: In the order in which the policies are to be shown.
-        cost: Steps spent on finding each policy's rates, by policy.
+        runs: The runs, in the order in which the policies are to be shown.
+        tuning_cost: Steps spent to find each policy's rates, by policy. In files it is called `cost`.
         rates: The highest rate of each policy, as it was found.
         metric: What the policies are judged by, a name in the runs' points.
         baseline: The policy that the others are compared with.
         maximize: Whether more of the metric is better.
-        target: The value of the metric whose steps and seconds are told; by default the baseline's mean at the end.
-        notes: How the rates were found and all else that a reader must know, a sentence each.
+        target: The value of the metric to which steps and seconds are counted; by default the baseline's mean at the
+            end.
+        notes: How the rates were found and whatever else a reader must know, a sentence each.
+        bounds: The answer of the range test, if one was made.
+
+    >>> Study(task="fashion", runs=[]).policies
+    ()
     """
 
     task: str
     runs: list[Run]
-    cost: dict[str, int] = {}
+    tuning_cost: dict[str, int] = msgspec.field(default_factory=dict, name="cost")  # as in files from before
     rates: dict[str, float] = {}
     metric: str = "test_accuracy"
     baseline: str = ""
     maximize: bool = True
     target: float | None = None
     notes: list[str] = []
+    bounds: Bounds | None = None
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -116,73 +144,6 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     def of(self, policy: str) -> dict[int, Run]:
         """The runs of one policy by seed, in the order of the seeds."""
         return {run.seed: run for run in sorted(self.runs, key=lambda run: run.seed) if run.policy == policy}
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Replaces `path` by the JSON of `value`, whole or not at all, also when killed or out of space.
-
-    Raises:
-        OSError: If the folder cannot be written; the old file, if any, is still there.
-    """
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
-
-
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Replaces `path` by `data`, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(data)
-
-
-def read_json(path: str | Path, kind: type[T]) -> T:
-    """The value of type `kind` in the JSON file `path`.
-
-    Raises:
-        RecordError: If it is no JSON or not of that type; one line that names file and field.
-        OSError: If it cannot be read.
-    """
-    try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
-        raise RecordError(f"{path}: {error}") from None
-
-
-def claim(path: str | Path, settings: msgspec.Struct) -> None:
-    """Writes `settings` to `path`, or checks that the same ones are there already.
-
-    So the same command goes on in its folder, and another one does not mix its results with what is there.
-
-    Raises:
-        ValueError: If other settings are there; the message names the first that differs.
-        RecordError: If the file cannot be understood.
-    """
-    path = Path(path)
-    if not path.exists():
-        # Not counting drafts that a killed process left.
-        if path.parent.is_dir() and any(not file.name.startswith(".") for file in path.parent.iterdir()):
-            raise ValueError(f"{path.parent} holds other files and no {path.name}; choose a new folder")
-        return write_json(path, settings)
-    there = claimed(path, type(settings))
-    for field in settings.__struct_fields__:
-        old, new = getattr(there, field), getattr(settings, field)
-        if old != new:
-            raise ValueError(
-                f"{path.parent} was made with other settings ({field} {old!r}, now {new!r}); choose another folder"
-            )
-    return None
-
-
-def claimed(path: str | Path, kind: type[T]) -> T:
-    """The settings in `path`, which say whose its folder is.
-
-    Raises:
-        RecordError: If they are damaged, or those of something else.
-    """
-    try:
-        return read_json(path, kind)
-    except RecordError as error:
-        raise RecordError(f"{error}; its folder is of something else, or damaged: choose another one") from None
 
 
 def check_paired(study: Study, policies: Iterable[str]) -> Sequence[int]:

@@ -120,7 +120,7 @@ def summarize(
     ends = {policy: [run.series(metric)[1][-1] for run in own] for policy, own in runs.items()}
     target = target_of(study, metric, baseline)
     up = study.maximize if maximize is None else maximize
-    rows = [_row(policy, own, metric, target, study.cost.get(policy, 0), up) for policy, own in runs.items()]
+    rows = [_row(policy, own, metric, target, study.tuning_cost.get(policy, 0), up) for policy, own in runs.items()]
     others = [policy for policy in runs if policy != baseline]
     found = dict(zip(others, many_to_one([ends[policy] for policy in others], ends[baseline]), strict=True))
     fraction = is_fraction(msgspec.structs.replace(study, metric=metric, maximize=up))

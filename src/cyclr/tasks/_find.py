@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
-from cyclr._cli.failure import TaskError, one_line, shown, where
+from cyclr._failure import TaskError, one_line, shown, where
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -28,7 +28,7 @@ def build(text: str, seed: int, *, tuning: bool = False, **options: Any) -> Task
 
     Args:
         text: What the user typed.
-        seed: Of the task.
+        seed: Random seed for the task.
         tuning: For choosing by trying: there is no test data, and a function that takes `tuning` is told to hold out
             training data.
         options: Further arguments of the function.
@@ -83,7 +83,7 @@ def arguments(text: str) -> tuple[str, ...]:
 
 
 def fingerprint(text: str) -> str:
-    """Of the file that holds the user's function: another one means another task. Empty for a built-in task.
+    """A hash of the file that holds the user's function: another one means another task. Empty for a built-in task.
 
     Nothing of the user's is run, but what a package does when it is imported.
     """

@@ -1,4 +1,4 @@
-"""A look at a task before it is compared: what it holds out, and whether its seed decides what it should."""
+"""Inspects a task before it is compared: what it holds out, and whether its seed decides what it should."""
 
 from __future__ import annotations
 
@@ -7,35 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from cyclr._metrics import Metric
+from cyclr.study._records import Facts
 from cyclr.tasks import _find as tasks
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
 
 
-class Facts(msgspec.Struct, frozen=True):
-    """What must be known of a task before it is compared.
-
-    Args:
-        steps_per_epoch: None where the training data has no length.
-        metrics: What can be compared, "loss" last.
-        judge: The data that the final comparison is made on: "test", "val" where there is no test data, or "".
-        tunable: Whether it has other held-out data to choose rates on.
-        paired: Whether two trainings under one seed begin alike.
-        varies: Whether two trainings under two seeds begin differently.
-    """
-
-    steps_per_epoch: int | None
-    metrics: tuple[str, ...]
-    judge: str
-    tunable: bool
-    paired: bool = True
-    varies: bool = True
-
-
-def look(text: str, *, tuned: bool) -> Facts:
+def inspect_task(text: str, tuned: bool) -> Facts:
     """Makes the task, and judges one batch, so that what is wrong with it is said before any work.
 
     Args:
@@ -59,6 +39,7 @@ def look(text: str, *, tuned: bool) -> Facts:
         tunable=judge == "test" and choosing is not None and choosing.val_loader is not None,
         paired=first == again,
         varies=first != other,
+        directions={name: metric.better for name, metric in final.metrics.items() if isinstance(metric, Metric)},
     )
 
 

@@ -98,7 +98,7 @@ def _ends(comparison: Comparison) -> Table:
             unit.estimate(row.final),
             "" if row.difference is None else unit.change(row.difference),
             p_value(row.corrected),
-            whole(study.cost[row.policy]) if row.policy in study.cost else NONE,
+            whole(study.tuning_cost[row.policy]) if row.policy in study.tuning_cost else NONE,
         )
         for row in rows
     )

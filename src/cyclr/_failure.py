@@ -6,16 +6,14 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-import cyclr
-
-_OURS = Path(cyclr.__file__).parent
+_OURS = Path(__file__).parent
 _LIBRARIES = tuple({Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib", "platlib")})
-# These are raised on purpose, with a message that stands for itself; of others the reader wants to know the kind.
+# These are raised on purpose, with a message that stands for itself; of others the reader needs the kind, too.
 _PLAIN = (ValueError, TypeError, OSError, ConnectionError, ImportError)
 
 
 class TaskError(ValueError):
-    """A task that cannot be had: not found, or its own code fails."""
+    """A task that was not found, or whose own code fails. The message is one line and says where."""
 
 
 def explain(error: BaseException) -> str:

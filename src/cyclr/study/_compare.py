@@ -1,0 +1,364 @@
+"""Compares policies on a task: from what was asked for to a study, in a folder from which it can go on."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast, get_args
+
+import msgspec
+
+from cyclr import _check
+from cyclr._metrics import Better, direction, in_words
+from cyclr._policies import POLICIES, check_policy, uses_bounds
+from cyclr._policies import policy as make_schedule
+from cyclr._range import Bounds, Curve, Inconclusive, effort_for
+from cyclr.study._design import TUNING_SEED, Design, arms, finished, run_design
+from cyclr.study._engine import Engine
+from cyclr.study._files import CURVE, RUNS, SETTINGS, STUDY, claim, claimed, write_json
+from cyclr.study._pool import Apart
+from cyclr.study._records import Facts, Run, Study
+from cyclr.study._task import name_of
+
+DEFAULT = ("auto", "fixed", "step", "cosine", "linear", "one_cycle", "triangular2")
+TUNED, FOUND = "tuned", "found"
+_UNPAIRED = (
+    "Two trainings under one seed do not begin alike, so the runs of a seed are no pairs: the task should take its "
+    "weights and the order of its data from the seed alone."
+)
+# By name: they need a framework, and are imported where they run.
+_FINGERPRINT = "cyclr.tasks._find:fingerprint"
+_INSPECT = "cyclr.tasks._inspect:inspect_task"
+_MAKE_CURVE = "cyclr.tasks._run:save_curve"
+_MAKE_RUN = "cyclr.tasks._run:make_study_run"
+
+
+class Progress(Protocol):
+    """What is called as a study goes on: what is being done, how far it is, and what to say beside it."""
+
+    def __call__(self, title: str, done: int, total: int, unit: str, beside: str = "") -> None: ...
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What decides the runs; kept in their folder. What they are read by (baseline, target) can change later."""
+
+    task: str
+    task_file: str
+    policies: tuple[str, ...]
+    seeds: int
+    epochs: int
+    metric: str | None
+    rates: str | tuple[float, ...]
+    curve: str | None
+    facts: Facts | None = None
+    texts: dict[str, str] = {}  # of the policies that are not built in
+    better: Better | None = None  # which way the metric is, if it was said
+
+    @property
+    def tuned(self) -> bool:
+        """Whether rates are chosen by trying."""
+        return self.rates == TUNED or (not isinstance(self.rates, str) and len(self.rates) > 1)
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """The policies as `cyclr.policy` takes them, by what they are called."""
+        return {name: self.texts.get(name, name) for name in self.policies}
+
+
+def compare(
+    task: str | Callable[..., Any],
+    *,
+    policies: str | Iterable[str] | Mapping[str, str] = DEFAULT,
+    seeds: int = 5,
+    epochs: int = 30,
+    rates: str | float | Iterable[float] = TUNED,
+    curve: str | os.PathLike[str] | None = None,
+    baseline: str | None = None,
+    metric: str | tuple[str, Better] | None = None,
+    target: float | None = None,
+    engine: Engine | None = None,
+    out: str | os.PathLike[str] = "cyclr-compare",
+    progress: Progress | None = None,
+) -> Study:
+    """Compares policies on a task: equal budgets, the same seeds, and a peak for each found in the same way.
+
+    `auto` uses the max_lr found by the range test. The peak of each other policy is the best of five around it, tried
+    by whole trainings on validation data under a seed of its own; these count as its tuning cost. So a task needs both
+    validation and test data (`val_loader` and `test_loader`), or a function `task(seed, tuning=False)` that holds out
+    part of the training data when asked to. If interrupted, the same call resumes.
+
+    Args:
+        task: A function of a seed that returns a `cyclr.torch.Task` and that other processes can import; or its name,
+            `file.py:function` or `module:function`; or the name of a built-in task.
+        policies: Names of built-in policies, or a mapping from what each is called to a built-in policy or a text with
+            the free names of `cyclr.policy`. A mapping of a single policy adds it to the default ones.
+        seeds: How many seeds each policy is trained with.
+        epochs: The budget of each training; every schedule is stretched to it.
+        rates: The peaks to try (a single one is taken as it is); or "tuned": five around the range test's answer; or
+            "found": the range test's answer for all, which needs no validation data.
+        curve: The file of a range test (`Curve.save`) to use in place of the one that is made here: a quick one, or a
+            thorough one for trainings of 8,000 steps or more.
+        baseline: The policy that the others are compared with; by default `fixed` if it is among them, else the first.
+        metric: "loss" or a metric of the task, measured on held-out data; by default its first one. A pair
+            (name, "min") or (name, "max") makes sure which way it is better.
+        target: A value of the metric; the steps and seconds to reach it are counted. By default what the baseline has
+            at the end.
+        engine: Where the runs are made; by default two processes on this machine.
+        out: The folder for records.
+        progress: Called as the work goes on.
+
+    Returns:
+        The study, which is also written to `out`/study.json.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If an argument or the task does not fit, or `out` holds something else; `TaskError` is one of these.
+        Inconclusive: If the range test has no answer.
+        ConnectionError: If there is no cluster at the engine's address.
+        RunError: If a run fails; finished ones are kept.
+
+    For example, `compare("fashion", policies="auto,fixed,linear", seeds=3, epochs=5)`. A wrong argument is an error
+    before any work:
+
+    >>> compare("fashion", policies={"auto": "auto", "mine": "Linear(max_rl, 0, steps=steps)"})
+    Traceback (most recent call last):
+    ValueError: policy 'mine' may use the names base_lr, max_lr, steps, epoch, got 'max_rl' in ...
+    """
+    asked = _asked(task, policies, seeds, epochs, rates, curve, metric)
+    baseline = _baseline(baseline, asked.policies)
+    target = None if target is None else _check.number("target", target)
+    if not isinstance(engine := engine or Engine(), Engine):
+        raise TypeError(_check.problem("engine must be an Engine", engine, "pass cyclr.study.Engine(workers=2)"))
+    out = Path(out)
+    check_folder(out)
+    given = None if curve is None else Curve.load(curve)
+    if not (out / STUDY).exists():  # else all is done, and no engine needed
+        engine.check()
+    with engine.apart() as apart:
+        settled = _settle(asked, out, apart)
+        design, found = _design(settled, given, out, apart, progress)
+    study = run_in(out, design, engine, progress)
+    notes = study.notes if settled.facts is None or settled.facts.paired else [*study.notes, _UNPAIRED]
+    study = msgspec.structs.replace(study, baseline=baseline, target=target, notes=notes, bounds=found)
+    write_json(out / STUDY, study)
+    return study
+
+
+def check_folder(out: Path) -> None:
+    """That records can be written there, said before the work and not after it."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file; out must name a folder")
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"{there} cannot be written; choose another folder as out")
+
+
+def curve_in(out: Path, task: str, steps: int, apart: Apart, progress: Progress | None = None) -> Curve:
+    """The range test of a study whose trainings have so many steps, made once."""
+    path = out / CURVE
+    if not path.exists():
+        title = f"range test on {task}"
+
+        def tell(step: int, total: int, rate: float, loss: float) -> None:
+            if progress is not None:
+                progress(title, step, total, "steps", f"rate {rate:.3g}  loss {loss:.3g}")
+
+        apart.call(_MAKE_CURVE, task, effort_for(steps), path, tell=tell)
+    return Curve.load(path)
+
+
+def run_in(out: Path, design: Design, engine: Engine, progress: Progress | None = None) -> Study:
+    """All runs of a design, or what is left of them, in the folder of a study."""
+    done, total = finished(design, out / RUNS), design.total
+
+    def count(name: str, run: Run) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            judge = "val" if run.options.get("tuning") else design.judge
+            value = run.series(f"{judge}_{design.metric}")[1][-1]
+            progress("training", done, total, "runs", f"{name} {design.metric} {value:.3g}")
+
+    if progress is not None:
+        progress("training", done, total, "runs")
+    return run_design(design, out / RUNS, _MAKE_RUN, engine=engine, on_run=count)
+
+
+# ---------------------------------------------------------------- what is asked for
+
+
+def _asked(
+    task: str | Callable[..., Any],
+    policies: str | Iterable[str] | Mapping[str, str],
+    seeds: int,
+    epochs: int,
+    rates: str | float | Iterable[float],
+    curve: str | os.PathLike[str] | None,
+    metric: str | tuple[str, Better] | None,
+) -> Settings:
+    """The arguments that decide the runs, checked as far as they can be without the task."""
+    text = name_of(task)
+    rules = _rules(policies)
+    if _check.count("seeds", seeds) > TUNING_SEED:
+        raise ValueError(_check.problem(f"seeds must be at most {TUNING_SEED}", seeds))
+    name, better = metric if isinstance(metric, tuple) else (metric, None)
+    if better is not None:
+        _check.choice("the direction of metric", better, get_args(Better))
+    return Settings(
+        task=text,
+        task_file=pkgutil.resolve_name(_FINGERPRINT)(text),
+        policies=tuple(rules),
+        seeds=int(seeds),
+        epochs=_check.count("epochs", epochs),
+        metric=name,
+        rates=_rates(rates),
+        curve=None if curve is None else os.fspath(curve),
+        texts={name: rule for name, rule in rules.items() if rule != name},
+        better=better,
+    )
+
+
+def _rules(policies: str | Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+    """Built-in policies or texts, by what each is called."""
+    if isinstance(policies, Mapping):
+        rules = dict(cast("Mapping[str, str]", policies))
+        for name, rule in rules.items():
+            _check_name(name, rule)
+            check_policy(f"policy {name!r}", rule)
+        return {name: name for name in DEFAULT} | rules if len(rules) == 1 else rules
+    names = [name.strip() for name in policies.split(",")] if isinstance(policies, str) else list(policies)
+    for name in names:
+        _check.choice("policies", name, POLICIES)
+    if len(set(names)) < max(2, len(names)):
+        raise ValueError(_check.problem("policies must name two or more, each once", names, "such as auto,fixed"))
+    return {name: name for name in names}
+
+
+def _check_name(name: str, rule: str) -> None:
+    """That it can be the name of a folder and an item of a list, and that no built-in policy is called so."""
+    if not isinstance(name, str) or not name or not all(char.isalnum() or char in " ._-+" for char in name):
+        must = "the name of a policy must be of letters, digits, spaces and . _ - +"
+        raise ValueError(_check.problem(must, name, "such as mine"))
+    if name in POLICIES and rule != name:
+        raise ValueError(f"policy {name!r} is built in, and {rule!r} is another one; choose another name for it")
+
+
+def _baseline(name: str | None, policies: Sequence[str]) -> str:
+    if name is None:
+        return "fixed" if "fixed" in policies else policies[0]
+    return _check.choice("baseline", name, policies)
+
+
+def _rates(rates: str | float | Iterable[float]) -> str | tuple[float, ...]:
+    if isinstance(rates, str):
+        return _check.choice("rates", rates, (TUNED, FOUND))
+    found = tuple(rates) if isinstance(rates, Iterable) else (rates,)
+    found = tuple(_check.positive("rates", rate, f"such as 0.01; or {TUNED!r}, or {FOUND!r}") for rate in found)
+    if not found:
+        raise ValueError("rates must name at least one rate, got none")
+    if len(set(found)) < len(found):
+        raise ValueError(_check.problem("rates must name each rate once", found))
+    return tuple(sorted(found))
+
+
+# ---------------------------------------------------------------- what the task says
+
+
+def _settle(asked: Settings, out: Path, apart: Apart) -> Settings:
+    """The settings with what only the task itself can say; the folder is theirs from here on."""
+    path = out / SETTINGS
+    there = claimed(path, Settings) if path.exists() else None
+    known = None if there is None else there.facts  # the study was begun here: no need to inspect the task again
+    facts = known or apart.call(_INSPECT, asked.task, asked.tuned)
+    settled = msgspec.structs.replace(asked, metric=asked.metric or facts.metrics[0], facts=facts)
+    if known is not None:
+        claim(path, settled)  # a difference in settings comes before all else
+    _check.choice("metric", settled.metric, facts.metrics)
+    _maximize(settled, facts)
+    _check_task(asked, facts)
+    _check_policies(asked, facts)
+    claim(path, settled)
+    return settled
+
+
+def _maximize(settings: Settings, facts: Facts) -> bool:
+    """Whether more of the metric is better: as was said, as the task says, or as its name says for certain."""
+    name = settings.metric or ""
+    said, own = settings.better, facts.directions.get(name)
+    if said is not None and own is not None and said != own:
+        raise ValueError(f"metric {name!r}: the task says {own!r} ({in_words(own)}), got {said!r}; leave it out")
+    better = said or own or direction(name)
+    if better is None:
+        raise ValueError(
+            f"metric {name!r} must say which way is better, which its name does not; pass metric=({name!r}, 'min') or "
+            f"(…, 'max'), --minimize {name} or --maximize {name}, or give the task cyclr.Metric(function, 'min')"
+        )
+    return better == "max"
+
+
+def _check_task(asked: Settings, facts: Facts) -> None:
+    """That the task has what the comparison needs."""
+    if not facts.judge:
+        raise ValueError(f"task {asked.task} has no held-out data to compare by; give it a test_loader")
+    if facts.steps_per_epoch is None:
+        raise ValueError(f"task {asked.task}: train_loader must have a length, so that an epoch has an end")
+    if asked.tuned and not facts.tunable:
+        missing = "no test_loader" if facts.judge == "val" else "no val_loader, and no argument `tuning`"
+        raise ValueError(
+            f"task {asked.task} has {missing}: rates must not be chosen on the data that judges; give it both a "
+            f"val_loader and a test_loader, or pass rates={FOUND!r} (--rates {FOUND}) or a single rate, which choose "
+            "nothing"
+        )
+    if asked.seeds > 1 and not facts.varies:
+        raise ValueError(
+            f"task {asked.task} begins alike under seeds 0 and 1, with the same weights and the same first batch: let "
+            "its seed decide them, or ask for 1 seed"
+        )
+
+
+def _check_policies(asked: Settings, facts: Facts) -> None:
+    """That each makes a schedule for the budget."""
+    per_epoch = facts.steps_per_epoch or 0
+    for name, rule in asked.rules.items():
+        try:
+            make_schedule(rule, Bounds(0.1, 1), steps=asked.epochs * per_epoch, steps_per_epoch=per_epoch)
+        except ValueError as error:
+            raise ValueError(f"policy {name!r}: {error}") from None
+
+
+def _design(
+    settled: Settings, given: Curve | None, out: Path, apart: Apart, progress: Progress | None
+) -> tuple[Design, Bounds | None]:
+    """The runs, and the range test's answer where one is needed."""
+    facts = cast("Facts", settled.facts)
+    per_epoch = facts.steps_per_epoch or 0
+    steps = settled.epochs * per_epoch
+    asks = [rule == "auto" or (isinstance(settled.rates, str) and uses_bounds(rule)) for rule in settled.rules.values()]
+    found = _bounds(settled.task, steps, given, out, apart, progress) if any(asks) else None
+    rates = None if isinstance(settled.rates, str) else settled.rates
+    design = Design(
+        task=settled.task,
+        arms=arms(settled.rules, found, rates, tuned=settled.tuned),
+        seeds=settled.seeds,
+        steps=steps,
+        steps_per_epoch=per_epoch,
+        metric=settled.metric or "",
+        maximize=_maximize(settled, facts),
+        judge=cast("Literal['test', 'val']", facts.judge),
+    )
+    return design, found
+
+
+def _bounds(task: str, steps: int, given: Curve | None, out: Path, apart: Apart, progress: Progress | None) -> Bounds:
+    """The range test's answer."""
+    if given is not None and not (out / CURVE).exists():
+        given.save(out / CURVE)
+    try:
+        return curve_in(out, task, steps, apart, progress).bounds()
+    except Inconclusive as error:
+        raise Inconclusive(
+            f"the range test has no answer: {error}. Make another with `cyclr find {task} --out curve.json` and use it "
+            "(--curve curve.json) in another folder; or pass rates (--rates) and leave auto out"
+        ) from None

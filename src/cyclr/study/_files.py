@@ -1,0 +1,153 @@
+"""The files of a study: JSON that is typed on reading and replaced whole on writing.
+
+Records are data, never code: nothing is unpickled or evaluated here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from cyclr import _check
+from cyclr._files import replacing
+from cyclr.study._records import Run, Study
+
+T = TypeVar("T")
+
+CURVE, RUNS, STUDY, SETTINGS, RECORD = "curve.json", "runs", "study.json", "settings.json", "run.json"
+_RECORDS = (RECORD, f"*/{RECORD}", f"*/*/{RECORD}")  # of a run's folder, a folder of runs, the folder of a study
+
+
+class RecordError(ValueError):
+    """A record that lacks a field, holds a wrong one or is not valid JSON; the message names file and field."""
+
+
+def load(path: str | os.PathLike[str]) -> Study:
+    """A study from its file, from a single run, or from a folder of either.
+
+    Args:
+        path: `study.json`, `run.json`, or a folder. In a folder `study.json` comes first; without it the `run.json`
+            files of the folder and of two levels below are read. Trainings that only tried a rate are then left out,
+            and a note says how many.
+
+    Returns:
+        The study. One that is made up of single runs does not say its metric, baseline and tuning cost.
+
+    Raises:
+        ValueError: If there is no study, the runs are of different tasks, or a file is damaged; one line that names it.
+        OSError: If it is missing or cannot be read.
+
+    >>> load("no-such-folder")
+    Traceback (most recent call last):
+    FileNotFoundError: [Errno 2] No such file or directory: 'no-such-folder'
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return _file(path)
+    if (path / STUDY).exists():
+        return read_json(path / STUDY, Study)
+    if not holds_study(path):
+        raise ValueError(f"{path}: no {STUDY} and no {RECORD} in this folder; name a folder that `cyclr compare` made")
+    return _of_runs([read_json(file, Run) for file in _records(path)], path)
+
+
+def holds_study(folder: Path) -> bool:
+    """Whether `load` finds a study in a folder, or runs."""
+    return (folder / STUDY).exists() or bool(_records(folder))
+
+
+def _records(folder: Path) -> list[Path]:
+    return [file for pattern in _RECORDS for file in sorted(folder.glob(pattern))]
+
+
+def _file(path: Path) -> Study:
+    fields = read_json(path, Any)
+    if isinstance(fields, dict) and "runs" in fields:
+        return read_json(path, Study)
+    if isinstance(fields, dict) and "points" in fields:
+        return _of_runs([read_json(path, Run)], path)
+    raise RecordError(f"{path}: neither a study nor a run; name a {STUDY}, a {RECORD} or their folder")
+
+
+def _of_runs(runs: Sequence[Run], path: Path) -> Study:
+    """The study that single runs make up. Those that only tried a rate, on held-out training data, are left out."""
+    kept = [run for run in runs if not run.options.get("tuning")] or list(runs)
+    if len(tasks := sorted({run.task for run in kept})) > 1:
+        raise ValueError(_check.problem(f"{path}: runs must be of one task to be compared", tasks))
+    tried = [run for run in runs if run not in kept]
+    steps = f"{sum(run.steps for run in tried):,} steps"
+    which = "1 run that tried out a rate is" if len(tried) == 1 else f"{len(tried)} runs that tried out rates are"
+    took = "it took" if len(tried) == 1 else "they took"
+    notes = [f"{which} not shown; {took} {steps}."] if tried else []
+    return Study(task=tasks[0], runs=kept, notes=notes)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Replaces `path` by the JSON of `value`, whole or not at all, even if killed or out of disk space.
+
+    Raises:
+        OSError: If the folder cannot be written; the old file, if any, is still there.
+    """
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Replaces `path` by `data`, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(data)
+
+
+def read_json(path: str | Path, kind: type[T]) -> T:
+    """The value of type `kind` in the JSON file `path`.
+
+    Raises:
+        RecordError: If it is not valid JSON or not of that type; one line that names file and field.
+        OSError: If it cannot be read.
+    """
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
+        raise RecordError(f"{path}: {error}") from None
+
+
+def claim(path: str | Path, settings: msgspec.Struct) -> None:
+    """Writes `settings` to `path`, or checks that the same ones are there already.
+
+    So the same command goes on in its folder, and another one does not mix its results with what is there.
+
+    Raises:
+        ValueError: If other settings are there; the message names the first that differs.
+        RecordError: If the file cannot be understood.
+    """
+    path = Path(path)
+    if not path.exists():
+        # Not counting drafts that a killed process left.
+        if path.parent.is_dir() and any(not file.name.startswith(".") for file in path.parent.iterdir()):
+            raise ValueError(f"{path.parent} holds other files and no {path.name}; choose a new folder")
+        return write_json(path, settings)
+    there = claimed(path, type(settings))
+    for field in settings.__struct_fields__:
+        old, new = getattr(there, field), getattr(settings, field)
+        if old != new:
+            raise ValueError(
+                f"{path.parent} was made with other settings ({field} {old!r}, now {new!r}); choose another folder"
+            )
+    return None
+
+
+def claimed(path: str | Path, kind: type[T]) -> T:
+    """The settings in `path`, which say whose its folder is.
+
+    Raises:
+        RecordError: If they are damaged, or those of something else.
+    """
+    try:
+        return read_json(path, kind)
+    except RecordError as error:
+        raise RecordError(f"{error}; its folder is of something else, or damaged: choose another one") from None

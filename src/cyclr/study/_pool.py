@@ -1,0 +1,136 @@
+"""Worker processes on this machine, for runs and whatever else needs a framework: the driver of a study stays small."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+from cyclr._failure import TaskError
+from cyclr.study import _worker as worker
+
+Call: TypeAlias = tuple[Any, ...]  # "module:function" and its arguments
+Tell: TypeAlias = Callable[[int, int, float, float], None]
+_EVERY = 0.2  # seconds between two readings of a report
+
+
+class DiedError(RuntimeError):
+    """A worker process died."""
+
+
+def each(calls: Mapping[str, Call], workers: int, threads: int) -> Generator[tuple[str, Any]]:
+    """What the calls return, by their keys, as they end; closing the generator stops what is under way.
+
+    Args:
+        calls: Each is `module:function` and its arguments.
+        workers: How many processes.
+        threads: Threads of each.
+
+    Raises:
+        DiedError: If a process dies.
+        RunError, TaskError: As `worker.call`.
+    """
+    import joblib
+
+    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=threads):
+        parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+        driver, here = os.getpid(), Path.cwd()
+        results = parallel(joblib.delayed(_keyed)(key, driver, here, *call) for key, call in calls.items())
+        try:
+            for result in results:  # noqa: UP028 (`yield from` would close them out of reach of the filter below)
+                yield result
+        except BrokenProcessPool:
+            raise DiedError from None
+        finally:
+            with warnings.catch_warnings():  # joblib's advice on what was cancelled helps nobody here
+                warnings.filterwarnings("ignore", r"\d+ tasks", UserWarning)
+                results.close()
+
+
+def _keyed(key: str, *call: Any) -> tuple[str, Any]:
+    return key, worker.call(*call)
+
+
+class Apart:
+    """A context in which functions, by name, are called in another process, started when it is needed.
+
+    It is one of those that later make the runs: to load torch takes seconds. What goes wrong there is raised here as
+    a `TaskError`, one line. What tasks print goes to stderr.
+
+    Args:
+        workers: How many processes the runs will want; the others load torch meanwhile. None: they run elsewhere.
+        threads: Threads of each.
+    """
+
+    def __init__(self, workers: int | None = None, threads: int = 1) -> None:
+        self._kept = workers is not None and workers > 1
+        self._workers = workers if workers is not None and workers > 1 else 2  # by one joblib means this process
+        self._threads = threads
+        self._started = False
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._started and not self._kept:
+            from joblib.externals.loky import get_reusable_executor
+
+            get_reusable_executor().shutdown(kill_workers=True)
+
+    def call(self, function: str, *arguments: Any, tell: Tell | None = None) -> Any:
+        """What `module:function` returns there.
+
+        Args:
+            function: `module:function`.
+            arguments: Those of the function.
+            tell: Called with step, steps, rate and loss as it goes on; the function has a last argument for the file
+                by which it reports these, see `worker.reporter`.
+
+        Raises:
+            TaskError: If it fails, or its process dies.
+        """
+        if tell is not None:
+            with _reported(tell) as file:
+                return self.call(function, *arguments, file)
+        others = self._workers - 1 if self._kept and not self._started else 0
+        calls: dict[str, Call] = {"": (function, *arguments)}
+        calls |= {f"other {n}": ("cyclr.study._worker:load", "cyclr.torch") for n in range(others)}
+        self._started = True
+        try:
+            return dict(each(calls, self._workers, self._threads))[""]
+        except DiedError:
+            raise TaskError("the process that ran the task died, perhaps out of memory") from None
+
+
+@contextmanager
+def _reported(tell: Tell) -> Iterator[Path]:
+    """A file by which a worker reports how far it is; what is in there is told in this process."""
+    ended = threading.Event()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "report")
+
+        def listen() -> None:
+            last = b""
+            over = False
+            while not over:
+                over = ended.wait(_EVERY)
+                text = file.read_bytes() if file.exists() else b""
+                if text != last:
+                    tell(*msgspec.msgpack.decode(text))
+                last = text
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        try:
+            yield file
+        finally:
+            ended.set()
+            thread.join()
