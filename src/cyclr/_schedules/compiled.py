@@ -111,4 +111,5 @@ class Recorder(OneNumber):
         """The function of the step that has this value."""
         source = "\n    ".join(["def value(step):", *self.lines, f"return {value!r}"])
         exec(compile(source, "<formula of a schedule>", "exec"), self.names)
-        return cast("Callable[[float], float]", self.names["value"])
+        # not left among its own globals: schedules go when nobody holds them, without the garbage collector
+        return cast("Callable[[float], float]", self.names.pop("value"))

@@ -100,7 +100,7 @@ def over_array(formula: Callable[[float, Namespace], float], steps: Any) -> Any:
     """The values of a formula at an array of steps, those below 0 taken as 0: a traced value cannot raise.
 
     Raises:
-        TypeError: If `steps` is not an array of integers or floats.
+        TypeError: If `steps` is not an array of integers or floats, or a user's formula loses its shape.
     """
     try:
         xp = _namespace(steps)
@@ -116,15 +116,21 @@ def over_array(formula: Callable[[float, Namespace], float], steps: Any) -> Any:
         if whole:
             # the library's own default integer: a period of 4,000 does not fit an int8, and 0 - 1 not a uint64
             steps = xp.astype(steps, xp.asarray(0).dtype, copy=False)
-        return formula(at_least(xp, steps, 0), xp)
+        return formula(bounded(xp, steps, 0, None), xp)
 
-    return _in_blocks(values, steps) if _is_numpy(steps) and steps.size > _BLOCK else values(steps)
+    found = _in_blocks(values, steps) if _is_numpy(steps) and steps.size > _BLOCK else values(steps)
+    if getattr(found, "shape", ()) != steps.shape:
+        must = f"the value of a schedule must have the shape of the step, {tuple(steps.shape)}"
+        raise TypeError(_check.problem(must, found, "add 0.0 * step in value(step, xp)"))
+    return found
 
 
 def _in_blocks(function: Callable[[Any], Any], steps: Any) -> Any:
     """`function` of a large NumPy array, a block at a time."""
     flat = steps.reshape(-1)
     first = function(flat[:_BLOCK])
+    if getattr(first, "shape", ()) != (_BLOCK,):
+        return first  # an error, of which the caller speaks
     values = _namespace(flat).empty(flat.shape, dtype=first.dtype)
     values[:_BLOCK] = first
     for start in range(_BLOCK, len(flat), _BLOCK):
@@ -160,26 +166,20 @@ def mix(xp: Namespace, start: float, end: float, remaining: float, gone: float, 
     else:
         value = start * remaining + end * gone
     # rounding must not carry a value over a bound
-    low, high = min(start, end), max(start, end)
-    value = at_most(xp, at_least(xp, value, low), high)
+    value = bounded(xp, value, min(start, end), max(start, end))
     if scale == "linear" and (isinstance(xp, OneNumber) or _is_numpy(value)):
         return value
     # nor let it miss one: under jit XLA divides by multiplying with an inverse, and 41 * (1 / 41) is not 1 in float32
     return xp.where(remaining == 0, end, xp.where(gone == 0, start, value))
 
 
-def at_least(xp: Namespace, value: float, least: float) -> float:
-    """`value`, or `least` where that is more."""
+def bounded(xp: Namespace, value: float, low: float | None, high: float | None) -> float:
+    """`value`, or the bound that it is beyond; None for no bound."""
     if _is_numpy(value):
-        return sys.modules["numpy"].maximum(value, least)  # half the time of `where`
-    return xp.where(value < least, least, value)
-
-
-def at_most(xp: Namespace, value: float, most: float) -> float:
-    """`value`, or `most` where that is less."""
-    if _is_numpy(value):
-        return sys.modules["numpy"].minimum(value, most)
-    return xp.where(value > most, most, value)
+        return sys.modules["numpy"].clip(value, low, high)  # a fifth of the time of `where`
+    if high is not None:
+        value = xp.where(value > high, high, value)
+    return value if low is None else xp.where(value < low, low, value)
 
 
 def largest_step(xp: Any, steps: Any) -> int:
