@@ -4,7 +4,8 @@
 
 By hand: what a user would write from the paper, one plain function over constants of the module; it checks nothing and
 clamps nothing. `one number` is a call with an int, `a million` one call with a NumPy array of consecutive steps.
-Each ratio is the median over rounds of ours / by hand, in brackets its quartiles.
+Each ratio is the median over rounds of ours / by hand, in brackets its quartiles. For comparison: to call any object of
+a Python class that hands the step on to `paper` and does nothing else takes 1.4 times as long as to call `paper`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import cyclr
 
 BASE, MAX, SIZE = 0.001, 0.006, 2000
 LENGTH = 10_000
-ROUNDS = 101
+ROUNDS = 121
 CALLS = 1000
 
 LIMITS = {"a formula": (1.5, 1.2), "a join": (2.5, 2.0)}
@@ -113,10 +114,11 @@ CASES: dict[str, tuple[str, Callable, Callable, Callable]] = {
 
 
 def seconds(function: Callable, argument: object, calls: int) -> float:
-    begun = time.perf_counter()
+    """Of the processor, not of the clock: on a busy machine other programs then count for less."""
+    begun = time.thread_time()
     for _ in range(calls):
         function(argument)
-    return time.perf_counter() - begun
+    return time.thread_time() - begun
 
 
 def ratio(ours: Callable, by_hand: Callable, arguments: list, calls: int) -> list[float]:

@@ -11,7 +11,7 @@ from typing import final
 from cyclr import _check
 from cyclr._schedules.base import Schedule
 from cyclr._schedules.formula import store
-from cyclr._schedules.xp import Namespace, bounded, mix
+from cyclr._schedules.xp import Namespace, at_most, mix
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Piece(Schedule):
         return max(self.start, self.end)
 
     def value(self, step: float, xp: Namespace) -> float:
-        return mix(xp, self.start, self.end, *self._shares(bounded(xp, step, None, self.steps), xp))
+        return mix(xp, self.start, self.end, *self._shares(at_most(xp, step, self.steps), xp))
 
     @abstractmethod
     def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
@@ -130,7 +130,7 @@ class Exponential(Piece):
             _check.positive(name, getattr(self, name), "an exponential never reaches 0; use Linear or Cosine")
 
     def value(self, step: float, xp: Namespace) -> float:
-        shares = self._shares(bounded(xp, step, None, self.steps), xp)
+        shares = self._shares(at_most(xp, step, self.steps), xp)
         return mix(xp, self.start, self.end, *shares, scale="log")
 
     def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
