@@ -11,49 +11,58 @@ import math
 import numbers
 import operator
 from collections.abc import Iterable
-from typing import Any
 
 
-def problem(must: str, given: Any, advice: str = "") -> str:
+def problem(must: str, given: object, advice: str = "") -> str:
     """The one wording: `x must be positive, got -1; pass a rate such as 1e-3`."""
     return f"{must}, got {given!r}" + (f"; {advice}" if advice else "")
 
 
-def number(name: str, value: Any, advice: str = "") -> float:
+def plain(value: object) -> object:
+    """A NumPy scalar as Python's own number, so that its `repr` is source; anything else as it is."""
+    if type(value).__module__ != "numpy" or not isinstance(value, numbers.Real):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def number(name: str, value: object, advice: str = "") -> float:
     """A finite real number, as a float."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(problem(f"{name} must be a number", value, advice or "pass an int or a float"))
     try:
-        value = float(value)
+        found = float(value)
     except OverflowError:
-        value = math.inf
-    if not math.isfinite(value):
-        raise ValueError(problem(f"{name} must be finite", value, advice))
-    return value
+        found = math.inf
+    if not math.isfinite(found):
+        raise ValueError(problem(f"{name} must be finite", found, advice))
+    return found
 
 
-def positive(name: str, value: Any, advice: str = "") -> float:
+def positive(name: str, value: object, advice: str = "") -> float:
     """A finite number above zero, as a float."""
-    if number(name, value, advice) <= 0:
+    found = number(name, value, advice)
+    if found <= 0:
         raise ValueError(problem(f"{name} must be positive", value, advice))
-    return float(value)
+    return found
 
 
-def non_negative(name: str, value: Any, advice: str = "") -> float:
+def non_negative(name: str, value: object, advice: str = "") -> float:
     """A finite number, zero or above, as a float."""
-    if number(name, value, advice) < 0:
+    found = number(name, value, advice)
+    if found < 0:
         raise ValueError(problem(f"{name} must not be negative", value, advice))
-    return float(value)
+    return found
 
 
-def fraction(name: str, value: Any, advice: str = "") -> float:
+def fraction(name: str, value: object, advice: str = "") -> float:
     """A number from 0 to 1, both included, as a float."""
-    if not 0 <= number(name, value, advice) <= 1:
+    found = number(name, value, advice)
+    if not 0 <= found <= 1:
         raise ValueError(problem(f"{name} must lie between 0 and 1", value, advice))
-    return float(value)
+    return found
 
 
-def count(name: str, value: Any, advice: str = "", *, least: int = 1) -> int:
+def count(name: str, value: object, advice: str = "", *, least: int = 1) -> int:
     """A whole number of at least `least`, as an int. Floats are refused, also whole ones."""
     what = "a positive integer" if least == 1 else f"an integer of at least {least}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
@@ -71,7 +80,7 @@ def ordered(low_name: str, low: float, high_name: str, high: float) -> None:
         )
 
 
-def choice(name: str, value: Any, options: Iterable[str]) -> str:
+def choice(name: str, value: object, options: Iterable[str]) -> str:
     """One of `options`; the error names the nearest one."""
     options = list(options)
     if isinstance(value, str) and value in options:
@@ -81,7 +90,7 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     raise kind(problem(f"{name} must be one of {listed}", value, did_you_mean(value, options)))
 
 
-def did_you_mean(word: Any, options: Iterable[str]) -> str:
+def did_you_mean(word: object, options: Iterable[str]) -> str:
     """`did you mean 'step'?` for the nearest of `options`, or nothing."""
     near = difflib.get_close_matches(word, list(options), n=1) if isinstance(word, str) else []
     return f"did you mean {near[0]!r}?" if near else ""

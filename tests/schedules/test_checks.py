@@ -83,7 +83,7 @@ def test_the_other_formulas_refuse_bad_values():
         cyclr.Exponential(1, 0, steps=5)
     with pytest.raises(ValueError, match="power must be positive"):
         cyclr.Power(1, 0, steps=5, power=0)
-    with pytest.raises(ValueError, match="value must not be negative"):
+    with pytest.raises(ValueError, match="level must not be negative"):
         cyclr.Constant(-1)
     with pytest.raises(ValueError, match="start must be positive"):
         cyclr.InverseSqrt(0, timescale=5)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, final
+from itertools import accumulate
+from typing import final
 
 from cyclr import _check
-from cyclr._schedules.xp import scalars, step_and_namespace
+from cyclr._schedules.formula import Formula, store
+from cyclr._schedules.xp import Namespace, piecewise
 
 
-class Schedule(ABC):
+class Schedule(Formula):
     """A value for each optimizer step: immutable, comparable, picklable, and its `repr` is its source.
 
     Call it with a step (counted from 0) or an array of steps. Put schedules together with
@@ -33,58 +33,9 @@ class Schedule(ABC):
     Linear(0.0, 0.1, steps=10) >> Triangular(0.1, 0.5, step_size=4)
     """
 
-    __slots__ = ("__weakref__",)  # jax.jit(schedule) keeps a weak reference
+    __slots__ = ()
     # np.float64(0.1) * schedule asks __rmul__, and does not make an object array
     __array_ufunc__: None = None
-
-    @property
-    @abstractmethod
-    def duration(self) -> float:
-        """Whole length in steps: an int, or `math.inf` for an endless schedule."""
-
-    @property
-    @abstractmethod
-    def lowest(self) -> float:
-        """The lower bound of all its values."""
-
-    @property
-    @abstractmethod
-    def highest(self) -> float:
-        """The upper bound of all its values."""
-
-    def __call__(self, step: Any) -> Any:
-        """The value at `step`.
-
-        Args:
-            step: Optimizer steps done so far: an int, a float, or an array of either (NumPy, torch, JAX, also
-                while traced). The result has the same shape, and the array library's float type.
-
-        Raises:
-            ValueError: If a plain number is negative or not finite. In arrays negative steps count as 0.
-            TypeError: If the step is neither a number nor an array of numbers.
-        """
-        return self._at(*step_and_namespace(step))
-
-    def cycle_ends(self, until: int | None = None) -> tuple[int, ...]:
-        """The steps at which a cycle closes at its lowest value: where to stop, evaluate, take a snapshot.
-
-        Args:
-            until: The last step to look at. By default the duration; an endless schedule needs it.
-
-        Raises:
-            ValueError: If the schedule is endless and `until` is not given.
-
-        >>> from cyclr import Triangular
-        >>> Triangular(0.1, 0.5, step_size=4).cycle_ends(until=20)
-        (8, 16)
-        """
-        if until is None:
-            if self.duration == math.inf:
-                raise ValueError(
-                    _check.problem("until must be given for an endless schedule", None, "pass until=steps")
-                )
-            until = int(self.duration)
-        return tuple(self._ends(_check.count("until", until, least=0)))
 
     def take(self, steps: int) -> Take:
         """The first `steps` steps; the value reached there is held after them. Shorthand for `Take`."""
@@ -102,38 +53,8 @@ class Schedule(ABC):
 
     __rmul__ = __mul__
 
-    def __repr__(self) -> str:
-        """Python source that makes an equal schedule; what has its default value is left out."""
-        words = []
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if value != field.default:
-                words.append(f"{field.name}={value!r}" if field.kw_only else repr(value))
-        return f"{type(self).__name__}({', '.join(words)})"
 
-    @abstractmethod
-    def _at(self, step: Any, xp: Any) -> Any:
-        """The value at a step that is not negative, computed with the functions of `xp`."""
-
-    def _before(self, step: int) -> float:
-        """The value that is approached when time runs up to `step`: what is held if the schedule is cut there.
-
-        It differs from the value at `step` only where the schedule jumps.
-        """
-        return self._at(step, scalars)
-
-    @abstractmethod
-    def _ends(self, until: int) -> Iterator[int]:
-        """The cycle ends, none after `until`."""
-
-
-def store(schedule: Schedule, **values: Any) -> None:
-    """Set fields of a frozen dataclass while it is made: floats for ints, plain numbers for NumPy's."""
-    for name, value in values.items():
-        object.__setattr__(schedule, name, value)
-
-
-def expect_schedule(name: str, value: Any) -> Schedule:
+def expect_schedule(name: str, value: object) -> Schedule:
     """`value`, if it is a schedule."""
     if not isinstance(value, Schedule):
         raise TypeError(_check.problem(f"{name} must be a schedule", value, "for a constant rate write Constant(rate)"))
@@ -146,7 +67,7 @@ def _in_brackets(schedule: Schedule) -> str:
 
 
 @final
-@dataclass(frozen=True, slots=True, init=False, repr=False)
+@dataclass(frozen=True, slots=True, init=False)
 class Sequential(Schedule):
     """One schedule after the other, each with its own clock: `a >> b`.
 
@@ -196,33 +117,25 @@ class Sequential(Schedule):
     def __repr__(self) -> str:
         return " >> ".join(map(repr, self.parts))
 
-    def _starts(self) -> Iterator[tuple[int, Schedule]]:
-        start = 0
-        for part in self.parts:
-            yield start, part
-            start += int(part.duration) if part.duration < math.inf else 0
+    def _starts(self) -> tuple[int, ...]:
+        return tuple(accumulate((int(part.duration) for part in self.parts[:-1]), initial=0))
 
-    def _at(self, step: Any, xp: Any) -> Any:
-        value = self.parts[0]._at(step, xp)
-        for start, part in list(self._starts())[1:]:
-            # `where` computes both sides: no part may see a negative step
-            own_step = xp.where(step < start, 0, step - start)
-            value = xp.where(step < start, value, part._at(own_step, xp))
-        return value
+    def value(self, step: float, xp: Namespace) -> float:
+        return piecewise(xp, step, self._starts(), self.parts)
 
     def _before(self, step: int) -> float:
         # a jump belongs to the part that begins with it, so the part that ends here is asked
-        start, part = [(start, part) for start, part in self._starts() if start < step or start == 0][-1]
+        start, part = [pair for pair in zip(self._starts(), self.parts, strict=True) if pair[0] < max(step, 1)][-1]
         return part._before(step - start)
 
-    def _ends(self, until: int) -> Iterator[int]:
-        for start, part in self._starts():
+    def ends(self, until: int) -> Iterable[int]:
+        for start, part in zip(self._starts(), self.parts, strict=True):
             if start < until:
-                yield from (start + end for end in part._ends(int(min(until - start, part.duration))))
+                yield from (start + end for end in part.ends(int(min(until - start, part.duration))))
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Take(Schedule):
     """The first `steps` steps of a schedule; the value that it reached there is held afterwards.
 
@@ -261,18 +174,18 @@ class Take(Schedule):
     def __repr__(self) -> str:
         return f"{_in_brackets(self.schedule)}.take({self.steps})"
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         return xp.where(step < self.steps, self.schedule._at(step, xp), self.schedule._before(self.steps))
 
     def _before(self, step: int) -> float:
         return self.schedule._before(min(step, self.steps))
 
-    def _ends(self, until: int) -> Iterator[int]:
-        return self.schedule._ends(min(until, self.steps))
+    def ends(self, until: int) -> Iterable[int]:
+        return self.schedule.ends(min(until, self.steps))
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Repeat(Schedule):
     """A finite schedule over and over.
 
@@ -319,7 +232,7 @@ class Repeat(Schedule):
     def __repr__(self) -> str:
         return f"{_in_brackets(self.schedule)}.repeat({'' if self.times is None else self.times})"
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         period = int(self.schedule.duration)
         value = self.schedule._at(step % period, xp)
         if self.times is None:
@@ -332,15 +245,15 @@ class Repeat(Schedule):
             return self.schedule._before(period)
         return self.schedule._before(step % period)
 
-    def _ends(self, until: int) -> Iterator[int]:
+    def ends(self, until: int) -> Iterable[int]:
         period = int(self.schedule.duration)
-        ends = tuple(self.schedule._ends(period))
+        ends = tuple(self.schedule.ends(period))
         for start in range(0, int(min(until, self.duration)), period):
             yield from (start + end for end in ends if start + end <= until)
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Scaled(Schedule):
     """A schedule times a number: `0.1 * a`.
 
@@ -379,11 +292,11 @@ class Scaled(Schedule):
     def __repr__(self) -> str:
         return f"{self.factor!r} * {_in_brackets(self.schedule)}"
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         return self.factor * self.schedule._at(step, xp)
 
     def _before(self, step: int) -> float:
         return self.factor * self.schedule._before(step)
 
-    def _ends(self, until: int) -> Iterator[int]:
-        return self.schedule._ends(until)
+    def ends(self, until: int) -> Iterable[int]:
+        return self.schedule.ends(until)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 from cyclr import _check
-from cyclr._schedules.base import Schedule, expect_schedule, store
-from cyclr._schedules.xp import mix, scalars
+from cyclr._schedules.base import Schedule, expect_schedule
+from cyclr._schedules.formula import store
+from cyclr._schedules.xp import Namespace, mix, scalars
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Opposed(Schedule):
     """Falls while another schedule rises: momentum that goes against the learning rate.
 
@@ -62,17 +63,17 @@ class Opposed(Schedule):
     def highest(self) -> float:
         return self.high
 
-    def _oppose(self, value: Any, xp: Any) -> Any:
+    def _oppose(self, value: float, xp: Namespace) -> float:
         lowest, highest = self.schedule.lowest, self.schedule.highest
         return mix(
             xp, self.high, self.low, (highest - value) / (highest - lowest), (value - lowest) / (highest - lowest)
         )
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         return self._oppose(self.schedule._at(step, xp), xp)
 
     def _before(self, step: int) -> float:
         return self._oppose(self.schedule._before(step), scalars)
 
-    def _ends(self, until: int) -> Iterator[int]:
-        return self.schedule._ends(until)
+    def ends(self, until: int) -> Iterable[int]:
+        return self.schedule.ends(until)

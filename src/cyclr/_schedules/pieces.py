@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, final
+from typing import final
 
 from cyclr import _check
-from cyclr._schedules.base import Schedule, store
-from cyclr._schedules.xp import mix
+from cyclr._schedules.base import Schedule
+from cyclr._schedules.formula import store
+from cyclr._schedules.xp import Namespace, at_most, mix
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Piece(Schedule):
     """What the finite pieces share: start at step 0, end at step `steps`, which is then held."""
 
@@ -42,20 +43,20 @@ class Piece(Schedule):
     def highest(self) -> float:
         return max(self.start, self.end)
 
-    def _at(self, step: Any, xp: Any) -> Any:
-        return mix(xp, self.start, self.end, *self._shares(xp.where(step < self.steps, step, self.steps), xp))
+    def value(self, step: float, xp: Namespace) -> float:
+        return mix(xp, self.start, self.end, *self._shares(at_most(xp, step, self.steps), xp))
 
     @abstractmethod
-    def _shares(self, step: Any, xp: Any) -> tuple[Any, Any]:
+    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
         """How much of the way from start to end remains (1 .. 0) and is gone (0 .. 1)."""
 
-    def _ends(self, until: int) -> Iterator[int]:
+    def ends(self, until: int) -> Iterable[int]:
         # a cycle closes where a fall does
-        return iter([self.steps] if self.end < self.start and self.steps <= until else [])
+        return (self.steps,) if self.end < self.start and self.steps <= until else ()
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Linear(Piece):
     """A straight line: value(t) = start + (end - start) * t / steps.
 
@@ -75,12 +76,12 @@ class Linear(Piece):
         Li, Yumer & Ramanan (2020), Budgeted Training (linear decay to zero). https://arxiv.org/abs/1905.04753
     """
 
-    def _shares(self, step: Any, xp: Any) -> tuple[Any, Any]:
+    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
         return (self.steps - step) / self.steps, step / self.steps
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Cosine(Piece):
     """Half a wave of the cosine: value(t) = end + (start - end) * (1 + cos(pi * t / steps)) / 2.
 
@@ -100,13 +101,13 @@ class Cosine(Piece):
         Loshchilov & Hutter (2017), SGDR, equation 5, one cycle. https://arxiv.org/abs/1608.03983
     """
 
-    def _shares(self, step: Any, xp: Any) -> tuple[Any, Any]:
+    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
         remaining = (1 + xp.cos(math.pi * step / self.steps)) / 2
         return remaining, 1 - remaining
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Exponential(Piece):
     """Straight in the logarithm: value(t) = start * (end / start) ** (t / steps).
 
@@ -128,16 +129,16 @@ class Exponential(Piece):
         for name in ("start", "end"):
             _check.positive(name, getattr(self, name), "an exponential never reaches 0; use Linear or Cosine")
 
-    def _at(self, step: Any, xp: Any) -> Any:
-        shares = self._shares(xp.where(step < self.steps, step, self.steps), xp)
+    def value(self, step: float, xp: Namespace) -> float:
+        shares = self._shares(at_most(xp, step, self.steps), xp)
         return mix(xp, self.start, self.end, *shares, scale="log")
 
-    def _shares(self, step: Any, xp: Any) -> tuple[Any, Any]:
+    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
         return (self.steps - step) / self.steps, step / self.steps
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Power(Piece):
     """Polynomial decay: value(t) = end + (start - end) * (1 - t / steps) ** power.
 
@@ -162,13 +163,13 @@ class Power(Piece):
         Piece.__post_init__(self)
         store(self, power=_check.positive("power", self.power))
 
-    def _shares(self, step: Any, xp: Any) -> tuple[Any, Any]:
+    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
         remaining = ((self.steps - step) / self.steps) ** self.power
         return remaining, 1 - remaining
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Rex(Piece):
     """Reflected exponential: value(t) = end + (start - end) * (1 - u) / (1/2 + (1 - u) / 2), with u = t / steps.
 
@@ -188,14 +189,14 @@ class Rex(Piece):
         Chen, Wolfe & Kyrillidis (2022), REX: Revisiting budgeted training. https://arxiv.org/abs/2107.04197
     """
 
-    def _shares(self, step: Any, xp: Any) -> tuple[Any, Any]:
+    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
         left = (self.steps - step) / self.steps
         remaining = left / (1 / 2 + left / 2)
         return remaining, 1 - remaining
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Sqrt(Piece):
     """One minus the square root: value(t) = end + (start - end) * (1 - sqrt(t / steps)).
 
@@ -216,18 +217,18 @@ class Sqrt(Piece):
         https://arxiv.org/abs/2405.18392
     """
 
-    def _shares(self, step: Any, xp: Any) -> tuple[Any, Any]:
+    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
         gone = xp.sqrt(step / self.steps)
         return 1 - gone, gone
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Constant(Schedule):
     """The same value for ever.
 
     Args:
-        value: Zero or above.
+        level: The value, zero or above.
 
     Raises:
         TypeError: If it is not a number.
@@ -237,10 +238,10 @@ class Constant(Schedule):
     0.1
     """
 
-    value: float
+    level: float
 
     def __post_init__(self) -> None:
-        store(self, value=_check.non_negative("value", self.value))
+        store(self, level=_check.non_negative("level", self.level))
 
     @property
     def duration(self) -> float:
@@ -248,21 +249,21 @@ class Constant(Schedule):
 
     @property
     def lowest(self) -> float:
-        return self.value
+        return self.level
 
     @property
     def highest(self) -> float:
-        return self.value
+        return self.level
 
-    def _at(self, step: Any, xp: Any) -> Any:
-        return self.value + 0.0 * step  # in the shape of the step
+    def value(self, step: float, xp: Namespace) -> float:
+        return self.level + 0.0 * step  # in the shape of the step
 
-    def _ends(self, until: int) -> Iterator[int]:
-        return iter(())
+    def ends(self, until: int) -> Iterable[int]:
+        return ()
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class InverseSqrt(Schedule):
     """Falls without end: value(t) = start / sqrt(1 + t / timescale).
 
@@ -303,8 +304,8 @@ class InverseSqrt(Schedule):
     def highest(self) -> float:
         return self.start
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         return self.start / xp.sqrt(1 + step / self.timescale)
 
-    def _ends(self, until: int) -> Iterator[int]:
-        return iter(())
+    def ends(self, until: int) -> Iterable[int]:
+        return ()

@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import operator
 from collections.abc import Callable
-from typing import Any
 
 from cyclr import _check
-from cyclr._schedules import base, opposed, pieces, recipes, waves
+from cyclr._schedules import opposed, recipes, waves  # noqa: F401 - their classes register themselves
 from cyclr._schedules.base import Schedule
+from cyclr._schedules.hooks import CLASSES
 
 _LONGEST = 10_000  # characters; a spec is a line that people read
 
-_MAKERS: dict[str, Callable[..., Any]] = {
-    maker.__name__: maker
-    for maker in (
-        waves.Triangular,
-        waves.Triangular2,
-        waves.ExpRange,
-        waves.Welch,
-        waves.Hann,
-        waves.WarmRestarts,
-        pieces.Constant,
-        pieces.Linear,
-        pieces.Cosine,
-        pieces.Exponential,
-        pieces.Power,
-        pieces.Rex,
-        pieces.Sqrt,
-        pieces.InverseSqrt,
-        base.Sequential,
-        base.Take,
-        base.Repeat,
-        base.Scaled,
-        opposed.Opposed,
-        recipes.warm_up,
-        recipes.one_cycle,
-        recipes.slanted_triangular,
-        recipes.step_decay,
-        recipes.wsd,
-    )
+_RECIPES = {
+    name: made
+    for name, made in vars(recipes).items()
+    if inspect.isfunction(made) and made.__module__ == recipes.__name__ and not name.startswith("_")
 }
 _METHODS = ("take", "repeat")
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+_ARITHMETIC: dict[type[ast.operator], Callable[..., object]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }
+
+
+def makers() -> dict[str, Callable[..., object]]:
+    """All that a text may call: the recipes, and every class of schedules that can be used, by name."""
+    return {**_RECIPES, **{name: cls for name, cls in CLASSES.items() if not inspect.isabstract(cls)}}
 
 
 def parse(text: str, **names: float) -> Schedule:
@@ -93,8 +75,9 @@ class _Reader:
 
     def __init__(self, names: dict[str, float]) -> None:
         self.names = names
+        self.makers = makers()
 
-    def read(self, node: ast.expr) -> Any:
+    def read(self, node: ast.expr) -> object:
         match node:
             case ast.Constant(value=bool() | int() | float() | str() | None):
                 return node.value
@@ -117,7 +100,7 @@ class _Reader:
     def name(self, node: ast.Name) -> float:
         if node.id in self.names:
             return self.names[node.id]
-        if node.id in _MAKERS:
+        if node.id in self.makers:
             raise ValueError(f"{node.id} must be called, got the bare name; write {node.id}(...)")
         known = ", ".join(self.names) or "none"
         advice = _check.did_you_mean(node.id, self.names) or f"pass {node.id}=..."
@@ -139,7 +122,7 @@ class _Reader:
             )
         return value
 
-    def arithmetic(self, node: ast.BinOp) -> Any:
+    def arithmetic(self, node: ast.BinOp) -> object:
         combine = _ARITHMETIC.get(type(node.op))
         if combine is None:
             raise ValueError(f"a spec knows + - * / // and >>, got {ast.unparse(node)!r}; write the number out")
@@ -148,20 +131,25 @@ class _Reader:
             left, right = self.number(node.left), self.number(node.right)
         return self.apply(node, combine, left, right)
 
-    def call(self, node: ast.Call) -> Any:
+    def call(self, node: ast.Call) -> object:
         words = {}
         for keyword in node.keywords:
             if keyword.arg is None:
                 raise ValueError(f"a spec takes no **, got {ast.unparse(node)!r}; write the arguments out")
             words[keyword.arg] = self.read(keyword.value)
         values = [self.read(argument) for argument in node.args]
-        match node.func:
-            case ast.Attribute(attr=method) if method in _METHODS:
+        called = _dotted(node.func)
+        if called in self.makers:
+            return self.apply(node, self.makers[called], *values, **words)
+        if isinstance(node.func, ast.Attribute):
+            method = node.func.attr
+            if method in _METHODS:
                 return self.apply(node, getattr(self.schedule_of(node.func), method), *values, **words)
-            case ast.Name(id=name) if name in _MAKERS:
-                return self.apply(node, _MAKERS[name], *values, **words)
-        called = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
-        advice = _check.did_you_mean(called, [*_MAKERS, *_METHODS]) or f"known: {', '.join(_MAKERS)}"
+            called = called or method
+        called = called or ast.unparse(node.func)
+        advice = _check.did_you_mean(called, [*self.makers, *_METHODS]) or f"known: {', '.join(self.makers)}"
+        if "." in called:
+            advice += f"; import {called.rpartition('.')[0]} first, if it defines the class"
         raise ValueError(f"a spec must call a known schedule, got {called!r}; {advice}")
 
     def schedule_of(self, node: ast.Attribute) -> Schedule:
@@ -170,7 +158,7 @@ class _Reader:
             raise ValueError(f".{node.attr}() is for schedules, got {ast.unparse(node.value)!r}; put brackets round it")
         return value
 
-    def apply(self, node: ast.expr, make: Callable[..., Any], *values: Any, **words: Any) -> Any:
+    def apply(self, node: ast.expr, make: Callable[..., object], *values: object, **words: object) -> object:
         """Call `make`; what it finds wrong is said together with the part of the text that asked for it."""
         try:
             return make(*values, **words)
@@ -178,3 +166,14 @@ class _Reader:
             # Python's own wording for a wrong call speaks of __init__
             message = str(error).replace(".__init__()", "()")
             raise ValueError(f"cannot make {ast.unparse(node)}: {message}") from None
+
+
+def _dotted(node: ast.expr) -> str:
+    """`module.Name` as text; empty where the node is anything else."""
+    match node:
+        case ast.Name():
+            return node.id
+        case ast.Attribute():
+            before = _dotted(node.value)
+            return f"{before}.{node.attr}" if before else ""
+    return ""

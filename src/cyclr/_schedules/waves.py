@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, final
+from typing import final
 
 from cyclr import _check
-from cyclr._schedules.base import Schedule, store
-from cyclr._schedules.xp import mix
+from cyclr._schedules.base import Schedule
+from cyclr._schedules.formula import store
+from cyclr._schedules.xp import Namespace, OneNumber, largest_step, locate, mix
 
 _SCALES = ("linear", "log")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Wave(Schedule):
     """What the cyclical policies share: two bounds, the lengths of rise and fall, a scale."""
 
@@ -57,22 +58,22 @@ class Wave(Schedule):
         """A whole cycle, in steps."""
         return self.step_size + (self.step_size_down or self.step_size)
 
-    def _height(self, step: Any, xp: Any) -> Any:
+    def _height(self, step: float, xp: Namespace) -> float:
         """From 0 up to 1 in `step_size` steps and down again in `step_size_down`."""
         phase = step % self.period  # still an integer: no precision is lost on long runs
         height = xp.minimum(phase / self.step_size, (self.period - phase) / (self.period - self.step_size))
         return xp.where(phase == self.step_size, 1.0, height)  # see `mix`: a quotient may miss 1
 
-    def _between(self, height: Any, xp: Any) -> Any:
+    def _between(self, height: float, xp: Namespace) -> float:
         """base_lr + (max_lr - base_lr) * height, or the same in the logarithm."""
         return mix(xp, self.base_lr, self.max_lr, 1 - height, height, self.scale)
 
-    def _ends(self, until: int) -> Iterator[int]:
-        return iter(range(self.period, until + 1, self.period))
+    def ends(self, until: int) -> Iterable[int]:
+        return range(self.period, until + 1, self.period)
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Triangular(Wave):
     """A wave between two bounds, with straight sides.
 
@@ -100,12 +101,12 @@ class Triangular(Wave):
         Smith (2017), Cyclical Learning Rates, section 3.1. https://arxiv.org/abs/1506.01186
     """
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         return self._between(self._height(step, xp), xp)
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Triangular2(Wave):
     """A triangular wave whose amplitude is halved after each cycle.
 
@@ -130,13 +131,13 @@ class Triangular2(Wave):
         Smith (2017), Cyclical Learning Rates, section 3.1. https://arxiv.org/abs/1506.01186
     """
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         cycle = step // self.period
         return self._between(self._height(step, xp) * 0.5**cycle, xp)
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class ExpRange(Wave):
     """A triangular wave that shrinks by a factor at each step. Two meanings are published; both are here.
 
@@ -182,7 +183,7 @@ class ExpRange(Wave):
     def lowest(self) -> float:
         return 0.0 if self.decay == "bounds" and self.gamma < 1 else self.base_lr
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         # gamma**t, but a gamma near 1 does not lose its digits when the array is of float32
         faded = xp.exp(step * math.log(self.gamma))
         if self.decay == "bounds":
@@ -191,7 +192,7 @@ class ExpRange(Wave):
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Welch(Wave):
     """A wave with parabolic sides: lr(t) = base_lr + (max_lr - base_lr) * (1 - (1 - height(t))**2).
 
@@ -213,12 +214,12 @@ class Welch(Wave):
         Smith (2017), Cyclical Learning Rates, section 3.1: windows that gave equivalent results.
     """
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         return self._between(1 - (1 - self._height(step, xp)) ** 2, xp)
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class Hann(Wave):
     """A wave with cosine sides: lr(t) = base_lr + (max_lr - base_lr) * (1 - cos(pi * height(t))) / 2.
 
@@ -240,12 +241,12 @@ class Hann(Wave):
         Smith (2017), Cyclical Learning Rates, section 3.1: windows that gave equivalent results.
     """
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         return self._between((1 - xp.cos(math.pi * self._height(step, xp))) / 2, xp)
 
 
 @final
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class WarmRestarts(Schedule):
     """Cosine falls with jumps back up.
 
@@ -299,40 +300,38 @@ class WarmRestarts(Schedule):
     def highest(self) -> float:
         return self.max_lr
 
-    def _starts(self, largest: int) -> list[int]:
-        """The starts of all cycles up to `largest`, for growth of at least 2: a few dozen, never many."""
-        starts, length = [0], self.period
-        while starts[-1] + length <= largest:
-            starts.append(starts[-1] + length)
+    def _cycles(self, last: float) -> Iterator[tuple[int, int]]:
+        """Start and length of each cycle that begins at or before `last`. There are few: each is longer than before."""
+        start, length = 0, self.period
+        while start <= last:
+            yield start, length
+            start += length
             length *= self.growth
-        return starts
 
-    def _place(self, step: Any, xp: Any) -> tuple[Any, Any]:
+    def _place_of_number(self, step: float) -> tuple[float, int]:
+        *_, (start, length) = self._cycles(step)
+        return step - start, length
+
+    def _place(self, step: float, xp: Namespace) -> tuple[float, float]:
         """T_cur and T, from integers: a logarithm would slip by a cycle at some restarts."""
         if self.growth == 1:
             return step % self.period, self.period
-        if isinstance(step, int | float):
-            starts = self._starts(int(step))
-            return step - starts[-1], self.period * self.growth ** (len(starts) - 1)
-        whole = xp.isdtype(step.dtype, "integral")
-        starts = self._starts(int(xp.iinfo(step.dtype).max) if whole else 2**53)
-        # floats, as the last cycle may end beyond where the integers end
-        lengths = [float(self.period * self.growth**cycle) for cycle in range(len(starts))]
-        device = getattr(step, "device", None)  # a tracer has none
-        edges = xp.asarray(starts, dtype=step.dtype, device=device)
-        cycle = xp.searchsorted(edges, step, side="right") - 1
-        real = xp.asarray(0.0).dtype if whole else step.dtype
-        return step - edges[cycle], xp.asarray(lengths, dtype=real, device=device)[cycle]
+        if isinstance(xp, OneNumber):
+            place = xp.call(self._place_of_number, step)
+            return place[0], place[1]
+        starts, lengths = zip(*self._cycles(largest_step(xp, step)), strict=True)
+        start, length = locate(xp, step, starts, lengths)
+        return step - start, length
 
-    def _at(self, step: Any, xp: Any) -> Any:
+    def value(self, step: float, xp: Namespace) -> float:
         current, length = self._place(step, xp)
         height = (1 + xp.cos(math.pi * current / length)) / 2
         return mix(xp, self.min_lr, self.max_lr, 1 - height, height)
 
     def _before(self, step: int) -> float:
-        return self.min_lr if step in self._ends(step) else self(step)
+        return self.min_lr if step in self.ends(step) else self._plain()(step)
 
-    def _ends(self, until: int) -> Iterator[int]:
+    def ends(self, until: int) -> Iterable[int]:
         if self.growth == 1:
-            return iter(range(self.period, until + 1, self.period))
-        return iter(self._starts(until)[1:])
+            return range(self.period, until + 1, self.period)
+        return [start for start, _ in self._cycles(until)][1:]

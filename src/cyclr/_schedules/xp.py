@@ -1,7 +1,8 @@
 """The step's own array library, or `math` where the step is a plain number.
 
-Every formula is written once, against the few functions that are named here. An array brings its own
-namespace (NumPy, torch, JAX, ... through array-api-compat), a Python number gets `scalars`.
+Every formula is written once, against the few functions that `Namespace` names. An array brings its own namespace
+(NumPy, torch, JAX, … through array-api-compat), a Python number gets `scalars`. Formulas are typed for one number:
+an array goes through the same operations.
 """
 
 from __future__ import annotations
@@ -9,52 +10,138 @@ from __future__ import annotations
 import math
 import numbers
 import sys
-from typing import Any
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from cyclr import _check
 
+_BLOCK = 32_768  # values: the arrays in between of a formula stay in the processor's cache
 
-class scalars:  # noqa: N801 - it stands where a module stands
-    """The array functions that formulas use, for one Python number."""
 
-    cos = math.cos
-    exp = math.exp
-    sqrt = math.sqrt
-    minimum = min
+class Namespace(Protocol):
+    """The functions that formulas use, of numbers or of arrays; named as in the array API standard."""
+
+    def cos(self, x: float, /) -> float: ...
+    def exp(self, x: float, /) -> float: ...
+    def sqrt(self, x: float, /) -> float: ...
+    def minimum(self, x1: float, x2: float, /) -> float: ...
+    def where(self, condition: bool, x1: float, x2: float, /) -> float: ...
+
+
+_R = TypeVar("_R")
+
+
+class Part(Protocol):
+    """What `piecewise` puts together: a schedule."""
+
+    def value(self, step: float, xp: Namespace) -> float: ...
+    def _plain(self) -> Callable[[float], float]: ...
+
+
+class OneNumber(ABC):
+    """A namespace of one number at a time: it can branch, and computes nothing that is not asked for."""
+
+    @abstractmethod
+    def call(self, function: Callable[[float], _R], x: float) -> _R:
+        """The value of a function that only knows numbers."""
+
+    @abstractmethod
+    def piecewise(self, step: float, starts: Sequence[int], parts: Sequence[Part]) -> float:
+        """The value of the part that `step` lies in."""
+
+
+class _Scalars(OneNumber):
+    """The namespace of one Python number. It has more than `Namespace` names, for formulas of users."""
+
+    abs = staticmethod(abs)
+    ceil, floor, round = staticmethod(math.ceil), staticmethod(math.floor), staticmethod(round)
+    sin, cos, tan = staticmethod(math.sin), staticmethod(math.cos), staticmethod(math.tan)
+    sinh, cosh, tanh = staticmethod(math.sinh), staticmethod(math.cosh), staticmethod(math.tanh)
+    asin, acos, atan = staticmethod(math.asin), staticmethod(math.acos), staticmethod(math.atan)
+    exp, expm1 = staticmethod(math.exp), staticmethod(math.expm1)
+    log, log1p, log2, log10 = map(staticmethod, (math.log, math.log1p, math.log2, math.log10))
+    sqrt, pow = staticmethod(math.sqrt), staticmethod(pow)
+    minimum, maximum = staticmethod(min), staticmethod(max)
 
     @staticmethod
-    def where(condition: bool, if_true: Any, if_false: Any) -> Any:
-        return if_true if condition else if_false
+    def where(condition: bool, x1: float, x2: float, /) -> float:
+        return x1 if condition else x2
+
+    def call(self, function: Callable[[float], _R], x: float) -> _R:
+        return function(x)
+
+    def piecewise(self, step: float, starts: Sequence[int], parts: Sequence[Part]) -> float:
+        place = 0
+        while place + 1 < len(starts) and starts[place + 1] <= step:
+            place += 1
+        return parts[place].value(step - starts[place], scalars)
 
 
-def step_and_namespace(step: Any) -> tuple[Any, Any]:
-    """The step made ready for a formula, and the namespace to compute it in.
+scalars = _Scalars()
 
-    A number below zero is an error. In an array it is taken as 0, because a traced value cannot raise.
+
+def plain_step(step: numbers.Real) -> float:
+    """A step as an int or a float: np.int64(3) becomes 3, and so the value a plain number too."""
+    plain = int(step) if isinstance(step, numbers.Integral) else float(step)
+    if not 0 <= plain < math.inf:
+        raise ValueError(_check.problem("step must be a finite number, not below 0", step, "the first step is 0"))
+    return plain
+
+
+def traced_by_torch() -> bool:
+    """Whether torch.compile is reading along: it follows formulas, but not how one is written down."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
+
+
+def over_array(formula: Callable[[float, Namespace], float], steps: Any) -> Any:
+    """The values of a formula at an array of steps, those below 0 taken as 0: a traced value cannot raise.
+
+    Raises:
+        TypeError: If `steps` is not an array of integers or floats, or a user's formula loses its shape.
     """
-    if isinstance(step, numbers.Real) and type(step) is not bool:
-        # np.int64(3) and np.float64(3) become plain numbers, and so does what the formula returns
-        plain = int(step) if isinstance(step, numbers.Integral) else float(step)
-        if not 0 <= plain < math.inf:
-            raise ValueError(_check.problem("step must be a finite number, not below 0", step, "the first step is 0"))
-        return plain, scalars
-    return _array_and_namespace(step)
-
-
-def _array_and_namespace(step: Any) -> tuple[Any, Any]:
     try:
-        xp = _namespace(step)
-        whole = xp.isdtype(step.dtype, "integral")
-        if not whole and not xp.isdtype(step.dtype, "real floating"):
+        xp = _namespace(steps)
+        whole = xp.isdtype(steps.dtype, "integral")
+        if not whole and not xp.isdtype(steps.dtype, "real floating"):
             raise TypeError
     except TypeError:
         raise TypeError(
-            _check.problem("step must be a number or an array of integers or floats", step, "count steps from 0")
+            _check.problem("step must be a number or an array of integers or floats", steps, "count steps from 0")
         ) from None
-    if whole:
-        # the library's own default integer: a period of 4,000 does not fit an int8, and 0 - 1 not a uint64
-        step = xp.astype(step, xp.asarray(0).dtype, copy=False)
-    return xp.where(step < 0, 0, step), xp
+
+    def values(steps: Any) -> Any:
+        if whole:
+            # the library's own default integer: a period of 4,000 does not fit an int8, and 0 - 1 not a uint64
+            steps = xp.astype(steps, xp.asarray(0).dtype, copy=False)
+        return formula(at_least(xp, steps, 0), xp)
+
+    found = _in_blocks(values, steps) if _numpy(steps) and steps.size > _BLOCK else values(steps)
+    if getattr(found, "shape", ()) != steps.shape:
+        must = f"the value of a schedule must have the shape of the step, {tuple(steps.shape)}"
+        raise TypeError(_check.problem(must, found, "add 0.0 * step in value(step, xp)"))
+    return found
+
+
+def _in_blocks(function: Callable[[Any], Any], steps: Any) -> Any:
+    """`function` of a large NumPy array, a block at a time."""
+    flat = steps.reshape(-1)
+    first = function(flat[:_BLOCK])
+    if getattr(first, "shape", ()) != (_BLOCK,):
+        return first  # an error, of which the caller speaks
+    values = _namespace(flat).empty(flat.shape, dtype=first.dtype)
+    values[:_BLOCK] = first
+    for start in range(_BLOCK, len(flat), _BLOCK):
+        values[start : start + _BLOCK] = function(flat[start : start + _BLOCK])
+    return values.reshape(steps.shape)
+
+
+def _numpy(array: object) -> Any:
+    """NumPy itself if the array is one of its own, else None; never imported here."""
+    numpy = sys.modules.get("numpy")
+    return numpy if numpy is not None and isinstance(array, numpy.ndarray) else None
 
 
 def _namespace(array: Any) -> Any:
@@ -69,7 +156,7 @@ def _namespace(array: Any) -> Any:
     return array_api_compat.array_namespace(array)
 
 
-def mix(xp: Any, start: float, end: float, remaining: Any, gone: Any, scale: str = "linear") -> Any:
+def mix(xp: Namespace, start: float, end: float, remaining: float, gone: float, scale: str = "linear") -> float:
     """The value between `start` and `end` of which `remaining` (1 .. 0) is left and `gone` (0 .. 1) is over.
 
     The two shares add up to 1. Both are asked for because `start + (end - start) * gone` misses `end` by a
@@ -79,8 +166,74 @@ def mix(xp: Any, start: float, end: float, remaining: Any, gone: Any, scale: str
         value = start**remaining * end**gone
     else:
         value = start * remaining + end * gone
-    # rounding must not carry a value over a bound, nor let it miss one: under jit XLA divides by multiplying with an
-    # inverse, and 41 * (1 / 41) is not 1 in float32
-    low, high = min(start, end), max(start, end)
-    value = xp.where(value < low, low, xp.where(value > high, high, value))
+    # rounding must not carry a value over a bound
+    value = _between(xp, value, min(start, end), max(start, end))
+    if scale == "linear" and (isinstance(xp, OneNumber) or _numpy(value)):
+        return value
+    # nor let it miss one: under jit XLA divides by multiplying with an inverse, and 41 * (1 / 41) is not 1 in float32
     return xp.where(remaining == 0, end, xp.where(gone == 0, start, value))
+
+
+def at_least(xp: Namespace, value: float, least: float) -> float:
+    """`value`, or `least` where that is more."""
+    # NumPy's own takes half the time of `where`; torch's would copy the number to the device
+    return numpy.maximum(value, least) if (numpy := _numpy(value)) else xp.where(value < least, least, value)
+
+
+def at_most(xp: Namespace, value: float, most: float) -> float:
+    """`value`, or `most` where that is less."""
+    return numpy.minimum(value, most) if (numpy := _numpy(value)) else xp.where(value > most, most, value)
+
+
+def _between(xp: Namespace, value: float, low: float, high: float) -> float:
+    if numpy := _numpy(value):
+        return numpy.clip(value, low, high)  # one pass
+    return at_least(xp, at_most(xp, value, high), low)
+
+
+def largest_step(xp: Any, steps: Any) -> int:
+    """Where the steps of an array's type end, or are no longer exact."""
+    return int(xp.iinfo(steps.dtype).max) if xp.isdtype(steps.dtype, "integral") else 2**53
+
+
+def locate(xp: Any, steps: Any, starts: Sequence[int], lengths: Sequence[int]) -> tuple[Any, Any]:
+    """Start and length of the interval that each of `steps` lies in; for arrays."""
+    device = getattr(steps, "device", None)  # a tracer has none
+    # floats, as the last interval may end beyond where the integers end
+    real = xp.asarray(0.0).dtype if xp.isdtype(steps.dtype, "integral") else steps.dtype
+    edges = xp.asarray(starts, dtype=steps.dtype, device=device)
+    place = xp.searchsorted(edges, steps, side="right") - 1
+    return edges[place], xp.asarray([*map(float, lengths)], dtype=real, device=device)[place]
+
+
+def piecewise(xp: Namespace, step: float, starts: Sequence[int], parts: Sequence[Part]) -> float:
+    """The value of the part that `step` lies in; each part has a clock of its own, which begins at its start."""
+    if isinstance(xp, OneNumber):
+        return xp.piecewise(step, starts, parts)
+    if _numpy(step):
+        return _piecewise_in_numpy(xp, step, starts, parts)
+    value = parts[0].value(step, xp)
+    for start, part in zip(starts[1:], parts[1:], strict=True):
+        # `where` computes both sides: no part may see a negative step
+        own_step = xp.where(step < start, 0, step - start)
+        value = xp.where(step < start, value, part.value(own_step, xp))
+    return value
+
+
+def _piecewise_in_numpy(xp: Any, steps: Any, starts: Sequence[int], parts: Sequence[Part]) -> Any:
+    """Each part for its own steps only."""
+    first = last = 0
+    if steps.size:
+        first, last = (bisect_right(starts, step) - 1 for step in (steps.min(), steps.max()))
+    if first == last:
+        return parts[first].value(steps - starts[first], xp)
+    values: Any = None
+    for place in range(first, last + 1):
+        own = steps >= starts[place]
+        if place < last:
+            own &= steps < starts[place + 1]
+        found: Any = parts[place].value(steps[own] - starts[place], xp)
+        if values is None:
+            values = xp.empty(steps.shape, dtype=found.dtype)
+        values[own] = found
+    return values
