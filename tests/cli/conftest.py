@@ -89,6 +89,7 @@ def task(seed):
 # Which side of a plane a point is on: learnt in a moment, with both kinds of held-out data.
 SIDES = """
 import os, time
+from pathlib import Path
 import torch
 from cyclr.torch import Task
 
