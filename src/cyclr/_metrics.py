@@ -30,7 +30,7 @@ _LOWER = """
     fid kid lpips frechet_inception_distance ece calibration_error brier brier_score hamming_distance kl_divergence
     js_divergence wasserstein_distance eer false_positive_rate false_negative_rate fpr fnr
 """
-KNOWN: dict[str, Better] = {name: "max" for name in _HIGHER.split()} | {name: "min" for name in _LOWER.split()}
+KNOWN: dict[str, Better] = dict.fromkeys(_HIGHER.split(), "max") | dict.fromkeys(_LOWER.split(), "min")
 _WHERE = re.compile(r"^(train|training|val|valid|validation|eval|test|averaged)_")
 _TURNED = {"neg", "negative", "minus", "inverse", "inv", "non", "not", "anti"}  # such as neg_mean_squared_error
 

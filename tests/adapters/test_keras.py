@@ -270,7 +270,7 @@ def warm(optimizer=None):
 def test_the_losses_are_those_of_each_batch_and_the_rates_those_of_the_ramp():
     model = linear(keras.optimizers.SGD(0.0), metrics=["mae"])
     model.fit(X, Y, batch_size=16, verbose=0)  # the rate of 0 is compiled into a step now
-    with RangeTest(model, low=1e-3, high=0.1, steps=20) as test:
+    with RangeTest(model, ramp=cyclr.Ramp(1e-3, 0.1, steps=20)) as test:
         model.fit(X, Y, batch_size=16, epochs=9, shuffle=False, verbose=0, callbacks=[test])
     curve = test.curve
     assert curve.rates == pytest.approx(np.geomspace(1e-3, 0.1, 20))
@@ -285,7 +285,7 @@ def test_the_ramp_counts_from_where_the_optimizer_is():
     model = linear(keras.optimizers.SGD(LearningRate(WAVE)))
     model.optimizer.build(model.trainable_variables)
     model.optimizer.iterations.assign(1000)
-    with RangeTest(model, low=0.0, high=0.1, steps=12, ramp="linear") as test:
+    with RangeTest(model, ramp=cyclr.Ramp(0.0, 0.1, steps=12, scale="linear")) as test:
         for _ in range(2):
             model.fit(X, Y, batch_size=16, epochs=2, shuffle=False, verbose=0, callbacks=[test])
     for losses in test.curve.losses:  # each ramp begins from the same weights
@@ -296,7 +296,7 @@ def test_the_ramp_counts_from_where_the_optimizer_is():
 
 def test_metrics_on_validation_data_are_recorded_where_an_epoch_ends():
     model = linear(metrics=["mae", keras.metrics.R2Score(name="score")])
-    with RangeTest(model, low=1e-3, high=0.1, steps=9) as test:
+    with RangeTest(model, ramp=cyclr.Ramp(1e-3, 0.1, steps=9)) as test:
         model.fit(
             X,
             Y[:, None],
@@ -319,7 +319,7 @@ def test_everything_is_back_after_the_test_and_training_goes_on_as_if_it_had_not
         return WithMomentum(keras.optimizers.SGD(rate, momentum=0.9), MOMENTUM)
 
     model, before = warm(optimizer())
-    with RangeTest(model, low=1e-4, high=1e3, steps=40) as test:
+    with RangeTest(model, ramp=cyclr.Ramp(1e-4, 1e3, steps=40)) as test:
         for _ in range(2):
             model.fit(X, Y, batch_size=16, epochs=9, verbose=0, callbacks=[test])
     assert test.curve.losses.shape == (2, 40)
@@ -348,7 +348,7 @@ class Trouble(keras.callbacks.Callback):
 @pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()], ids=repr)
 def test_everything_is_back_after_an_exception(error):
     model, before = warm()
-    with pytest.raises(type(error)), RangeTest(model, low=1e-2, high=1.0, steps=20) as test:
+    with pytest.raises(type(error)), RangeTest(model, ramp=cyclr.Ramp(1e-2, 1.0, steps=20)) as test:
         model.fit(X, Y, batch_size=16, epochs=9, verbose=0, callbacks=[test, Trouble(error)])
     np.testing.assert_equal(digest(model), before)
 
@@ -364,7 +364,7 @@ def test_everything_is_back_after_the_data_fail():
             return X[:16], Y[:16]
 
     model, before = warm()
-    with pytest.raises(OSError, match="disk"), RangeTest(model, low=1e-2, high=1.0, steps=20) as test:
+    with pytest.raises(OSError, match="disk"), RangeTest(model, ramp=cyclr.Ramp(1e-2, 1.0, steps=20)) as test:
         model.fit(Broken(), epochs=9, shuffle=False, verbose=0, callbacks=[test])
     np.testing.assert_equal(digest(model), before)
 
@@ -373,7 +373,7 @@ def test_a_loss_that_is_not_finite_ends_the_ramp():
     model = linear()
     targets = Y.copy()
     targets[16 * 4] = np.nan
-    with RangeTest(model, low=1e-3, high=0.1, steps=12) as test:
+    with RangeTest(model, ramp=cyclr.Ramp(1e-3, 0.1, steps=12)) as test:
         model.fit(X, targets, batch_size=16, epochs=9, shuffle=False, verbose=0, callbacks=[test])
     assert test.curve.stops == ("non-finite",)
     assert np.isfinite(test.curve.losses).sum() == 4
@@ -384,7 +384,7 @@ def test_a_model_that_is_not_built_is_back_at_its_first_weights():
     keras.utils.set_random_seed(3)
     model = keras.Sequential([keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     model.compile(keras.optimizers.SGD(0.01), "mse")
-    with RangeTest(model, low=1e-3, high=0.1, steps=6) as test:
+    with RangeTest(model, ramp=cyclr.Ramp(1e-3, 0.1, steps=6)) as test:
         model.fit(X, Y, batch_size=16, verbose=0, callbacks=[test])
     assert model.get_weights()[0].tolist() == [[0], [0], [0]]
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
@@ -395,10 +395,10 @@ def test_too_few_batches_for_the_ramp_are_an_error_that_says_so():
     model = linear()
     with (
         pytest.raises(ValueError, match="a batch for each of the 20 steps, got 12; pass more epochs"),
-        RangeTest(model, steps=20) as test,
+        RangeTest(model, ramp=cyclr.Ramp(steps=20)) as test,
     ):
         model.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[test])
-    with pytest.raises(ValueError, match="there must be a ramp to read"):
+    with pytest.raises(ValueError, match="there must be a sweep to read"):
         test.curve
 
 
@@ -419,10 +419,11 @@ def test_another_model_than_the_one_tested_is_refused():
     [
         (lambda: RangeTest("model"), TypeError, "must be a keras.Model"),
         (lambda: RangeTest(keras.Sequential([keras.layers.Dense(1)])), ValueError, "must be compiled"),
-        (lambda: RangeTest(linear(), low=-1.0), ValueError, "low must be positive"),
-        (lambda: RangeTest(linear(), low=1.0, high=0.1), ValueError, "must not exceed"),
-        (lambda: RangeTest(linear(), steps=1), ValueError, "steps must be"),
-        (lambda: RangeTest(linear(), ramp="exp"), ValueError, "ramp must be one of"),
+        (lambda: RangeTest(linear(), ramp="log"), TypeError, "ramp must be a cyclr.Ramp"),
+        (lambda: RangeTest(linear(), effort="some"), ValueError, "effort must be one of"),
+        (lambda: RangeTest(linear(), progress=3), TypeError, "progress must be callable"),
+        (lambda: RangeTest(linear(), better="min"), TypeError, "better must be a mapping"),
+        (lambda: RangeTest(linear(), better={"score": "mix"}), ValueError, "did you mean 'min'"),
         (lambda: RangeTest(linear(steps_per_execution=4)), ValueError, "each step must be seen"),
         (
             lambda: RangeTest(linear(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))),

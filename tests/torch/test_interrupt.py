@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from cyclr.torch import preserved
-from cyclr.torch._restore import rng
+from cyclr import _rng as rng
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import os, signal, torch
 from cyclr.torch import preserved
-from cyclr.torch._restore import rng
+from cyclr import _rng as rng
 from tests.torch.digest import digest
 from tests.torch.networks import training
 
