@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import deque
 from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
@@ -50,9 +51,9 @@ def within(value: Any) -> list[Any]:
     """
     found: dict[int, Any] = {}
     seen: set[int] = set()
-    todo = [(value, REACH)]
+    todo = deque([(value, REACH)])  # what is near first: by a longer way its parts might be out of reach
     while todo:
-        now, reach = todo.pop()
+        now, reach = todo.popleft()
         if id(now) in seen:
             continue
         seen.add(id(now))

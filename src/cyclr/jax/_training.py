@@ -25,7 +25,7 @@ class Training:
     def __init__(self, pure: PureStep, arrays: Arrays, stacked: bool, held_out: Evaluation | None) -> None:
         self._pure, self._start, self._stacked, self._held_out = pure, arrays, stacked, held_out
         self._repeat = 0
-        self._now = self._first()
+        self._now: Arrays = self._first()
 
     def measure(self) -> Mapping[str, float]:
         """The metrics on held-out data."""
@@ -199,11 +199,8 @@ class Evaluation:
 
     def of(self, arrays: Arrays) -> dict[str, float]:
         """The metrics of a state."""
-        sizes, values = [], []
-        for batch in self._batches():
-            sizes.append(_examples(batch))
-            values.append(self._measured(arrays, batch))
-        values = jax.device_get(values)
+        measured = [(_examples(batch), self._measured(arrays, batch)) for batch in self._batches()]
+        sizes, values = zip(*jax.device_get(measured), strict=True)  # read together: to wait for each would be slow
         return {name: float(np.average([float(value[name]) for value in values], weights=sizes)) for name in values[0]}
 
     def _batches(self) -> Iterator[Any]:

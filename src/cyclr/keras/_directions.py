@@ -60,5 +60,5 @@ def which_way(name: str, model: keras.Model, better: Mapping[str, Better]) -> Be
 def _of_classes(model: Any) -> dict[str, Better]:
     """What Keras knows of its own metrics."""
     metrics = [metric for group in model.metrics for metric in getattr(group, "metrics", None) or [group]]
-    ways = {metric.name: _KERAS.get(getattr(metric, "_direction", None)) for metric in metrics}
+    ways = {metric.name: _KERAS.get(getattr(metric, "_direction", "")) for metric in metrics}
     return {name: way for name, way in ways.items() if way is not None}

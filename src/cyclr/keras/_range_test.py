@@ -138,16 +138,18 @@ class RangeTest(keras.callbacks.Callback):
 
         @functools.wraps(fit)
         def tested(*args: Any, **kwargs: Any) -> Any:
-            given = [*args]
-            where, key = (given, place) if len(given) > place else (kwargs, "callbacks")
-            callbacks = keras.tree.flatten(_listed(where[key])) if key == place or key in kwargs else []
-            if any(one is self for one in callbacks) and self._loan is not None:
-                others = [one for one in callbacks if one is not self and not isinstance(one, LEFT_OUT)]
-                # First of all: it sees a rate that another one sets at the beginning of a batch.
-                where[key] = [self, *others]
-                self._others = [type(one).__name__ for one in others]
-                self._loan.keep_sources((given, kwargs))
-            return fit(*given, **kwargs)
+            by_position = len(args) > place
+            given = args[place] if by_position else kwargs.get("callbacks")
+            callbacks = keras.tree.flatten(_listed(given))
+            if self._loan is None or not any(one is self for one in callbacks):
+                return fit(*args, **kwargs)
+            self._loan.keep_sources([one for one in (*args, *kwargs.values()) if one is not given])
+            others = [one for one in callbacks if one is not self and not isinstance(one, LEFT_OUT)]
+            self._others = [type(one).__name__ for one in others]
+            # The test comes first: so it sees a rate that another one sets at the beginning of a batch.
+            if by_position:
+                return fit(*args[:place], [self, *others], *args[place + 1 :], **kwargs)
+            return fit(*args, **{**kwargs, "callbacks": [self, *others]})
 
         return tested
 
