@@ -512,8 +512,8 @@ def test_metrics_of_probe_cycles_are_not_those_of_the_sweep():
             model.fit(
                 X,
                 Y + NOISE,
-                batch_size=16,
-                epochs=500,
+                batch_size=4,
+                epochs=50,
                 shuffle=False,
                 verbose=0,
                 validation_data=(X, Y),
