@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import cyclr
+from cyclr import _rng
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 optax = pytest.importorskip("optax", reason="Optax is not installed")
@@ -784,6 +786,40 @@ def test_random_states_that_a_loader_draws_from_are_back(source):
     ]
     assert rng_digest(own) == before
     np.testing.assert_array_equal(*(curve.losses for curve in curves))
+
+
+def test_a_second_ctrl_c_waits_until_random_states_are_back(monkeypatch):
+    pressed = []
+    own = np.random.default_rng(0)
+
+    class Loader:
+        def __init__(self):
+            self.own = own
+
+        def __iter__(self):
+            for batch in BATCHES:
+                own.random(), random.random()
+                yield batch
+
+    put = _rng.set_state
+
+    def pressing(source, state):
+        if own.bit_generator.state != before[1] and not pressed:  # in the restore: ours is the last
+            pressed.append(1)
+            signal.raise_signal(signal.SIGINT)
+        put(source, state)
+
+    def interrupted(done, *_):
+        monkeypatch.setattr(_rng, "set_state", pressing)
+        signal.raise_signal(signal.SIGINT)
+
+    loader, before = Loader(), (rng_digest(own), own.bit_generator.state)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        range_test(sgd, jnp.zeros(3), loader, ramp=cyclr.Ramp(1e-3, 0.1, steps=20), progress=interrupted)
+    assert pressed
+    assert rng_digest(own) == before[0]
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def rng_digest(own):

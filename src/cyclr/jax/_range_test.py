@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 
 from cyclr import _rng
 from cyclr._check import count, problem
+from cyclr._interrupt import Deferral
 from cyclr._metrics import as_metrics
 from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder, walk
 from cyclr.jax._step import Step, pure_step
@@ -95,20 +97,43 @@ def range_test(
             name for name, metric in as_metrics(held_out.metrics).items() if metric.better == "max"
         )
     number = number_of(batches)
-    put_back = _rng.kept(batches, held_out)
-    feed = None
-    try:
-        if number is None:
-            feed = Feed(batches, put_back)
-        example = feed.first if feed else jax.tree.map(itemgetter(0), batches)
-        pure, arrays, recorder.repeats = pure_step(step, state, example, repeats, stacked)
-        one = [array[0] for array in arrays] if stacked else arrays
-        evaluation = None if held_out is None else Evaluation(held_out, pure, one)
-        if feed is not None:
-            return walk(OneByOne(pure, arrays, feed, stacked=stacked, held_out=evaluation), recorder)
-        training = AtHand(pure, arrays, batches, repeats=recorder.repeats, stacked=stacked, held_out=evaluation)
-        return walk(training, recorder)
-    finally:
-        put_back()
-        if feed is not None and feed.once:
-            _log.warning("batches is an iterator, which cannot be rewound: the range test used up %d", feed.used)
+    with _Randomness(batches, held_out) as put_back:
+        feed = None if number is not None else Feed(batches, put_back)
+        try:
+            example = jax.tree.map(itemgetter(0), batches) if feed is None else feed.first
+            pure, arrays, recorder.repeats = pure_step(step, state, example, repeats, stacked)
+            one = [array[0] for array in arrays] if stacked else arrays
+            evaluation = None if held_out is None else Evaluation(held_out, pure, one)
+            if feed is not None:
+                return walk(OneByOne(pure, arrays, feed, stacked=stacked, held_out=evaluation), recorder)
+            starts = recorder.repeats
+            return walk(AtHand(pure, arrays, batches, starts=starts, stacked=stacked, held_out=evaluation), recorder)
+        finally:
+            if feed is not None and feed.once:
+                _log.warning("batches is an iterator, which cannot be rewound: the range test used up %d", feed.taken)
+
+
+class _Randomness:
+    """The random states of the process and of loaders, put back after a block even if Ctrl-C is pressed twice."""
+
+    def __init__(self, *data: Any) -> None:
+        self._data = data
+        self.deferral = Deferral(_Randomness.__enter__.__code__, _Randomness.__exit__.__code__)
+
+    def __enter__(self) -> Callable[[], None]:
+        self.deferral.install()
+        try:
+            self._put_back = _rng.kept(*self._data)
+        except BaseException:
+            self.deferral.release()
+            raise
+        if self.deferral.waiting:
+            self.__exit__()
+        return self._put_back
+
+    def __exit__(self, *error: object) -> None:
+        # An interrupt in here, or in what is called from here, waits until `release`.
+        try:
+            self._put_back()
+        finally:
+            self.deferral.release()

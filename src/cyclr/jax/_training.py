@@ -49,14 +49,14 @@ class AtHand(Training):
         arrays: Arrays,
         batches: Any,
         *,
-        repeats: int,
+        starts: int,
         stacked: bool,
         held_out: Evaluation | None,
     ) -> None:
         super().__init__(pure, arrays, stacked, held_out)
         self._batches = jax.tree.map(jnp.asarray, batches)
         self._number = number = len(jax.tree.leaves(batches)[0])
-        self._repeats, self._next = repeats, 0
+        self._starts, self._next = starts, 0
         self._float = jnp.asarray(0.0).dtype
         self._rates: list[float] = []
 
@@ -88,7 +88,7 @@ class AtHand(Training):
     def rewind(self, *, data: bool) -> None:
         """Back to the start; each sweep begins elsewhere in the batches."""
         super().rewind(data=data)
-        self._next = self._repeat * self._number // self._repeats
+        self._next = self._repeat * self._number // self._starts
 
 
 class OneByOne(Training):
@@ -130,7 +130,8 @@ class Feed(Iterator[Any]):
 
     def __init__(self, batches: Iterable[Any], put_back: Callable[[], None]) -> None:
         self._batches, self._put_back, self.once = batches, put_back, isinstance(batches, Iterator)
-        self.used = 0  #: batches
+        self._used = 0
+        self.taken = 1  #: batches of an iterator that are gone: the first is looked at before any step
         self._source = iter(batches)
         try:
             self.first = next(self._source)
@@ -150,8 +151,9 @@ class Feed(Iterator[Any]):
             batch = next(self._source, None)
         if batch is None:
             advice = "pass a list or a loader, which can be started again, or an iterator that goes on"
-            raise ValueError(problem("batches must last for the whole range test", f"{self.used} batches", advice))
-        self.used += 1
+            raise ValueError(problem("batches must last for the whole range test", f"{self._used} batches", advice))
+        self._used += 1
+        self.taken = max(self.taken, self._used)
         return batch
 
     def restart(self) -> None:
