@@ -14,142 +14,24 @@ R = TypeVar("R")
 Better = Literal["min", "max"]
 
 # Names whose direction is certain: those of torchmetrics with its `higher_is_better`, and the field's short forms.
-_HIGHER = frozenset(
-    [
-        "accuracy",
-        "acc",
-        "balanced_accuracy",
-        "top1",
-        "top5",
-        "top_1",
-        "top_5",
-        "precision",
-        "recall",
-        "sensitivity",
-        "specificity",
-        "f1",
-        "f1_score",
-        "f_score",
-        "fbeta",
-        "fbeta_score",
-        "auc",
-        "auroc",
-        "roc_auc",
-        "auprc",
-        "pr_auc",
-        "average_precision",
-        "map",
-        "mean_average_precision",
-        "iou",
-        "miou",
-        "mean_iou",
-        "jaccard",
-        "jaccard_index",
-        "dice",
-        "dice_score",
-        "exact_match",
-        "hit_rate",
-        "ndcg",
-        "mrr",
-        "mean_reciprocal_rank",
-        "kappa",
-        "cohen_kappa",
-        "mcc",
-        "matthews_corrcoef",
-        "r2",
-        "r2_score",
-        "explained_variance",
-        "pearson",
-        "pearson_corrcoef",
-        "spearman",
-        "spearman_corrcoef",
-        "kendall",
-        "cosine_similarity",
-        "bleu",
-        "sacrebleu",
-        "rouge",
-        "rouge1",
-        "rouge2",
-        "rougel",
-        "rougelsum",
-        "chrf",
-        "psnr",
-        "ssim",
-        "ms_ssim",
-        "snr",
-        "sdr",
-        "si_sdr",
-        "si_snr",
-        "stoi",
-        "pesq",
-        "inception_score",
-        "reward",
-        "episode_reward",
-        "win_rate",
-        "log_likelihood",
-    ]
-)
-_LOWER = frozenset(
-    [
-        "loss",
-        "error",
-        "err",
-        "error_rate",
-        "cross_entropy",
-        "bce",
-        "nll",
-        "negative_log_likelihood",
-        "log_loss",
-        "perplexity",
-        "ppl",
-        "bits_per_byte",
-        "bpb",
-        "bits_per_character",
-        "bits_per_char",
-        "bpc",
-        "bits_per_dim",
-        "bpd",
-        "mae",
-        "mse",
-        "rmse",
-        "msle",
-        "rmsle",
-        "mape",
-        "smape",
-        "wmape",
-        "mean_absolute_error",
-        "mean_squared_error",
-        "root_mean_squared_error",
-        "mean_squared_log_error",
-        "median_absolute_error",
-        "mean_absolute_percentage_error",
-        "wer",
-        "word_error_rate",
-        "cer",
-        "char_error_rate",
-        "ter",
-        "translation_edit_rate",
-        "mer",
-        "edit_distance",
-        "fid",
-        "kid",
-        "lpips",
-        "frechet_inception_distance",
-        "ece",
-        "calibration_error",
-        "brier",
-        "brier_score",
-        "hamming_distance",
-        "kl_divergence",
-        "js_divergence",
-        "wasserstein_distance",
-        "eer",
-        "false_positive_rate",
-        "false_negative_rate",
-        "fpr",
-        "fnr",
-    ]
-)
+_HIGHER = """
+    accuracy acc balanced_accuracy top1 top5 top_1 top_5 precision recall sensitivity specificity f1 f1_score
+    f_score fbeta fbeta_score auc auroc roc_auc auprc pr_auc average_precision map mean_average_precision iou
+    miou mean_iou jaccard jaccard_index dice dice_score exact_match hit_rate ndcg mrr mean_reciprocal_rank kappa
+    cohen_kappa mcc matthews_corrcoef r2 r2_score explained_variance pearson pearson_corrcoef spearman
+    spearman_corrcoef kendall cosine_similarity bleu sacrebleu rouge rouge1 rouge2 rougel rougelsum chrf psnr
+    ssim ms_ssim snr sdr si_sdr si_snr stoi pesq inception_score reward episode_reward win_rate log_likelihood
+"""
+_LOWER = """
+    loss error err error_rate cross_entropy bce nll negative_log_likelihood log_loss perplexity ppl
+    bits_per_byte bpb bits_per_character bits_per_char bpc bits_per_dim bpd mae mse rmse msle rmsle mape smape
+    wmape mean_absolute_error mean_squared_error root_mean_squared_error mean_squared_log_error
+    median_absolute_error mean_absolute_percentage_error wer word_error_rate cer char_error_rate ter
+    translation_edit_rate mer edit_distance fid kid lpips frechet_inception_distance ece calibration_error brier
+    brier_score hamming_distance kl_divergence js_divergence wasserstein_distance eer false_positive_rate
+    false_negative_rate fpr fnr
+"""
+KNOWN: dict[str, Better] = dict.fromkeys(_HIGHER.split(), "max") | dict.fromkeys(_LOWER.split(), "min")
 _WHERE = re.compile(r"^(train|training|val|valid|validation|eval|test|averaged)_")
 _TURNED = {"neg", "negative", "minus", "inverse", "inv", "non", "not", "anti"}  # such as neg_mean_squared_error
 
@@ -205,9 +87,9 @@ def direction(name: str) -> Better | None:
         bare = shorter
     words = bare.split("_")
     for start in range(len(words)):
-        known = "_".join(words[start:])
-        if known in _HIGHER | _LOWER:
-            return None if _TURNED & set(words[:start]) else "max" if known in _HIGHER else "min"
+        known = KNOWN.get("_".join(words[start:]))
+        if known is not None:
+            return None if _TURNED & set(words[:start]) else known
     return None
 
 

@@ -49,7 +49,7 @@ def range_test(
     datamodule: Any = None,
     optimizer: int | None = None,
     loss: str = "loss",
-    ramp: Ramp = Ramp(),  # noqa: B008 (a frozen value)
+    ramp: Ramp = Ramp(),
     repeats: int = 1,
     effort: str = "quick",
     held_out: HeldOut | None = None,
@@ -139,7 +139,7 @@ class RangeTest(Callback):
         *,
         optimizer: int | None = None,
         loss: str = "loss",
-        ramp: Ramp = Ramp(),  # noqa: B008 (a frozen value)
+        ramp: Ramp = Ramp(),
         repeats: int = 1,
         effort: str = "quick",
         held_out: HeldOut | None = None,

@@ -33,7 +33,7 @@ except ModuleNotFoundError as error:
 def range_test(
     trainer: Trainer,
     *,
-    ramp: Ramp = Ramp(),  # noqa: B008 (a frozen value)
+    ramp: Ramp = Ramp(),
     repeats: int = 1,
     effort: str = "quick",
     held_out: HeldOut | None = None,

@@ -1,7 +1,10 @@
 """A schedule inside JAX's transformations and Optax's optimizers, and the range test."""
 
+import itertools
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 
 import cyclr
+from cyclr import _rng
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 optax = pytest.importorskip("optax", reason="Optax is not installed")
@@ -136,7 +140,7 @@ def step(w, batch, lr):
     return w - lr * slope, loss
 batches = np.random.default_rng(0).normal(size=(20, 8, 3)).astype(np.float32)
 shared = jax.device_put(batches, NamedSharding(mesh, P(None, "d")))  # the examples of each batch on both devices
-curves = [range_test(step, jnp.zeros(3), one, low=1e-4, steps=40).losses for one in (batches, shared)]
+curves = [range_test(step, jnp.zeros(3), one, ramp=cyclr.Ramp(low=1e-4, steps=40)).losses for one in (batches, shared)]
 np.testing.assert_allclose(*curves, rtol=1e-4)
 print(json.dumps([with_pmap.tolist(), with_shard_map.tolist(), used[0].tolist(), used[1].tolist()]))
 """
@@ -227,27 +231,27 @@ def by_hand(w, batches, rates):
 
 
 def test_the_losses_are_those_of_plain_gradient_descent():
-    curve = range_test(sgd, jnp.zeros(3), BATCHES, low=1e-3, high=0.1, steps=25, repeats=1)
+    curve = range_test(sgd, jnp.zeros(3), BATCHES, ramp=cyclr.Ramp(1e-3, 0.1, steps=25), repeats=1)
     assert curve.rates == pytest.approx(np.geomspace(1e-3, 0.1, 25))
     assert curve.losses[0] == pytest.approx(by_hand(np.zeros(3), BATCHES, curve.rates), rel=1e-4)
     assert curve.stops == ("end",)
 
 
 def test_a_linear_ramp_raises_the_rate_evenly():
-    curve = range_test(sgd, jnp.zeros(3), BATCHES, low=0, high=0.1, steps=25, repeats=1, ramp="linear")
+    curve = range_test(sgd, jnp.zeros(3), BATCHES, ramp=cyclr.Ramp(0, 0.1, steps=25, scale="linear"), repeats=1)
     assert curve.rates == pytest.approx(np.linspace(0, 0.1, 25))
     assert curve.losses[0] == pytest.approx(by_hand(np.zeros(3), BATCHES, curve.rates), rel=1e-4)
 
 
 def test_each_repeat_begins_elsewhere_in_the_batches_and_uses_them_over_again():
-    curve = range_test(sgd, jnp.zeros(3), BATCHES, low=1e-3, high=0.1, steps=50, repeats=3)
+    curve = range_test(sgd, jnp.zeros(3), BATCHES, ramp=cyclr.Ramp(1e-3, 0.1, steps=50), repeats=3)
     for start, losses in zip((0, 10, 20), curve.losses, strict=True):
         batches = np.roll(np.concatenate([BATCHES] * 3), -start, axis=0)
         assert losses == pytest.approx(by_hand(np.zeros(3), batches, curve.rates), rel=1e-3, abs=1e-5)
 
 
 def test_a_list_of_batches_gives_what_one_compiled_ramp_gives():
-    options = {"low": 1e-4, "high": 10.0, "steps": 80, "repeats": 1}
+    options = {"ramp": cyclr.Ramp(1e-4, 10.0, steps=80), "repeats": 1}
     at_once = range_test(sgd, jnp.zeros(3), BATCHES, **options)
     one_by_one = range_test(sgd, jnp.zeros(3), list(BATCHES), **options)
     np.testing.assert_allclose(one_by_one.losses, at_once.losses, rtol=1e-4)
@@ -260,7 +264,7 @@ def test_batches_may_be_a_pytree_and_a_loader_may_have_a_short_last_batch():
         return w - lr * slope, loss
 
     whole = {"x": BATCHES, "y": BATCHES.sum(2)}
-    curve = range_test(step, jnp.zeros(3), whole, low=1e-3, high=0.1, steps=25, repeats=1)
+    curve = range_test(step, jnp.zeros(3), whole, ramp=cyclr.Ramp(1e-3, 0.1, steps=25), repeats=1)
     np.testing.assert_allclose(curve.losses[0], by_hand(np.zeros(3), BATCHES, curve.rates), rtol=1e-4)
 
     class Loader:
@@ -268,7 +272,7 @@ def test_batches_may_be_a_pytree_and_a_loader_may_have_a_short_last_batch():
             yield {"x": BATCHES[0], "y": BATCHES[0].sum(1)}
             yield {"x": BATCHES[1, :5], "y": BATCHES[1, :5].sum(1)}
 
-    curve = range_test(step, jnp.zeros(3), Loader(), low=1e-3, high=0.1, steps=9, repeats=2)
+    curve = range_test(step, jnp.zeros(3), Loader(), ramp=cyclr.Ramp(1e-3, 0.1, steps=9), repeats=2)
     batches = [BATCHES[0], BATCHES[1, :5]] * 10
     assert curve.losses[0] == pytest.approx(by_hand(np.zeros(3), batches, curve.rates), rel=1e-4)
     assert curve.losses[1] == pytest.approx(by_hand(np.zeros(3), batches[9:], curve.rates), rel=1e-4)
@@ -277,7 +281,7 @@ def test_batches_may_be_a_pytree_and_a_loader_may_have_a_short_last_batch():
 def test_stacked_states_are_several_seeds_at_once():
     states = jax.vmap(lambda key: jax.random.normal(key, (3,)))(jax.random.split(jax.random.key(1), 3))
     same = np.stack([BATCHES[0]])  # one batch: what differs is the seed
-    options = {"low": 1e-4, "high": 1.0, "steps": 30}
+    options = {"ramp": cyclr.Ramp(1e-4, 1.0, steps=30)}
     together = range_test(sgd, states, same, **options, repeats=3, stacked=True)
     in_turn = range_test(sgd, states, list(same), **options, repeats=3, stacked=True)
     for repeat, state in enumerate(states):
@@ -288,7 +292,7 @@ def test_stacked_states_are_several_seeds_at_once():
 
 
 def test_a_ramp_ends_where_it_diverges_and_beyond_is_no_evidence():
-    curve = range_test(sgd, jnp.zeros(3), BATCHES, low=1e-4, high=1e4, steps=100)
+    curve = range_test(sgd, jnp.zeros(3), BATCHES, ramp=cyclr.Ramp(1e-4, 1e4, steps=100))
     assert set(curve.stops) <= {"diverged", "non-finite"}
     for row in curve.losses:
         end = np.isfinite(row).sum()
@@ -306,7 +310,7 @@ def test_the_state_is_as_it_was():
         return {"w": w, "key": jax.random.split(state["key"])[0], "step": state["step"] + 1}, loss
 
     for batches in (BATCHES, list(BATCHES)):
-        range_test(step, state, batches, low=1e-3, high=0.1, steps=12, repeats=2)
+        range_test(step, state, batches, ramp=cyclr.Ramp(1e-3, 0.1, steps=12), repeats=2)
         assert state["w"].tolist() == [0, 0, 0]
         assert state["step"] == 0
         assert jax.random.key_data(state["key"]).tolist() == [0, 0]
@@ -323,7 +327,7 @@ def test_an_optax_state_takes_the_rate_as_an_injected_hyperparameter():
         return (optax.apply_updates(w, change), inner), loss
 
     w = jnp.zeros(3)
-    curve = range_test(step, (w, optimizer.init(w)), BATCHES, low=1e-5, high=10, steps=100)
+    curve = range_test(step, (w, optimizer.init(w)), BATCHES, ramp=cyclr.Ramp(1e-5, 10, steps=100))
     best = curve.rates[np.nanargmin(curve.losses, axis=1)]
     assert ((best > 1e-2) & (best < 2)).all()
 
@@ -344,11 +348,13 @@ def test_an_equinox_model_is_a_state():
         return model, optimizer.init(eqx.filter(model, eqx.is_array))
 
     states = eqx.filter_vmap(init)(jax.random.split(jax.random.key(0), 3))
-    curve = range_test(step, states, BATCHES, low=1e-4, high=10, steps=60, stacked=True)
+    curve = range_test(step, states, BATCHES, ramp=cyclr.Ramp(1e-4, 10, steps=60), stacked=True)
     assert curve.losses.shape == (3, 60)
     assert len(set(curve.losses[:, 0].tolist())) == 3
     assert (np.nanmin(curve.losses, axis=1) < curve.losses[:, 0]).all()
-    alone = range_test(step, init(jax.random.split(jax.random.key(0), 3)[0]), BATCHES, low=1e-4, steps=60, repeats=1)
+    alone = range_test(
+        step, init(jax.random.split(jax.random.key(0), 3)[0]), BATCHES, ramp=cyclr.Ramp(low=1e-4, steps=60), repeats=1
+    )
     np.testing.assert_allclose(alone.losses[0, :20], curve.losses[0, :20], rtol=1e-3)
 
 
@@ -375,9 +381,12 @@ def test_a_flax_model_with_dropout_and_batch_norm_is_a_state():
         optimizer.update(model, slope)
         return nnx.state((model, optimizer)), loss
 
-    curve = range_test(step, state, BATCHES, low=1e-4, high=100, steps=80)
+    curve = range_test(step, state, BATCHES, ramp=cyclr.Ramp(1e-4, 100, steps=80))
     assert (np.nanmin(curve.losses, axis=1) < curve.losses[:, 0]).all()
     assert [str(leaf) for leaf in jax.tree.leaves(nnx.state((model, optimizer)))] == before
+
+
+MEAN = {"mse": squares}
 
 
 @pytest.mark.parametrize(
@@ -388,32 +397,436 @@ def test_a_flax_model_with_dropout_and_batch_norm_is_a_state():
         ({"step": lambda state, x, lr: ((state, state), 0.0)}, ValueError, "same structure"),
         ({"step": lambda state, x, lr: (state.astype(jnp.bfloat16), x.mean())}, ValueError, "keep shapes and types"),
         ({"step": lambda state, x, lr: (state, x)}, ValueError, "the loss must be one real number"),
-        ({"step": lambda state, x, lr: (state, x.mean() / 0)}, ValueError, "finite at the first step"),
-        ({"batches": iter([BATCHES[0]])}, TypeError, "not an iterator"),
+        ({"step": lambda state, x, lr: (state - lr, state.sum() / 0)}, ValueError, "finite at the first step"),
+        (
+            {"step": lambda state, x, lr: (state, (x.mean(), {}))},
+            ValueError,
+            "one real number, got .*tuple.*further outputs",
+        ),
+        ({"batches": iter([BATCHES[0]])}, ValueError, "last for the whole range test, got '1 batches'"),
+        ({"batches": iter([])}, ValueError, "at least one batch"),
         ({"batches": (BATCHES, BATCHES[:3])}, ValueError, "same first axis"),
         ({"batches": (BATCHES, "words")}, TypeError, "share their first axis"),
         ({"batches": 3}, TypeError, "share their first axis"),
         ({"batches": []}, ValueError, "at least one batch"),
         ({"batches": BATCHES[:0]}, ValueError, "same first axis"),
         ({"stacked": True}, ValueError, "first axis of 2"),
-        ({"low": -1.0}, ValueError, "low must be positive"),
-        ({"low": 1.0, "high": 0.1}, ValueError, "must not exceed"),
-        ({"steps": 1}, ValueError, "steps must be"),
-        ({"steps": 1.5}, TypeError, "steps must be"),
         ({"repeats": 0}, ValueError, "repeats must be"),
-        ({"ramp": "exp"}, ValueError, "ramp must be one of"),
+        ({"ramp": "log"}, TypeError, "ramp must be a cyclr.Ramp"),
+        ({"effort": "some"}, ValueError, "effort must be one of"),
+        ({"progress": 3}, TypeError, "progress must be callable"),
+        ({"held_out": BATCHES}, TypeError, "held_out must be a cyclr.HeldOut"),
+        ({"held_out": cyclr.HeldOut(BATCHES)}, ValueError, "at least one metric"),
+        ({"held_out": cyclr.HeldOut([], MEAN)}, ValueError, "at least one batch"),
+        ({"held_out": cyclr.HeldOut(iter(BATCHES), MEAN)}, TypeError, "must not be an iterator"),
+        ({"held_out": cyclr.HeldOut(BATCHES, {"mse": lambda w, x: x @ w})}, ValueError, r"'mse'\] must give one real"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_bad_input_is_told_what_must_hold(change, kind, words):
-    arguments = {"step": sgd, "state": jnp.zeros(3), "batches": BATCHES, "steps": 10, "repeats": 2} | change
+    arguments = {
+        "step": sgd,
+        "state": jnp.zeros(3),
+        "batches": BATCHES,
+        "ramp": cyclr.Ramp(steps=10),
+        "repeats": 2,
+    } | change
     with pytest.raises(kind, match=words):
         range_test(**arguments)
 
 
 def test_what_changes_in_the_state_must_be_an_array():
     def step(state, x, lr):
-        return {"w": state["w"], "count": state["count"] + 1}, x.mean()
+        return {"w": state["w"], "name": state["name"] + "s"}, x.mean()
 
-    with pytest.raises(ValueError, match="must be an array, got 0; make it an array"):
-        range_test(step, {"w": jnp.zeros(3), "count": 0}, BATCHES)
+    with pytest.raises(ValueError, match=r"state\['name'\], which step changes, must be an array, got 'a'; make it"):
+        range_test(step, {"w": jnp.zeros(3), "name": "a"}, BATCHES)
+
+
+# ---------------------------------------------------------------- thorough, held-out data, progress
+
+
+HELD = np.random.default_rng(1).normal(size=(4, 8, 3)).astype(np.float32)
+
+
+def noisy(w, batch):
+    """Loss and gradient step of least squares with noise that cannot be learned: a curve with a clear answer."""
+    x, y = batch
+    return jnp.mean((x @ w - y) ** 2)
+
+
+def noisy_step(w, batch, lr):
+    loss, slope = jax.value_and_grad(noisy)(w, batch)
+    return w - lr * slope, loss
+
+
+NOISY = (BATCHES, (BATCHES.sum(2) + np.random.default_rng(2).normal(size=(30, 8))).astype(np.float32))
+AS_LIST = list(zip(*NOISY, strict=True))
+
+
+def test_a_thorough_test_adds_the_same_probe_cycles_to_arrays_and_to_a_list():
+    ramp = cyclr.Ramp(1e-4, 10.0, steps=150)
+    curves = [
+        range_test(noisy_step, jnp.zeros(3), batches, ramp=ramp, effort="thorough") for batches in (NOISY, AS_LIST)
+    ]
+    quick = range_test(noisy_step, jnp.zeros(3), NOISY, ramp=ramp)
+    for curve in curves:
+        np.testing.assert_allclose(curve.losses, quick.losses, rtol=1e-4)
+        assert 3 <= len(curve.peaks) <= 5
+        assert curve.bounds().max_lr > 0
+    np.testing.assert_allclose(curves[0].peaks, curves[1].peaks, rtol=1e-6)
+    np.testing.assert_allclose(curves[0].probes, curves[1].probes, rtol=1e-3)
+    for peak, losses in zip(curves[0].peaks, curves[0].probes, strict=True):  # each from the start, on the same batches
+        w, expected = np.zeros(3), []
+        cycle = cyclr.one_cycle(peak, steps=160, base_lr=peak / 10, shape="linear")
+        for step, (x, y) in enumerate([*AS_LIST * 7][: len(losses)]):
+            error = x @ w - y
+            expected.append((error**2).mean())
+            w = w - cycle(step) * 2 * x.T @ error / len(x)
+        known = np.isfinite(losses)
+        np.testing.assert_allclose(losses[known][:60], np.array(expected)[known][:60], rtol=1e-2)
+
+
+def test_an_inconclusive_thorough_test_sweeps_again_more_slowly():
+    ramp = cyclr.Ramp(1e-9, 1e-8, steps=20)  # far too low to show anything
+    curve = range_test(noisy_step, jnp.zeros(3), NOISY, ramp=ramp, effort="thorough")
+    assert curve.losses.shape == (1, 60)
+    assert curve.tuning_cost == 20 + 60
+    assert not len(curve.peaks)
+
+
+@pytest.mark.parametrize("stacked", [False, True], ids=["one state", "stacked"])
+@pytest.mark.parametrize("form", [np.asarray, list], ids=["arrays", "list"])
+def test_metrics_on_held_out_data_are_those_of_the_state_after_the_step(form, stacked):
+    state = jnp.stack([jnp.zeros(3), jnp.ones(3) / 2]) if stacked else jnp.zeros(3)
+    held_out = cyclr.HeldOut(form(HELD), {"mse": squares, "score": (lambda w, x: -squares(w, x), "max")}, every=4)
+    ramp = cyclr.Ramp(1e-3, 0.1, steps=12)
+    curve = range_test(sgd, state, form(BATCHES), ramp=ramp, held_out=held_out, stacked=stacked)
+    measured = np.isfinite(curve.metrics["mse"])
+    assert np.flatnonzero(measured[0]).tolist() == [0, 3, 7, 11]
+    assert curve.maximize == {"score"}
+    np.testing.assert_allclose(curve.metrics["score"], -curve.metrics["mse"])
+    w = np.zeros(3)
+    for step, (x, lr) in enumerate(zip(BATCHES, curve.rates, strict=False)):
+        w = w - lr * 2 * x.T @ (x @ w - x.sum(1)) / len(x)
+        if measured[0, step]:
+            expected = np.mean([(batch @ w - batch.sum(1)) ** 2 for batch in HELD])
+            assert curve.metrics["mse"][0, step] == pytest.approx(expected, rel=1e-4)
+
+
+def test_held_out_means_count_every_example_alike():
+    loader = [HELD[0], HELD[1, :3], HELD[2, :1]]
+    held_out = cyclr.HeldOut(loader, {"mse": squares}, every=1)
+    curve = range_test(sgd, jnp.zeros(3), BATCHES, ramp=cyclr.Ramp(1e-9, 1e-8, steps=3), held_out=held_out)
+    every_one = np.concatenate(loader)
+    assert curve.metrics["mse"][0, 0] == pytest.approx((every_one.sum(1) ** 2).mean(), rel=1e-5)
+
+
+def test_a_held_out_metric_gets_the_whole_state_with_what_is_no_array():
+    def step(state, x, lr):
+        w, loss = sgd(state["w"], x, lr)
+        return {"w": w, "name": state["name"]}, loss
+
+    def mse(state, x):
+        assert state["name"] == "least squares"
+        return squares(state["w"], x)
+
+    state = {"w": jnp.zeros(3), "name": "least squares"}
+    held_out = cyclr.HeldOut(HELD, {"mse": mse})
+    curve = range_test(step, state, BATCHES, ramp=cyclr.Ramp(1e-3, 0.1, steps=20), held_out=held_out)
+    assert np.isfinite(curve.metrics["mse"]).all()  # by default a twentieth of a sweep: every step here
+
+
+def test_blocks_of_any_length_are_one_compiled_program():
+    traced = []
+
+    def step(w, x, lr):
+        traced.append(1)
+        return sgd(w, x, lr)
+
+    for steps, every in ((23, 7), (47, 3)):
+        counts = []
+        traced.clear()
+        range_test(step, jnp.zeros(3), BATCHES, ramp=cyclr.Ramp(1e-3, 0.1, steps=steps), repeats=2)
+        counts.append(len(traced))
+        traced.clear()
+        held_out = cyclr.HeldOut(HELD, {"mse": squares}, every=every)
+        range_test(step, jnp.zeros(3), BATCHES, ramp=cyclr.Ramp(1e-3, 0.1, steps=steps), held_out=held_out)
+        counts.append(len(traced))
+        assert counts[0] == counts[1] <= 4  # checks, and one program
+
+
+def test_progress_is_told_after_each_block():
+    seen = []
+    range_test(
+        sgd,
+        jnp.zeros(3),
+        BATCHES,
+        ramp=cyclr.Ramp(1e-3, 0.1, steps=25),
+        repeats=2,
+        progress=lambda *now: seen.append(now[:2]),
+    )
+    assert seen == [(done, 50) for done in (10, 20, 25, 35, 45, 50)]
+
+
+# ---------------------------------------------------------------- a step that does not train at the rate it is given
+
+
+def ignores(w, x, lr):
+    return sgd(w, x, 0.01)
+
+
+def logs_it(w, x, lr):
+    w, loss = sgd(w, x, 0.01)
+    return w, loss + 0 * lr
+
+
+def keeps_it(state, x, lr):
+    w, loss = sgd(state["w"], x, 0.01)
+    return {"w": w, "lr": lr}, loss
+
+
+def has_its_own_schedule(state, x, lr):
+    w, loss = sgd(state["w"], x, 0.1 / (1 + state["count"]))
+    return {"w": w, "count": state["count"] + 1}, loss
+
+
+def in_a_loop(w, x, lr):
+    return jax.lax.fori_loop(0, 3, lambda _, now: (sgd(now[0], x, 0.01)[0], lr), (w, lr))[0], squares(w, x)
+
+
+def adam(hyper):
+    optimizer = optax.inject_hyperparams(optax.adam)(learning_rate=0.1) if hyper else optax.adam(0.1)
+
+    def step(state, x, lr):
+        w, inner = state
+        loss, slope = jax.value_and_grad(squares)(w, x)
+        change, inner = optimizer.update(slope, inner)
+        if hyper:  # too late, and the next update sets its own again
+            inner = inner._replace(hyperparams=inner.hyperparams | {"learning_rate": jnp.full_like(lr, 0.1)})
+        return (optax.apply_updates(w, change), inner), loss
+
+    return step, (jnp.zeros(3), optimizer.init(jnp.zeros(3)))
+
+
+@pytest.mark.parametrize(
+    ("step", "state"),
+    [
+        (ignores, jnp.zeros(3)),
+        (jax.jit(ignores), jnp.zeros(3)),
+        (jax.checkpoint(ignores), jnp.zeros(3)),
+        (logs_it, jnp.zeros(3)),
+        (keeps_it, {"w": jnp.zeros(3), "lr": jnp.zeros(())}),
+        (jax.jit(keeps_it), {"w": jnp.zeros(3), "lr": jnp.zeros(())}),
+        (has_its_own_schedule, {"w": jnp.zeros(3), "count": 0}),
+        (in_a_loop, jnp.zeros(3)),
+        adam(hyper=False),
+        adam(hyper=True),
+    ],
+    ids=["plain", "jit", "checkpoint", "in the loss", "kept", "kept, jit", "schedule", "loop", "optax", "overwritten"],
+)
+def test_a_step_that_ignores_its_rate_is_refused_before_any_work(step, state):
+    with pytest.raises(ValueError, match="step must train at the rate it is given, but no later loss depends on it"):
+        range_test(step, state, BATCHES, ramp=cyclr.Ramp(steps=10))
+
+
+def test_a_rate_that_acts_a_step_later_or_through_an_accumulator_is_accepted():
+    def later(state, x, lr):
+        w, loss = sgd(state["w"], x, state["lr"])
+        return {"w": w, "lr": lr}, loss
+
+    range_test(later, {"w": jnp.zeros(3), "lr": jnp.zeros(())}, BATCHES, ramp=cyclr.Ramp(1e-3, 0.1, steps=10))
+
+    optimizer = optax.MultiSteps(optax.inject_hyperparams(optax.sgd)(learning_rate=0.0), every_k_schedule=4)
+
+    def accumulated(state, x, lr):
+        w, inner = state
+        inner.inner_opt_state.hyperparams["learning_rate"] = lr
+        loss, slope = jax.value_and_grad(squares)(w, x)
+        change, inner = optimizer.update(slope, inner, w)
+        return (optax.apply_updates(w, change), inner), loss
+
+    state = (jnp.zeros(3), optimizer.init(jnp.zeros(3)))
+    assert range_test(accumulated, state, BATCHES, ramp=cyclr.Ramp(1e-3, 0.1, steps=12)).stops == ("end",)
+
+
+# ---------------------------------------------------------------- numbers in the state
+
+
+def counting(state, x, lr):
+    w, loss = sgd(state["w"], x, lr)
+    return {"w": w, "count": state["count"] + 1, "decay": 0.9 * state["decay"], "on": not state["on"]}, loss
+
+
+def test_plain_numbers_that_change_are_taken_as_arrays():
+    def step(state, x, lr):
+        new, loss = counting({**state, "on": False}, x, lr * jnp.where(state["count"] < 2, 1.0, 0.0))
+        return {**new, "on": jnp.logical_not(state["on"])}, loss
+
+    state = {"w": jnp.zeros(3), "count": 0, "decay": 1.0, "on": True}
+    curves = [
+        range_test(step, state, batches, ramp=cyclr.Ramp(1e-2, 0.1, steps=8)) for batches in (BATCHES, list(BATCHES))
+    ]
+    for curve in curves:  # the rate is zero from the third step: the count is no constant in the program
+        expected = by_hand(np.zeros(3), BATCHES[:8], [*curve.rates[:2], *[0] * 6])
+        assert curve.losses[0] == pytest.approx(expected, rel=1e-4)
+    assert state == {"w": state["w"], "count": 0, "decay": 1.0, "on": True}
+
+
+def test_a_number_is_shared_by_stacked_states():
+    def step(state, x, lr):
+        w, loss = sgd(state["w"], x, lr)
+        return {"w": w, "count": state["count"] + 1}, loss
+
+    state = {"w": jnp.zeros((3, 3)), "count": 0}
+    assert range_test(step, state, BATCHES, ramp=cyclr.Ramp(1e-3, steps=20), stacked=True).losses.shape == (3, 20)
+
+
+def test_a_number_that_stays_is_no_tracer():
+    def step(state, x, lr):
+        w, loss = sgd(state["w"], x, lr) if state["training"] else (state["w"], jnp.zeros(()))
+        return {**state, "w": w}, loss
+
+    state = {"w": jnp.zeros(3), "training": True, "width": 3}
+    assert range_test(step, state, BATCHES, ramp=cyclr.Ramp(1e-3, 0.1, steps=10)).stops == ("end",)
+
+
+def test_a_flax_train_state_just_works():
+    train_state = pytest.importorskip("flax.training.train_state", reason="Flax is not installed")
+    optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.0)
+    state = train_state.TrainState.create(apply_fn=lambda p, x: x @ p["w"], params={"w": jnp.zeros(3)}, tx=optimizer)
+
+    def step(state, x, lr):
+        loss, slope = jax.value_and_grad(lambda p: jnp.mean((state.apply_fn(p, x) - x.sum(1)) ** 2))(state.params)
+        hyperparams = {**state.opt_state.hyperparams, "learning_rate": lr}
+        state = state.replace(opt_state=state.opt_state._replace(hyperparams=hyperparams))
+        return state.apply_gradients(grads=slope), loss
+
+    for batches in (BATCHES, list(BATCHES)):
+        curve = range_test(step, state, batches, ramp=cyclr.Ramp(1e-3, 0.1, steps=25))
+        assert curve.losses[0] == pytest.approx(by_hand(np.zeros(3), BATCHES, curve.rates), rel=1e-4)
+    assert state.step == 0
+
+
+def test_a_leaf_that_changes_its_type_is_named():
+    def step(state, x, lr):
+        w, loss = sgd(state["net"]["w"], x, lr)
+        return {"net": {"w": w.astype(jnp.bfloat16)}}, loss
+
+    with pytest.raises(ValueError, match=r"bfloat16\[3\] for float32\[3\] in state\['net'\]\['w'\]"):
+        range_test(step, {"net": {"w": jnp.zeros(3)}}, BATCHES)
+
+
+# ---------------------------------------------------------------- iterators and loaders
+
+
+def forever():
+    while True:
+        yield from BATCHES
+
+
+@pytest.mark.parametrize(
+    "make",
+    [forever, lambda: itertools.cycle(BATCHES), lambda: map(np.asarray, forever()), lambda: iter(list(BATCHES) * 9)],
+    ids=["generator", "cycle", "map", "long enough"],
+)
+@pytest.mark.parametrize("effort", ["quick", "thorough"])
+def test_an_iterator_is_used_up_and_that_is_said(make, effort, caplog):
+    source, ramp = make(), cyclr.Ramp(1e-3, 0.1, steps=25)
+    curve = range_test(sgd, jnp.zeros(3), source, ramp=ramp)
+    assert curve.losses[0] == pytest.approx(by_hand(np.zeros(3), BATCHES, curve.rates), rel=1e-4)
+    assert "batches is an iterator, which cannot be rewound: the range test used up 25" in caplog.text
+    np.testing.assert_array_equal(next(source), BATCHES[25])
+    if effort == "thorough" and make is forever:
+        curve = range_test(noisy_step, jnp.zeros(3), itertools.cycle(AS_LIST), effort="thorough")
+        assert len(curve.peaks) >= 3
+
+
+def test_a_loader_that_cannot_be_started_again_ends_with_an_error_and_does_not_hang():
+    class Once:
+        def __init__(self):
+            self.batches = iter(BATCHES)
+
+        def __iter__(self):
+            return self.batches
+
+    with pytest.raises(ValueError, match="last for the whole range test"):
+        range_test(sgd, jnp.zeros(3), Once(), ramp=cyclr.Ramp(1e-3, 0.1, steps=100))
+
+
+@pytest.mark.parametrize("source", ["numpy", "random", "torch", "own"])
+def test_random_states_that_a_loader_draws_from_are_back(source):
+    torch = pytest.importorskip("torch", reason="torch is not installed") if source == "torch" else None
+    own = np.random.default_rng(0)
+
+    def draw():
+        draws = {"numpy": np.random.random, "random": random.random, "own": own.random}
+        return torch.rand(()).item() if torch else draws[source]()
+
+    class Loader:
+        rng = None
+
+        def __init__(self):
+            self.own = own
+
+        def __iter__(self):
+            yield from (BATCHES[int(draw() * 30)] for _ in range(7))
+
+    before = rng_digest(own)
+    curves = [
+        range_test(
+            sgd,
+            jnp.zeros(3),
+            Loader(),
+            ramp=cyclr.Ramp(1e-3, 0.1, steps=20),
+            held_out=cyclr.HeldOut(Loader(), {"mse": squares}),
+            effort="thorough",
+        )
+        for _ in range(2)
+    ]
+    assert rng_digest(own) == before
+    np.testing.assert_array_equal(*(curve.losses for curve in curves))
+
+
+def test_a_second_ctrl_c_waits_until_random_states_are_back(monkeypatch):
+    pressed = []
+    own = np.random.default_rng(0)
+
+    class Loader:
+        def __init__(self):
+            self.own = own
+
+        def __iter__(self):
+            for batch in BATCHES:
+                own.random(), random.random()
+                yield batch
+
+    put = _rng.set_state
+
+    def pressing(source, state):
+        if own.bit_generator.state != before[1] and not pressed:  # in the restore: ours is the last
+            pressed.append(1)
+            signal.raise_signal(signal.SIGINT)
+        put(source, state)
+
+    def interrupted(done, *_):
+        monkeypatch.setattr(_rng, "set_state", pressing)
+        signal.raise_signal(signal.SIGINT)
+
+    loader, before = Loader(), (rng_digest(own), own.bit_generator.state)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        range_test(sgd, jnp.zeros(3), loader, ramp=cyclr.Ramp(1e-3, 0.1, steps=20), progress=interrupted)
+    assert pressed
+    assert rng_digest(own) == before[0]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def rng_digest(own):
+    torch = sys.modules.get("torch")
+    return [
+        repr(random.getstate()),
+        repr(np.random.get_state()[1].tolist()),
+        repr(own.bit_generator.state),
+        torch and torch.get_rng_state().tolist(),
+    ]

@@ -77,7 +77,7 @@ def test_a_study_is_told_in_tables_that_fit_80_columns_and_in_words(done: tuple[
     assert max(map(len, out.splitlines())) <= 80
     words = ("at the end", "difference", "adjusted", "best cycle", "steps to", "seconds", "Tuning cost", "Notes")
     for word in (*words, "higher is better"):
-        assert words in out
+        assert word in out
     assert all(out.count(f"\n{policy} ") == 2 for policy in ("auto", "fixed", "linear"))
     assert "this must not" not in out
     assert "cyclr report cyclr-compare" in err

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from cyclr import _rng as rng
 from cyclr.torch import preserved
-from cyclr.torch._restore import rng
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import os, signal, torch
 from cyclr.torch import preserved
-from cyclr.torch._restore import rng
+from cyclr import _rng as rng
 from tests.torch.digest import digest
 from tests.torch.networks import training
 

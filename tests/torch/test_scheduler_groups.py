@@ -223,13 +223,15 @@ def test_a_rate_that_is_held_above_zero_is_nobodys_mistake(schedule: Any):
 def test_a_scheduler_stepped_once_an_epoch_is_warned_of_in_the_second():
     optimizer = sgd()
     scheduler = Scheduler(optimizer, planned())
-    with pytest.warns(
-        UserWarning, match=r"called once in 20 optimizer steps, but the schedule of 40 steps counts each"
-    ):
+
+    def train() -> None:
         for _ in range(2):
             for _ in range(20):
                 optimizer.step()
             scheduler.step()
+
+    with pytest.warns(UserWarning, match="called once in 20 optimizer steps, but the schedule of 40 steps"):
+        train()
 
 
 def test_skipped_and_accumulated_steps_are_not_warned_of():

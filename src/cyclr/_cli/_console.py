@@ -20,7 +20,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from cyclr._cli import _chart
-from cyclr._cli.failure import one_line
+from cyclr._failure import one_line
 from cyclr._page.blocks import Block, Facts, Figure, Figures, Section, Sentences, Table
 
 # A rule below the header, one space between columns.

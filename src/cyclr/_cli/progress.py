@@ -44,9 +44,7 @@ def progress(title: str, total: int, unit: str = "steps", *, done: int = 0) -> I
 def steps_of(title: str, total: int = 0) -> Iterator[Callable[[int, int, float, float], None]]:
     """A context whose value is called with step, steps, rate and loss of a training or a range test."""
     with progress(title, total) as update:
-        yield lambda step, steps, rate, loss: update(
-            step, f"rate {lr_text(rate)}  loss {number(loss)}", steps
-        )
+        yield lambda step, steps, rate, loss: update(step, f"rate {lr_text(rate)}  loss {number(loss)}", steps)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ carries the orders out with an adapter's `Walker`; Keras, which owns its trainin
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -143,31 +143,37 @@ class Recorder:
             )
         self.ramp, self.repeats, self.effort = ramp, count("repeats", repeats), choice("effort", effort, EFFORTS)
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress, block
+        sweeps = self.repeats * self.ramp.steps
+        #: optimizer steps of the whole test, at most
+        self.most_steps = sweeps if self.effort == "quick" else (1 + SLOWER) * sweeps + MOST * (LENGTH + TAIL)
         self._sweeps: list[_Sweep] = []
+        self._sweep: _Sweep | None = None  # the one that is being made, or whose last step was the last of all
+        self._probed: dict[float, Array] = {}
+        self._earlier = 0
 
     def orders(self) -> Orders:
         """All orders of the test, one after the other; the generator's return value is the curve."""
-        curve = yield from self._all_sweeps()
-        if self.effort == "quick":
-            return curve
-        bounds = _bounds_of(curve)
-        if bounds is None:
-            yield Rewind(data=True)
-            self.ramp, self.every, before = self.ramp.slower(SLOWER), SLOWER * self.every, curve.tuning_cost
-            self._sweeps.clear()
-            curve = replace((yield from self._all_sweeps()), earlier_steps=before)
-            bounds = _bounds_of(curve)
-        if bounds is None:
-            return curve
-        peaks, probes = yield from self._probes(bounds.max_lr)
-        return replace(curve, peaks=peaks, probes=probes)
+        yield from self._all_sweeps()
+        if self.effort == "thorough":
+            bounds = _bounds_of(self.curve())
+            if bounds is None:
+                yield Rewind(data=True)
+                self._earlier = self.curve().tuning_cost
+                self.ramp, self.every = self.ramp.slower(SLOWER), SLOWER * self.every
+                self._sweeps.clear()
+                yield from self._all_sweeps()
+                bounds = _bounds_of(self.curve())
+            if bounds is not None:
+                yield from self._probes(bounds.max_lr)
+        return self.curve()
 
     def note(self, metrics: Mapping[str, float]) -> None:
-        """Record metrics that were measured after the last step."""
-        self._sweeps[-1].note(metrics)
+        """Record metrics that were measured after the last step of a sweep; of probe cycles none are kept."""
+        if self._sweep is not None and self._sweep.losses:
+            self._sweep.note(metrics)
 
     def curve(self) -> Curve:
-        """What all sweeps recorded so far.
+        """What is recorded so far: whole sweeps, and the probe cycles once all are made.
 
         Raises:
             ValueError: If there is none yet.
@@ -179,19 +185,33 @@ class Recorder:
         metrics = {name: self._rows([sweep.metrics.get(name, {}) for sweep in self._sweeps]) for name in names}
         for rows in metrics.values():
             rows[np.isnan(losses)] = np.nan  # what came after the end of a sweep, unseen, is no evidence
-        stops = tuple(sweep.stop for sweep in self._sweeps)
-        return Curve(self.ramp.rates, losses, metrics, self.ramp.scale, stops, self.maximize & set(names))
+        peaks = sorted(self._probed)
+        return Curve(
+            self.ramp.rates,
+            losses,
+            metrics,
+            self.ramp.scale,
+            tuple(sweep.stop for sweep in self._sweeps),
+            self.maximize & set(names),
+            np.array(peaks),
+            np.array([self._probed[peak] for peak in peaks]),
+            self._earlier,
+        )
 
-    def _all_sweeps(self) -> Orders:
+    def _all_sweeps(self) -> Generator[Order, Any, None]:
         for repeat in range(self.repeats):
             if repeat:
                 yield Rewind(data=False)
-            yield from self._one_sweep(repeat)
-        return self.curve()
+            self._sweep = _Sweep()
+            self._sweeps.append(self._sweep)
+            try:
+                yield from self._one_sweep(repeat, self._sweep)
+            except BaseException:
+                self._sweeps.pop()  # given up in the middle: its end would be taken for one
+                raise
 
-    def _one_sweep(self, repeat: int) -> Generator[Order, Any, None]:
-        sweep, rates = _Sweep(), self.ramp.rates.tolist()
-        self._sweeps.append(sweep)
+    def _one_sweep(self, repeat: int, sweep: _Sweep) -> Generator[Order, Any, None]:
+        rates = self.ramp.rates.tolist()
         end = 0
         while end < len(rates) and sweep.going:
             start, end = end, self._next_reading(end)
@@ -209,7 +229,7 @@ class Recorder:
         # On a linear ramp the second measurement is late, so the first one shows what there was before any training.
         return self.every > 0 and (steps == 1 or steps % self.every == 0)
 
-    def _probes(self, max_lr: float) -> Generator[Order, Any, tuple[Array, Array]]:
+    def _probes(self, max_lr: float) -> Generator[Order, Any, None]:
         """Peaks around `max_lr`, and the losses of a short cycle to each, NaN from the first that is not finite.
 
         All cycles have the same start, the same randomness and, where the data can be rewound, the same batches, so
@@ -217,16 +237,15 @@ class Recorder:
         """
         found: dict[float, Array] = {}
         todo: Sequence[float] = candidates(max_lr)
-        while True:
+        while todo:
             for peak in todo:
                 yield Rewind(data=True)
+                self._sweep = None
                 found[peak] = yield from self._one_probe(peak, len(found))
             peaks = np.array(sorted(found))
-            probes = np.array([found[peak] for peak in peaks.tolist()])
-            peak = further(peaks, probes)
-            if peak is None:
-                return peaks, probes
-            todo = [peak]
+            peak = further(peaks, np.array([found[peak] for peak in peaks.tolist()]))
+            todo = () if peak is None else (peak,)
+        self._probed = found
 
     def _one_probe(self, peak: float, number: int) -> Generator[Order, Any, Array]:
         """The losses of one cycle and of some steps more at its last rate, zero."""

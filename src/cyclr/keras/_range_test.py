@@ -1,46 +1,51 @@
-"""The range test as a callback: walk up through the learning rates, record what happens, leave no trace."""
+"""The range test as a callback: a sweep through the learning rates, after which the model is as it was before."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-from functools import partial
+import functools
+import inspect
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 import keras
 import numpy as np
 
-from cyclr._check import choice, count, problem
-from cyclr._range import Curve, StopRule
-from cyclr._range import ramp as make_ramp
-from cyclr._range.cut import cut
-from cyclr._schedules import Schedule
-from cyclr.keras._drive import LearningRate
+from cyclr._check import problem
+from cyclr._interrupt import Deferral
+from cyclr._metrics import Better
+from cyclr._range import Curve, Progress, Ramp, Recorder
+from cyclr._range.walk import Order, Orders, Rewind, Steps
+from cyclr.keras._directions import checked, which_way
+from cyclr.keras._loan import Loan, innermost
 
 
 class RangeTest(keras.callbacks.Callback):
-    """Train while the learning rate rises, and record the loss at each rate. Afterwards all is as it was.
+    """Train while the learning rate rises, and record the loss at each rate. The model is restored afterwards.
 
-    Use it in a `with` statement, and give it to `fit` as a callback. Each `fit` inside is one ramp; each begins from
-    the same weights and optimizer state, with the batches that come next. What `fit` is given beside it (epochs,
-    validation data, other callbacks) is up to you: there must be batches enough for the ramp, which ends the training
-    when it ends.
+    Use it in a `with` statement, and give it to `fit` as a callback. Each `fit` inside is one sweep; each begins from
+    the same weights and optimizer state, with the batches that come next. There must be batches enough (epochs): the
+    test ends the training when it is done. A thorough test is one `fit`, in which the probe cycles follow the sweep.
+
+    Keras's own callbacks that change the training or write files (early stopping, checkpoints, schedules, logs) are
+    left out of `fit` inside the `with`; the progress bar and callbacks of your own are called.
 
     Keras logs the mean of the losses so far; here the loss of each batch is recorded, and so are the model's metrics.
     Metrics on validation data are recorded at the step at which an epoch ends: many short epochs (`steps_per_epoch`)
-    and `ramp="linear"` are the paper's protocol.
+    and `Ramp(scale="linear")` are the paper's protocol.
 
-    A ramp ends at the first loss that is not finite, or when what was gained is lost again; what is beyond is NaN.
-    After the `with` the model, its optimizer (rate, state, count of steps), the compiled training step, the history
-    and the random states of Python, NumPy and torch are back, also after an exception or Ctrl-C.
+    A sweep ends at the first non-finite loss, or when the loss exceeds its starting value by as much as it had fallen;
+    what comes after is NaN. After the `with` the model, its optimizer (rate, state, count of steps), the compiled
+    training step, the history and the random states of Python, NumPy, torch and the loaders are restored, even after
+    an exception or Ctrl-C.
 
     Args:
         model: A compiled model.
-        low: First learning rate.
-        high: Last learning rate.
-        steps: Optimizer steps in a ramp.
-        ramp: "log" or "linear".
+        ramp: The rates of a sweep.
+        effort: "quick" (sweeps alone) or "thorough": also short probe cycles around the max_lr that the sweep
+            suggests, and a sweep three times as slow first if it is inconclusive.
+        better: "min" or "max" for each metric of which neither Keras nor its name says which way is better.
+        progress: Called after each step with (steps done, steps in all, rate, loss).
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -64,241 +69,187 @@ class RangeTest(keras.callbacks.Callback):
         self,
         model: keras.Model,
         *,
-        low: float = 1e-6,
-        high: float = 10.0,
-        steps: int = 300,
-        ramp: str = "log",
+        ramp: Ramp = Ramp(),
+        effort: str = "quick",
+        better: Mapping[str, Better] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(model, keras.Model):
             raise TypeError(problem("model must be a keras.Model", model, "pass the model itself"))
-        choice("ramp", ramp, ("log", "linear"))
-        self._ramp, self._scale = make_ramp(low, high, steps=steps, scale=ramp), ramp
-        self._rates = np.asarray(self._ramp(np.arange(count("steps", steps))))
+        self._recorder = Recorder(ramp, effort=effort, progress=progress, block=1)
+        self._better = checked(better)
         if not getattr(model, "compiled", False) or model.optimizer is None:
             raise ValueError(problem("model must be compiled with an optimizer", model.name, "call model.compile"))
         if model.steps_per_execution != 1:
             advice = "compile with steps_per_execution=1 for the test"
             raise ValueError(problem("each step must be seen", model.steps_per_execution, advice))
-        if _innermost(model.optimizer).gradient_accumulation_steps:
+        if innermost(model.optimizer).gradient_accumulation_steps:
             advice = "leave gradient_accumulation_steps out for the test, and take larger batches"
             raise ValueError(problem("each batch must make a step", model.optimizer.name, advice))
         self._tested = model
-        self._loan: _Loan | None = None
-        self._rows: list[_Row] = []
-        self._higher: set[str] = set()
+        self._loan: Loan | None = None
+        self._orders: Orders | None = None
+        self._order: Order | None = None
+        self._steps = 0
+        self._ways: dict[str, Better] = {}
+        self._others: list[str] = []
+        self.deferral = Deferral(RangeTest.__enter__.__code__, RangeTest.__exit__.__code__)
 
     @property
     def curve(self) -> Curve:
-        """What was recorded, one row a `fit`."""
-        if not self._rows:
-            raise ValueError("there must be a ramp to read, got none; call fit with this callback inside `with`")
-        losses, stops = cut(self._padded([row.losses for row in self._rows]))
-        names = sorted({name for row in self._rows for name in row.metrics})
-        metrics = {name: self._padded([row.metrics.get(name, []) for row in self._rows]) for name in names}
-        for rows in metrics.values():
-            rows[np.isnan(losses)] = np.nan
-        return Curve(self._rates, losses, metrics, self._scale, stops, frozenset(names) & self._higher)
+        """What was recorded, one row a sweep.
 
-    def _padded(self, rows: list[list[float]]) -> Any:
-        whole = np.full((len(rows), len(self._rates)), np.nan)
-        for row, values in zip(whole, rows, strict=True):
-            row[: len(values)] = values
-        return whole
+        Raises:
+            ValueError: If there is none yet.
+        """
+        return self._recorder.curve()
 
     def __enter__(self) -> RangeTest:
-        self._loan = _Loan(self._tested)
+        self.deferral.install()
+        try:
+            self._loan = Loan(self._tested)
+            self._loan.replace(self._tested, "fit", self._fit_of(self._tested))
+        except BaseException:
+            self.deferral.release()
+            raise
+        if self.deferral.waiting:
+            self.__exit__(None, None, None)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # An interrupt in here, or in what is called from here, waits until `release`.
         loan, self._loan = self._loan, None
-        if loan is not None:
-            loan.give_back()
+        try:
+            if self._orders is not None:
+                self._orders.close()
+            if loan is not None:
+                loan.give_back()
+        finally:
+            self.deferral.release()
+
+    def _fit_of(self, model: Any) -> Any:
+        """The model's `fit`, which leaves out callbacks that would change the test or write down what it does."""
+        fit = model.fit
+        names = list(inspect.signature(fit).parameters)
+        place = names.index("callbacks") if "callbacks" in names else len(names)
+
+        @functools.wraps(fit)
+        def tested(*args: Any, **kwargs: Any) -> Any:
+            by_position = len(args) > place
+            given = args[place] if by_position else kwargs.get("callbacks")
+            callbacks = keras.tree.flatten(_listed(given))
+            if self._loan is None or not any(one is self for one in callbacks):
+                return fit(*args, **kwargs)
+            self._loan.keep_sources([one for one in (*args, *kwargs.values()) if one is not given])
+            others = [one for one in callbacks if one is not self and not isinstance(one, LEFT_OUT)]
+            self._others = [type(one).__name__ for one in others]
+            # The test comes first: so it sees a rate that another one sets at the beginning of a batch.
+            if by_position:
+                return fit(*args[:place], [self, *others], *args[place + 1 :], **kwargs)
+            return fit(*args, **{**kwargs, "callbacks": [self, *others]})
+
+        return tested
 
     # What Keras calls.
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Take a copy of everything, once; then put the ramp in place of the learning rate."""
+        """Copy everything, once; then put a rate of our own in place of the learning rate."""
         if self._loan is None:
-            what = "the callback must be used inside a `with` statement, so that all is put back whatever happens"
+            what = "the callback must be used inside a `with` statement, so that the model is restored whatever happens"
             raise RuntimeError(f"{what}; write `with RangeTest(model) as test: model.fit(..., callbacks=[test])`")
         if self.model is not self._tested:
             raise ValueError(problem("fit must train the model that is tested", self.model))
-        self._loan.take(self._ramp)
-        self._rule = StopRule()
-        self._rows.append(_Row())
+        if self._recorder.effort == "thorough" and self._orders is not None:
+            what = "a thorough test must be one fit, got a second one"
+            raise RuntimeError(f"{what}; make another RangeTest for it, or use effort='quick'")
+        self._loan.take()
+        self._orders, self._steps = self._recorder.orders(), 0
+        self._order = next(self._orders)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Forget the batches before: Keras logs means over all since the last reset."""
+        """Set the rate of this step; forget the batches before: Keras logs means over all since the last reset."""
         assert self.model is not None  # asking for it has JAX's state written back, to where it is reset
+        assert self._loan is not None
+        while isinstance(self._order, Rewind):
+            self._loan.rewind()
+            self._answer(None)
         self.model.reset_metrics()
+        if isinstance(self._order, Steps):
+            self._loan.rate.assign(self._order.rates[0])
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Record, and end the ramp where it ends."""
-        logs = logs or {}
+        """Record, and end the training when the test is done."""
+        if not isinstance(self._order, Steps):
+            return
+        logs = dict(logs or {})
         if "loss" not in logs:
             advice = "return it from train_step"
             raise ValueError(problem("the model must log its loss under the name 'loss'", sorted(logs), advice))
-        row = self._rows[-1]
-        index = row.record(logs)
-        if self._rule.feed([(index, logs["loss"])]) != "go" or index + 1 == len(self._rates):
+        self._check_rate(self._order.rates[0])
+        self._steps += 1
+        self._answer([logs.pop("loss")])
+        self._note(logs)
+        if self._order is None:
             self._tested.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Record what was measured on validation data."""
-        self._rows[-1].look({name: value for name, value in (logs or {}).items() if name.startswith("val_")})
+        self._note({name: value for name, value in (logs or {}).items() if name.startswith("val_")})
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Back to the start for the next ramp."""
-        done = len(self._rows[-1].losses)
-        if self._rule.reason == "go" and done < len(self._rates):
-            self._rows.pop()
-            advice = "pass more epochs to fit; the ramp ends the training when it ends"
-            raise ValueError(problem(f"fit must give a batch for each of the {len(self._rates)} steps", done, advice))
-        self._higher |= _higher_is_better(self.model, self._rows[-1].metrics)
+        """Back to the start for the next sweep."""
+        if self._order is not None and self._orders is not None:
+            self._orders.close()
+            most = self._recorder.most_steps
+            steps = f"each of the {most}" if self._recorder.effort == "quick" else f"each of up to {most}"
+            advice = "pass more epochs to fit; the test ends the training when it is done"
+            if self._tested.stop_training:
+                advice = f"leave out the callback that stopped the training (beside the test: {self._named_others()})"
+            raise ValueError(problem(f"fit must give a batch for {steps} steps", self._steps, advice))
         if self._loan is not None:
             self._loan.rewind()
 
+    def _answer(self, answer: Any) -> None:
+        """Answer the present order; the next one, or None when the test is done."""
+        assert self._orders is not None
+        try:
+            self._order = self._orders.send(answer)
+        except StopIteration:
+            self._order = None
 
-class _Row:
-    """One ramp."""
+    def _check_rate(self, put: float) -> None:
+        assert self.model is not None  # asking for it has JAX's state written back
+        assert self._loan is not None
+        used = self._loan.rate_used()
+        if used != np.dtype(self._loan.rate.dtype).type(put):
+            advice = f"leave out the callback that sets the rate (beside the test: {self._named_others()})"
+            raise ValueError(problem(f"step {self._steps} must be made at the test's rate {put:.3g}", used, advice))
 
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-        self.metrics: dict[str, list[float]] = {}
+    def _note(self, metrics: Mapping[str, float]) -> None:
+        for name in metrics:
+            if name not in self._ways:
+                self._ways[name] = which_way(name, self._tested, self._better)
+        self._recorder.maximize = frozenset(name for name, way in self._ways.items() if way == "max")
+        self._recorder.note(metrics)
 
-    def record(self, logs: dict[str, float]) -> int:
-        """Add a step; its index."""
-        index = len(self.losses)
-        self.losses.append(logs["loss"])
-        for name, value in logs.items():
-            if name != "loss":
-                self._note(name, index, value)
-        return index
-
-    def look(self, logs: dict[str, float]) -> None:
-        """Add what was measured after the last step."""
-        for name, value in logs.items():
-            self._note(name, len(self.losses) - 1, value)
-
-    def _note(self, name: str, index: int, value: float) -> None:
-        values = self.metrics.setdefault(name, [])
-        values.extend([np.nan] * (index - len(values)))
-        values.append(value)
-
-
-class _Rising(keras.optimizers.schedules.LearningRateSchedule):
-    """The ramp, counted from the step that the optimizer has reached."""
-
-    def __init__(self, ramp: Schedule, start: int) -> None:
-        self._rate, self._start = LearningRate(ramp), start
-
-    def __call__(self, step: Any) -> Any:
-        return self._rate(keras.ops.convert_to_tensor(step) - self._start)
+    def _named_others(self) -> str:
+        return ", ".join(self._others) or "none"
 
 
-class _Loan:
-    """A model that is given back as it was."""
-
-    def __init__(self, model: keras.Model) -> None:
-        self._model = model
-        self._undo: list[Callable[[], Any]] = _random_states()
-        self._kept: list[tuple[keras.Variable, Any]] = []
-        self._keep(model, "history", "stop_training")  # `fit` changes them before it calls any callback
-
-    def take(self, ramp: Schedule) -> None:
-        """Copy everything, and let the optimizer go up the ramp. A second call changes nothing."""
-        if self._kept:
-            return
-        model, optimizer = self._model, _innermost(self._model.optimizer)
-        variables = {
-            id(one): one for one in (*model.variables, *model.metrics_variables, *model.optimizer.variables)
-        }.values()
-        # copies: torch writes into its tensors, and a compiled step of JAX may overwrite what it is given
-        self._kept = [(one, keras.ops.copy(keras.ops.stop_gradient(one.value))) for one in variables]
-        self._keep(model, "train_function")
-        self._keep(optimizer, "_learning_rate")
-        if keras.config.backend() == "torch":
-            self._undo.extend(_torch_extras(model))
-        start = int(optimizer._iterations.value)
-        optimizer._learning_rate = _Rising(ramp, start)
-        _compile_anew(model)
-
-    def rewind(self) -> None:
-        """Every variable as it was."""
-        for variable, value in self._kept:
-            variable.assign(keras.ops.copy(value))
-
-    def give_back(self) -> None:
-        """Everything as it was."""
-        self.rewind()
-        for undo in reversed(self._undo):
-            undo()
-
-    def _keep(self, owner: Any, *names: str) -> None:
-        for name in names:
-            value = getattr(owner, name, None)
-            self._undo.append(lambda owner=owner, name=name, value=value: setattr(owner, name, value))
+def _callbacks_of_keras() -> tuple[type, ...]:
+    """Keras's callbacks and all made from them, but for those that only call a function or draw a progress bar."""
+    kept = ("Callback", "CallbackList", "LambdaCallback", "ProgbarLogger")
+    found = [value for name, value in vars(keras.callbacks).items() if isinstance(value, type) and name not in kept]
+    return tuple(value for value in found if issubclass(value, keras.callbacks.Callback))
 
 
-def _random_states() -> list[Callable[[], Any]]:
-    """What puts Python's and NumPy's randomness back: Keras shuffles with it."""
-    plain, numpy_state = random.getstate(), np.random.get_state()
-    return [lambda: random.setstate(plain), lambda: np.random.set_state(numpy_state)]
+#: They stop the training, set its rate or its weights, or write files: in a test they would spoil it or what is saved.
+LEFT_OUT = _callbacks_of_keras()
 
 
-def _torch_extras(model: Any) -> list[Callable[[], Any]]:
-    """What puts back that which only torch has: gradients, training flags, its random states."""
-    import torch
-
-    gradients = [(one, one.grad) for one in model.parameters()]
-    flags = [(one, one.training) for one in model.modules()]
-    state = torch.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-
-    def undo() -> None:
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
-        for module, flag in flags:
-            module.training = flag
-        torch.set_rng_state(state)
-        if devices:
-            torch.cuda.set_rng_state_all(devices)
-
-    return [undo]
-
-
-def _compile_anew(model: Any) -> None:
-    """Have the training step traced again: the one there is has the old rate compiled into it.
-
-    JAX knows a step that it has compiled by its function, and all bound methods `model.train_step` are one to it.
-    """
-    step = model.train_step
-    own = vars(model).get("train_step")  # where a user has replaced it
-    object.__setattr__(model, "train_step", partial(step))
-    try:
-        model.make_train_function(force=True)
-    finally:
-        if own is None:
-            object.__delattr__(model, "train_step")
-        else:
-            object.__setattr__(model, "train_step", own)
-
-
-def _innermost(optimizer: Any) -> Any:
-    """The optimizer that has the learning rate: others wrap it to scale losses or to drive its momentum."""
-    while hasattr(optimizer, "inner_optimizer"):
-        optimizer = optimizer.inner_optimizer
-    return optimizer
-
-
-def _higher_is_better(model: Any, names: Any) -> set[str]:
-    """Names of metrics of which more is better: Keras knows it of its own, the name says it of others."""
-    lower = set()
-    for group in model.metrics:
-        for metric in getattr(group, "metrics", None) or [group]:
-            if getattr(metric, "_direction", None) == "down":
-                lower |= {metric.name, f"val_{metric.name}"}
-    return {name for name in names if name not in lower and "loss" not in name and "error" not in name}
+def _listed(callbacks: Any) -> Any:
+    """The callbacks of a `CallbackList`, which Keras takes too."""
+    return callbacks.callbacks if isinstance(callbacks, keras.callbacks.CallbackList) else callbacks

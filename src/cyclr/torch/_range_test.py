@@ -66,7 +66,7 @@ def range_test(
     loader: Iterable[Any] | None = None,
     loss_fn: Callable[..., torch.Tensor] | None = None,
     *,
-    ramp: Ramp = Ramp(),  # noqa: B008 (a frozen value)
+    ramp: Ramp = Ramp(),
     repeats: int = 1,
     effort: str = "quick",
     update: Update | StepFunction | None = None,

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
+from cyclr import _rng as rng
 from cyclr._check import count, non_negative, problem
 from cyclr._files import replacing
 from cyclr.torch._batches import check_callable, start_pass
 from cyclr.torch._distributed import averaged, group_of, of_each, once, place_in
-from cyclr.torch._groups import plain
-from cyclr.torch._restore import rng
+from cyclr.torch._groups import Given, plain
 from cyclr.torch._restore.snapshot import sources_of
-from cyclr.torch._scheduler import Given, Scheduler
+from cyclr.torch._scheduler import Scheduler
 from cyclr.torch._task import Task
 from cyclr.torch._update import Update, evaluate
 

@@ -43,7 +43,11 @@ def notes(comparison: Comparison) -> Part | None:
     blocks: list[Block] = [Sentences(tuple(study.notes))] if study.notes else []
     if not comparison.rows and (study.rates or study.tuning_cost):  # else the table of results holds them
         rows = tuple(
-            (policy, rate(study.rates.get(policy)), whole(study.tuning_cost[policy]) if policy in study.tuning_cost else NONE)
+            (
+                policy,
+                rate(study.rates.get(policy)),
+                whole(study.tuning_cost[policy]) if policy in study.tuning_cost else NONE,
+            )
             for policy in study.policies
         )
         columns = ("policy", "peak learning rate", "tuning cost (steps)")

@@ -18,7 +18,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from cyclr.torch._restore import rng, undo
+from cyclr import _rng as rng
+from cyclr.torch._restore import undo
 from cyclr.torch._restore.reachable import named_in
 from cyclr.torch._restore.tensors import Memory
 

@@ -10,9 +10,9 @@ import torch
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
 
+from cyclr import _rng as rng
 from cyclr._check import problem
-from cyclr.torch._restore import rng
-from cyclr.torch._restore.interrupt import Deferral
+from cyclr._interrupt import Deferral
 from cyclr.torch._restore.reachable import around
 from cyclr.torch._restore.snapshot import KNOWN, LOADER_REACH, Snapshot
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cyclr.torch._restore import rng
+from cyclr import _rng as rng
 
 Undo = Callable[[], None]
 _NOTHING = object()

@@ -1,0 +1,139 @@
+"""Sources of randomness, read and set alike: Python's, NumPy's and torch's, global or somebody's own.
+
+Libraries that are not loaded have given out no random numbers: none is loaded here.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import deque
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any
+
+REACH = 6  #: attributes from a loader to its sources: batch sampler, sampler, dataset, the dataset within, a transform
+SHORT = 64  #: a longer container holds samples and not parts
+
+
+def everywhere() -> list[Any]:
+    """The global sources of this process: of NumPy and torch if they are loaded, of a device if it is in use."""
+    sources: list[Any] = [random._inst]  # type: ignore[attr-defined]
+    if "numpy.random" in sys.modules:
+        sources.append(sys.modules["numpy.random"].mtrand._rand)
+    torch = _torch()
+    if torch is None:
+        return sources
+    sources.append(torch.default_generator)
+    for backend in (torch.cuda, torch.xpu):
+        if backend.is_initialized():
+            sources.extend(backend.default_generators)
+    if torch.backends.mps.is_available():
+        sources.append(torch.mps._get_default_mps_generator())
+    return sources
+
+
+def is_source(value: Any) -> bool:
+    """Whether `value` is a generator of random numbers that `state` can read."""
+    if isinstance(value, random.SystemRandom):
+        return False  # the system's own: it has no state
+    return isinstance(value, random.Random) or _is_torch(value) or _is_numpy(value)
+
+
+def within(value: Any) -> list[Any]:
+    """The sources that an object holds, directly or in its parts, as a loader does in its samplers and its dataset.
+
+    >>> class Loader:
+    ...     def __init__(self):
+    ...         self.shuffler = random.Random(0)
+    >>> within([Loader()])
+    [<random.Random object at 0x...>]
+    """
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    todo = deque([(value, REACH)])  # what is near first: by a longer way its parts might be out of reach
+    while todo:
+        now, reach = todo.popleft()
+        if id(now) in seen:
+            continue
+        seen.add(id(now))
+        if is_source(now):
+            found[id(now)] = now
+        elif reach:
+            todo.extend((part, reach - 1) for part in _parts(now))
+    return list(found.values())
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, (type, ModuleType, FunctionType)):
+        return []
+    if isinstance(value, (list, tuple, dict)):
+        parts = list(value.values()) if isinstance(value, dict) else list(value)
+        return parts if len(parts) <= SHORT else []
+    return list(getattr(value, "__dict__", {}).values())
+
+
+def state(source: Any) -> Any:
+    """The state as plain data: numbers, tuples, dicts, a tensor."""
+    if _is_torch(source):
+        return source.get_state()
+    if isinstance(source, random.Random):
+        return source.getstate()
+    numpy_state = source.get_state(legacy=False) if hasattr(source, "get_state") else _bits(source).state
+    return _plain(numpy_state)
+
+
+def set_state(source: Any, value: Any) -> None:
+    """Put `source` into a state that `state` read."""
+    if isinstance(source, random.Random):
+        source.setstate(value)
+    elif hasattr(source, "set_state"):
+        source.set_state(value)
+    else:
+        _bits(source).state = value
+
+
+def kept(*values: Any) -> Callable[[], None]:
+    """Remember the global sources and those within `values`.
+
+    Returns:
+        A function that puts them all back; it may be called as often as wanted.
+
+    >>> put_back = kept()
+    >>> first = random.random()
+    >>> put_back()
+    >>> random.random() == first
+    True
+    """
+    states = [(source, state(source)) for source in (*everywhere(), *within(values))]
+
+    def put_back() -> None:
+        for source, value in states:
+            set_state(source, value)
+
+    return put_back
+
+
+def _torch() -> Any:
+    torch = sys.modules.get("torch")
+    return torch if hasattr(torch, "default_generator") else None  # none while it is being imported
+
+
+def _is_torch(value: Any) -> bool:
+    torch = _torch()
+    return torch is not None and isinstance(value, torch.Generator)
+
+
+def _is_numpy(value: Any) -> bool:
+    numpy = sys.modules.get("numpy.random")
+    return numpy is not None and isinstance(value, (numpy.Generator, numpy.RandomState, numpy.BitGenerator))
+
+
+def _bits(source: Any) -> Any:
+    return getattr(source, "bit_generator", source)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -1,0 +1,13 @@
+"""JAX: a range test. A schedule needs no adapter, Optax takes it as it is.
+
+>>> import optax
+>>> from cyclr import Triangular
+>>> optimizer = optax.sgd(learning_rate=Triangular(0.001, 0.006, step_size=2000))
+"""
+
+try:
+    import jax as _jax  # noqa: F401 - asked for here, so that what is missing is said
+except ModuleNotFoundError as error:
+    raise ImportError("cyclr.jax needs JAX, which is not installed; run: pip install 'cyclr[jax]'") from error
+
+from cyclr.jax._range_test import range_test as range_test

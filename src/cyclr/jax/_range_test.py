@@ -1,0 +1,140 @@
+"""The range test of a pure training step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
+
+import jax
+
+from cyclr import _rng
+from cyclr._check import count, problem
+from cyclr._interrupt import Deferral
+from cyclr._metrics import as_metrics
+from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder
+from cyclr._range.walk import walk
+from cyclr.jax._step import Step, pure_step
+from cyclr.jax._training import BLOCK, AtHand, Evaluation, Feed, OneByOne, number_of
+
+_log = logging.getLogger("cyclr")
+
+
+def range_test(
+    step: Step,
+    state: Any,
+    batches: Any,
+    *,
+    ramp: Ramp = Ramp(),
+    repeats: int | None = None,
+    stacked: bool = False,
+    effort: str = "quick",
+    held_out: HeldOut | None = None,
+    progress: Progress | None = None,
+) -> Curve:
+    """Train while the learning rate rises, and record the loss at each rate (an LR range test, or LR finder).
+
+    The state is a value and `step` a pure function, so there is nothing to put back: the states that the sweeps make
+    are thrown away. The random states of Python, NumPy and torch, and those in a loader, are restored afterwards.
+
+    Where all batches are at hand as arrays, one compiled program makes a block of steps at a time. Other batches are
+    fed to the compiled step one by one. A sweep ends at the first non-finite loss, or when the loss exceeds its
+    starting value by as much as it had fallen; what comes after is NaN.
+
+    Args:
+        step: One update, a pure function `step(state, batch, lr) -> (state, loss)`. The loss is a scalar; the rate is
+            one too.
+        state: Where every sweep starts: any pytree. Plain numbers that the step changes (the count in a Flax
+            `TrainState`) are taken as arrays; any other leaf that is not an array (a function in an Equinox module)
+            stays as it is.
+        batches: Either all batches at once: an array, or a tuple, dict or other pytree of arrays whose first axis
+            counts the batches (used again from the start if they are fewer than the steps; each repeat begins
+            elsewhere). Or one batch after the other: a list or a loader, started again when it ends, or an iterator
+            such as an endless generator, whose batches are used up.
+        ramp: The rates of a sweep.
+        repeats: Number of sweeps; by default 1, or as many as there are states.
+        stacked: Whether `state` holds one state for each repeat, stacked along a first axis of all its arrays, as
+            `jax.vmap(init)(jax.random.split(key, 3))` makes them.
+        effort: "quick" (the sweeps alone) or "thorough": also short probe cycles around the max_lr that the sweeps
+            suggest, and sweeps three times as slow first if they are inconclusive.
+        held_out: Held-out data and what to measure on it: the loader in one of the forms of `batches` (no iterator),
+            and metrics as functions of (state, batch) that return a scalar. Means are weighted by batch size.
+        progress: Called after each block of steps with (steps done, steps in all, rate, loss).
+
+    Returns:
+        The curve: rates, losses and metrics, one row a repeat.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind, or `step` does not return (state, loss).
+        ValueError: If a value is out of range, there are no batches or too few, `step` changes the form of the state
+            or ignores its rate, or the loss is not finite at the very first step.
+
+    >>> import jax, jax.numpy as jnp
+    >>> x, noise = jax.random.normal(jax.random.key(0), (2, 50, 8, 3))  # 50 batches of 8 examples
+    >>> batches = {"x": x, "y": x.sum(2) + noise[..., 0]}
+    >>> def loss(w, batch):
+    ...     return jnp.mean((batch["x"] @ w - batch["y"]) ** 2)
+    >>> def step(w, batch, lr):
+    ...     value, slope = jax.value_and_grad(loss)(w, batch)
+    ...     return w - lr * slope, value
+    >>> curve = range_test(step, jnp.zeros(3), batches)
+    >>> curve.losses.shape, curve.stops
+    ((1, 300), ('diverged',))
+
+    Reference:
+        Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
+    """
+    if not callable(step):
+        raise TypeError(problem("step must be callable", step, "pass a function step(state, batch, lr)"))
+    if repeats is not None:
+        count("repeats", repeats)
+    if held_out is not None and not isinstance(held_out, HeldOut):
+        raise TypeError(problem("held_out must be a cyclr.HeldOut", held_out, "write HeldOut(loader, metrics)"))
+    recorder = Recorder(ramp, effort=effort, progress=progress, block=BLOCK)
+    if held_out is not None:
+        recorder.every = held_out.steps_between(ramp.steps)
+        recorder.maximize = frozenset(
+            name for name, metric in as_metrics(held_out.metrics).items() if metric.better == "max"
+        )
+    number = number_of(batches)
+    with _Randomness(batches, held_out) as put_back:
+        feed = None if number is not None else Feed(batches, put_back)
+        try:
+            example = jax.tree.map(itemgetter(0), batches) if feed is None else feed.first
+            pure, arrays, recorder.repeats = pure_step(step, state, example, repeats, stacked)
+            one = [array[0] for array in arrays] if stacked else arrays
+            evaluation = None if held_out is None else Evaluation(held_out, pure, one)
+            if feed is not None:
+                return walk(OneByOne(pure, arrays, feed, stacked=stacked, held_out=evaluation), recorder)
+            starts = recorder.repeats
+            return walk(AtHand(pure, arrays, batches, starts=starts, stacked=stacked, held_out=evaluation), recorder)
+        finally:
+            if feed is not None and feed.once:
+                _log.warning("batches is an iterator, which cannot be rewound: the range test used up %d", feed.taken)
+
+
+class _Randomness:
+    """The random states of the process and of loaders, put back after a block even if Ctrl-C is pressed twice."""
+
+    def __init__(self, *data: Any) -> None:
+        self._data = data
+        self.deferral = Deferral(_Randomness.__enter__.__code__, _Randomness.__exit__.__code__)
+
+    def __enter__(self) -> Callable[[], None]:
+        self.deferral.install()
+        try:
+            self._put_back = _rng.kept(*self._data)
+        except BaseException:
+            self.deferral.release()
+            raise
+        if self.deferral.waiting:
+            self.__exit__()
+        return self._put_back
+
+    def __exit__(self, *error: object) -> None:
+        # An interrupt in here, or in what is called from here, waits until `release`.
+        try:
+            self._put_back()
+        finally:
+            self.deferral.release()

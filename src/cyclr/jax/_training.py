@@ -1,0 +1,231 @@
+"""A JAX training as the loop of the range test needs it: `Walker`, for batches at hand and for a loader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cyclr._check import problem
+from cyclr._metrics import as_metrics
+from cyclr._range import HeldOut
+from cyclr.jax._step import Arrays, PureStep, first_axis, is_array
+
+BLOCK = 10  #: losses are read from the device in blocks: to wait for each would slow every step
+
+
+class Training:
+    """What is the same however the batches come: the state, its start, and what is measured on held-out data."""
+
+    def __init__(self, pure: PureStep, arrays: Arrays, stacked: bool, held_out: Evaluation | None) -> None:
+        self._pure, self._start, self._stacked, self._held_out = pure, arrays, stacked, held_out
+        self._repeat = 0
+        self._now: Arrays = self._first()
+
+    def measure(self) -> Mapping[str, float]:
+        """The metrics on held-out data."""
+        return {} if self._held_out is None else self._held_out.of(self._now)
+
+    def rewind(self, *, data: bool) -> None:
+        """Back to the start; if the data go on, with the next state where there are several."""
+        self._repeat = 0 if data else self._repeat + 1
+        self._now = self._first()
+
+    def _first(self) -> Arrays:
+        return [array[self._repeat] for array in self._start] if self._stacked else self._start
+
+
+class AtHand(Training):
+    """All batches are arrays on the device: a block of steps is one run of one compiled program."""
+
+    def __init__(
+        self,
+        pure: PureStep,
+        arrays: Arrays,
+        batches: Any,
+        *,
+        starts: int,
+        stacked: bool,
+        held_out: Evaluation | None,
+    ) -> None:
+        super().__init__(pure, arrays, stacked, held_out)
+        self._batches = jax.tree.map(jnp.asarray, batches)
+        self._number = number = len(jax.tree.leaves(batches)[0])
+        self._starts, self._next = starts, 0
+        self._float = jnp.asarray(0.0).dtype
+        self._rates: list[float] = []
+
+        def block(arrays: Arrays, batches: Any, first: int, rates: jax.Array, count: int) -> tuple[Arrays, jax.Array]:
+            def body(index: jax.Array, now: tuple[Arrays, jax.Array]) -> tuple[Arrays, jax.Array]:
+                batch = jax.tree.map(itemgetter((first + index) % number), batches)
+                arrays, loss = pure(now[0], batch, rates[index])
+                return arrays, now[1].at[index].set(loss)
+
+            # how many of the steps are made is known when it runs: blocks of all lengths are one program
+            return jax.lax.fori_loop(0, count, body, (arrays, jnp.zeros(BLOCK, self._float)))
+
+        self._block = jax.jit(block)
+
+    def step(self, rate: float) -> None:
+        """Note a step, to be made with the others of its block."""
+        self._rates.append(rate)
+
+    def read(self, losses: Sequence[None]) -> Sequence[float]:
+        """Make the steps that were noted."""
+        count = len(losses)
+        rates = np.zeros(BLOCK, self._float)
+        rates[:count] = self._rates
+        self._rates.clear()
+        self._now, values = self._block(self._now, self._batches, self._next, rates, count)
+        self._next = (self._next + count) % self._number
+        return np.asarray(values, dtype=np.float64)[:count].tolist()
+
+    def rewind(self, *, data: bool) -> None:
+        """Back to the start; each sweep begins elsewhere in the batches."""
+        super().rewind(data=data)
+        self._next = self._repeat * self._number // self._starts
+
+
+class OneByOne(Training):
+    """A loader gives one batch after the other: each is one run of the compiled step."""
+
+    def __init__(
+        self, pure: PureStep, arrays: Arrays, feed: Feed, *, stacked: bool, held_out: Evaluation | None
+    ) -> None:
+        super().__init__(pure, arrays, stacked, held_out)
+        self._feed, self._step = feed, jax.jit(pure)
+        self._float = jnp.asarray(0.0).dtype
+
+    def step(self, rate: float) -> jax.Array:
+        """One step."""
+        self._now, loss = self._step(self._now, next(self._feed), np.asarray(rate, self._float))
+        return loss
+
+    def read(self, losses: Sequence[jax.Array]) -> Sequence[float]:
+        """Wait for the losses."""
+        return [float(loss) for loss in jax.device_get(list(losses))]
+
+    def rewind(self, *, data: bool) -> None:
+        """Back to the start."""
+        super().rewind(data=data)
+        if data:
+            self._feed.restart()
+
+
+class Feed(Iterator[Any]):
+    """Batches of a loader, which is started again when it ends, or of an iterator, which cannot be.
+
+    Args:
+        batches: The loader or iterator.
+        put_back: Puts the sources of randomness back to where they were before any batch was taken.
+
+    Raises:
+        ValueError: If it has no batches.
+    """
+
+    def __init__(self, batches: Iterable[Any], put_back: Callable[[], None]) -> None:
+        self._batches, self._put_back, self.once = batches, put_back, isinstance(batches, Iterator)
+        self._used = 0
+        self.taken = 1  #: batches of an iterator that are gone: the first is looked at before any step
+        self._source = iter(batches)
+        try:
+            self.first = next(self._source)
+        except StopIteration:
+            raise ValueError(
+                problem("batches must hold at least one batch", batches, "is the data set empty?")
+            ) from None
+        if self.once:
+            self._source = chain([self.first], self._source)
+        else:
+            self.restart()
+
+    def __next__(self) -> Any:
+        batch = next(self._source, None)
+        if batch is None and not self.once:
+            self._source = iter(self._batches)
+            batch = next(self._source, None)
+        if batch is None:
+            advice = "pass a list or a loader, which can be started again, or an iterator that goes on"
+            raise ValueError(problem("batches must last for the whole range test", f"{self._used} batches", advice))
+        self._used += 1
+        self.taken = max(self.taken, self._used)
+        return batch
+
+    def restart(self) -> None:
+        """From the first batch again, in the same order; an iterator goes on where it is."""
+        self._put_back()
+        if not self.once:
+            self._source = iter(self._batches)
+
+
+class Evaluation:
+    """Metrics on held-out data, as means over its batches, weighted by the number of examples in each.
+
+    Args:
+        held_out: What the user gave.
+        pure: The step, which knows the form of the state.
+        arrays: The arrays of one state.
+
+    Raises:
+        TypeError: If the data are of the wrong kind.
+        ValueError: If there are no metrics or no data, or a metric is no number.
+    """
+
+    def __init__(self, held_out: HeldOut, pure: PureStep, arrays: Arrays) -> None:
+        metrics = as_metrics(held_out.metrics)
+        if not metrics:
+            advice = "pass functions of (state, batch), such as {'val_loss': loss}"
+            raise ValueError(problem("held_out.metrics must hold at least one metric", metrics, advice))
+        self._loader, self._number = held_out.loader, number_of(held_out.loader, "held_out.loader")
+        if isinstance(self._loader, Iterator):
+            advice = "it is read at each evaluation; pass a list or a loader"
+            raise TypeError(problem("held_out.loader must not be an iterator", self._loader, advice))
+
+        def measured(arrays: Arrays, batch: Any) -> dict[str, jax.Array]:
+            return {name: metric(pure.state(arrays), batch) for name, metric in metrics.items()}
+
+        first = next(self._batches(), None)
+        if first is None:
+            raise ValueError(problem("held_out.loader must hold at least one batch", self._loader))
+        for name, value in jax.eval_shape(measured, arrays, first).items():
+            if getattr(value, "shape", None) != () or jnp.issubdtype(value.dtype, jnp.complexfloating):
+                given = f"{value.dtype}{list(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+                must = f"held_out.metrics[{name!r}] must give one real number"
+                raise ValueError(f"{must} for a batch, got {given}; reduce it, as with jnp.mean")
+        self._measured = jax.jit(measured)
+
+    def of(self, arrays: Arrays) -> dict[str, float]:
+        """The metrics of a state."""
+        measured = [(_examples(batch), self._measured(arrays, batch)) for batch in self._batches()]
+        sizes, values = zip(*jax.device_get(measured), strict=True)  # read together: to wait for each would be slow
+        return {name: float(np.average([float(value[name]) for value in values], weights=sizes)) for name in values[0]}
+
+    def _batches(self) -> Iterator[Any]:
+        if self._number is None:
+            yield from self._loader
+        else:
+            for index in range(self._number):
+                yield jax.tree.map(itemgetter(index), self._loader)
+
+
+def number_of(batches: Any, name: str = "batches") -> int | None:
+    """How many batches arrays hold; None where they come one by one."""
+    one_by_one = isinstance(batches, Iterable) and not (isinstance(batches, (tuple, Mapping, str)) or is_array(batches))
+    if one_by_one:
+        return None
+    leaves = jax.tree.leaves(batches)
+    if leaves and all(is_array(leaf) and leaf.ndim for leaf in leaves):
+        return first_axis(name, leaves, None)
+    advice = "a list gives one batch after the other"
+    raise TypeError(problem(f"{name} must be arrays that share their first axis, or a list", batches, advice))
+
+
+def _examples(batch: Any) -> int:
+    """The number of examples in a batch: the length of its first axis."""
+    shape = np.shape(jax.tree.leaves(batch)[0])
+    return shape[0] if shape else 1
