@@ -31,7 +31,8 @@ _LOWER = """
     brier_score hamming_distance kl_divergence js_divergence wasserstein_distance eer false_positive_rate
     false_negative_rate fpr fnr
 """
-KNOWN: dict[str, Better] = dict.fromkeys(_HIGHER.split(), "max") | dict.fromkeys(_LOWER.split(), "min")
+_BETTER: tuple[tuple[Better, str], ...] = (("max", _HIGHER), ("min", _LOWER))
+KNOWN: dict[str, Better] = {name: better for better, names in _BETTER for name in names.split()}
 _WHERE = re.compile(r"^(train|training|val|valid|validation|eval|test|averaged)_")
 _TURNED = {"neg", "negative", "minus", "inverse", "inv", "non", "not", "anti"}  # such as neg_mean_squared_error
 

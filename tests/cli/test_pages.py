@@ -34,7 +34,7 @@ def task(seed):
 def commands(page: Path) -> list[list[str]]:
     """What stands after `$ cyclr` in the console blocks of a page."""
     blocks = re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [shlex.split(line[8:], comments=True) for line in lines if line.startswith("$ cyclr ")]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclr import Bounds, Curve, Inconclusive
-from cyclr._range.cut import cut
+from tests.range.ended import cut
 
 seeds = st.integers(0, 10_000)
 
