@@ -45,7 +45,7 @@ def test_it_prints_the_curve_the_bounds_their_evidence_and_the_rules(cyclr: Shel
 
 def test_a_thorough_test_tries_peaks_in_whole_cycles(cyclr: Shell, task_file: Write) -> None:
     path = task_file("plane.py", GOOD)
-    quick, thorough = (cyclr("find", path, *FAST, "--json", *how).json for how in ((), ("--thorough",)))
+    quick, thorough = (cyclr("find", path, *FAST, "--json", *how).json for how in ((), ("--effort", "thorough")))
     assert thorough["steps"] >= quick["steps"] + 3 * 180
     assert any("probe cycles" in sentence for sentence in thorough["bounds"]["evidence"])
 
@@ -65,7 +65,21 @@ def test_an_inconclusive_curve_is_shown_kept_and_one_line(cyclr: Shell, task_fil
 
 
 def test_the_papers_protocol_reads_a_held_out_metric_on_a_linear_ramp(cyclr: Shell) -> None:
-    flags = ("--linear", "--low", 0, "--high", 0.5, "--steps", 60, "--repeats", 1, "--signal", "accuracy", "--json")
+    flags = (
+        "--scale",
+        "linear",
+        "--low",
+        0,
+        "--high",
+        0.5,
+        "--steps",
+        60,
+        "--repeats",
+        1,
+        "--signal",
+        "accuracy",
+        "--json",
+    )
     called = cyclr("find", "fashion", *flags)
     curve = called.json["curve"]
     assert curve["scale"] == "linear"

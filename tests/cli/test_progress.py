@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cyclr._cli import progress as module
-from cyclr._cli.progress import progress
+from cyclr._cli import _progress as module
+from cyclr._cli._progress import progress
 
 
 def test_without_a_terminal_it_is_now_and_then_a_line_on_stderr(

@@ -1,59 +1,30 @@
-"""The shell: one file a verb, imported when asked for."""
+"""The shell: one file a verb, found by its name."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
+import pkgutil
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from cyclopts import App, CycloptsError, Parameter
 
 from cyclr import __version__
 from cyclr._cli import _console
-from cyclr._cli.compare import compare
-from cyclr._cli.demo import demo
-from cyclr._cli.find import find
-from cyclr._cli.plan import plan
-from cyclr._cli.report import report
-from cyclr._cli.show import show
-from cyclr._cli.train import train
 from cyclr._failure import explain
 
-# The verbs, in the order in which they are used, with the examples that end their help.
-_VERBS = {
-    show: (
-        'cyclr show "Triangular(1e-3, 6e-3, step_size=2000)"',
-        'cyclr show "Linear(0, 0.01, steps=epoch) >> Cosine(0.01, 0, steps=9*epoch)" --epoch 390',
-        'cyclr show "one_cycle(0.1, steps=1200)" --png one_cycle.png',
-    ),
-    find: (
-        "cyclr find fashion",
-        "cyclr find my_task.py:task --low 1e-5 --high 1 --out curve.json --png curve.png",
-        "cyclr find my_package.tasks:task --linear --high 0.1 --steps 500",
-    ),
-    plan: (
-        "cyclr plan --bounds 1e-3 1e-2 --epochs 30 --steps-per-epoch 390",
-        "cyclr plan --curve curve.json --steps 12000 --cycles 3 --out plan.json --png plan.png",
-    ),
-    train: (
-        "cyclr train fashion --epochs 10",
-        "cyclr train my_task.py:task --epochs 30 --seed 1 --out run-1",
-        'cyclr train my_task.py --schedule "Constant(0.01)" --epochs 30',
-    ),
-    report: (
-        "cyclr report cyclr-demo",
-        "cyclr report curve.json plan.json --out page.html",
-    ),
-    compare: (
-        "cyclr compare fashion",
-        "cyclr compare my_task.py:task --policies auto,linear,cosine --seeds 3 --rates found",
-        "cyclr compare my_task.py:task --rates 0.01,0.03,0.1,0.3 --baseline linear --target 0.9 --out study",
-        'cyclr compare my_task.py:task --policies auto,linear --policy "mine=Linear(max_lr, max_lr / 9, steps=steps)"',
-    ),
-    demo: ("cyclr demo", "cyclr demo --seeds 2 --epochs 2 --out quick-demo"),
-}
+
+def verbs() -> dict[str, ModuleType]:
+    """The verbs by name, in their order: each module of this package whose name has no underscore, with `PLACE` and
+    `EXAMPLES` beside a function of that name.
+    """
+    names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+    found = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return dict(sorted(found.items(), key=lambda verb: verb[1].PLACE))
 
 
 def make_app() -> App:
@@ -69,9 +40,9 @@ def make_app() -> App:
         default_parameter=Parameter(negative=()),
         suppress_keyboard_interrupt=False,  # `main` says what happens to the work
     )
-    for place, (verb, examples) in enumerate(_VERBS.items()):
-        epilogue = "Examples:\n\n```\n" + "\n".join(examples) + "\n```"
-        app.command(verb, sort_key=place, help_epilogue=epilogue)
+    for name, module in verbs().items():
+        epilogue = "Examples:\n\n```\n" + "\n".join(module.EXAMPLES) + "\n```"
+        app.command(getattr(module, name), sort_key=module.PLACE, help_epilogue=epilogue)
     return app
 
 
@@ -98,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except CycloptsError as wrong:
-        verb = next((f"{verb.__name__} " for verb in _VERBS if verb.__name__ in tokens[:1]), "")
+        verb = f"{tokens[0]} " if tokens and tokens[0] in verbs() else ""
         _console.error(f"{str(wrong).rstrip('.')}; see cyclr {verb}--help")
         return 2
     except Exception as wrong:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclr import _check
 from cyclr._cli import _console
-from cyclr._cli.progress import pieces
+from cyclr._cli._progress import pieces
 from cyclr._metrics import Better
 from cyclr._page.registry import describe
 from cyclr._page.views import Comparison
@@ -15,6 +15,14 @@ from cyclr.study import Engine
 from cyclr.study import compare as make_study
 from cyclr.study._compare import DEFAULT, FOUND, TUNED
 from cyclr.study._summary import target_of
+
+PLACE = 5  # among the verbs, in the order in which they are used
+EXAMPLES = (
+    "cyclr compare fashion",
+    "cyclr compare my_task.py:task --policies auto,linear,cosine --seeds 3 --rates found",
+    "cyclr compare my_task.py:task --rates 0.01,0.03,0.1,0.3 --baseline linear --target 0.9 --out study",
+    'cyclr compare my_task.py:task --policies auto,linear --policy "mine=Linear(max_lr, max_lr / 9, steps=steps)"',
+)
 
 
 def compare(

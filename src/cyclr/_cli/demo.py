@@ -9,7 +9,7 @@ import msgspec
 from cyclr import _check
 from cyclr._cli import _console
 from cyclr._cli._data import curve_data, plan_data
-from cyclr._cli.progress import pieces
+from cyclr._cli._progress import pieces
 from cyclr._page.numbers import Unit, count
 from cyclr._page.registry import describe
 from cyclr._page.views import Comparison, Reading
@@ -20,6 +20,12 @@ from cyclr.study._compare import check_folder, curve_in, run_in
 from cyclr.study._design import Arm, Design
 from cyclr.study._files import SETTINGS, STUDY, claim, write_json
 from cyclr.study._summary import verdict
+
+PLACE = 6  # among the verbs, in the order in which they are used
+EXAMPLES = (
+    "cyclr demo",
+    "cyclr demo --seeds 2 --epochs 2 --out quick-demo",
+)
 
 TASK = "fashion"
 METRIC = "accuracy"

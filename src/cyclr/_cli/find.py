@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from cyclr import plot
 from cyclr._cli import _console
 from cyclr._cli._data import curve_data
-from cyclr._cli.progress import steps_of
+from cyclr._cli._progress import steps_of
 from cyclr._page.registry import describe
 from cyclr._page.views import Reading
 from cyclr._range import Inconclusive, Ramp
+
+PLACE = 1  # among the verbs, in the order in which they are used
+EXAMPLES = (
+    "cyclr find fashion",
+    "cyclr find my_task.py:task --low 1e-5 --high 1 --out curve.json --png curve.png",
+    "cyclr find my_package.tasks:task --scale linear --high 0.1 --steps 500",
+)
 
 
 def find(
@@ -22,8 +30,8 @@ def find(
     high: float = 10.0,
     steps: int = 300,
     repeats: int = 1,
-    linear: bool = False,
-    thorough: bool = False,
+    scale: Literal["log", "linear"] = "log",
+    effort: Literal["quick", "thorough"] = "quick",
     signal: str = "loss",
     out: Path | None = None,
     png: Path | None = None,
@@ -41,8 +49,9 @@ def find(
         high: Last rate.
         steps: Steps of one sweep.
         repeats: How many sweeps.
-        linear: Raise the rate by equal differences, as the paper does, not by equal factors.
-        thorough: Then try three to five peaks around the answer, each in a short whole cycle: about 600 more steps.
+        scale: How the rate rises: log, by equal factors; or linear, by equal differences, as in the paper.
+        effort: quick, the sweeps alone; or thorough, then three to five short cycles with peaks around the answer:
+            about 600 to 900 more steps.
         signal: What to read: loss, or a metric of the task, which is then measured on its held-out data.
         out: Save the curve here, as JSON, for `cyclr plan --curve`.
         png: Also save a plot here.
@@ -54,8 +63,7 @@ def find(
     from cyclr.tasks import _run as work
 
     made = tasks.build(task, seed, tuning=signal != "loss")  # a built-in task holds data out only when asked to
-    ramp = Ramp(low, high, steps, "linear" if linear else "log")
-    effort = "thorough" if thorough else "quick"
+    ramp = Ramp(low, high, steps, scale)
     with steps_of(f"range test on {task}") as tell:
         curve = work.find_curve(made, task, ramp=ramp, repeats=repeats, effort=effort, signal=signal, progress=tell)
     if out is not None:

@@ -12,6 +12,12 @@ from cyclr._plan import plan as make_plan
 from cyclr._range import Bounds, Curve
 from cyclr.study._files import write_json
 
+PLACE = 2  # among the verbs, in the order in which they are used
+EXAMPLES = (
+    "cyclr plan --bounds 1e-3 1e-2 --epochs 30 --steps-per-epoch 390",
+    "cyclr plan --curve curve.json --steps 12000 --cycles 3 --out plan.json --png plan.png",
+)
+
 
 def plan(
     *,

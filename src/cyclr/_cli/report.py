@@ -6,6 +6,12 @@ from pathlib import Path
 
 from cyclr._cli import _console
 
+PLACE = 4  # among the verbs, in the order in which they are used
+EXAMPLES = (
+    "cyclr report cyclr-demo",
+    "cyclr report curve.json plan.json --out page.html",
+)
+
 
 def report(*paths: Path, out: Path | None = None, title: str | None = None) -> None:
     """Write an HTML report on studies, range tests and plans: figures, tables, and the results in words.

@@ -11,6 +11,13 @@ from cyclr._page.sampling import sample
 from cyclr._page.views import Shown
 from cyclr._schedules import parse
 
+PLACE = 0  # among the verbs, in the order in which they are used
+EXAMPLES = (
+    'cyclr show "Triangular(1e-3, 6e-3, step_size=2000)"',
+    'cyclr show "Linear(0, 0.01, steps=epoch) >> Cosine(0.01, 0, steps=9*epoch)" --epoch 390',
+    'cyclr show "one_cycle(0.1, steps=1200)" --png one_cycle.png',
+)
+
 
 def show(
     spec: str, /, *, epoch: int | None = None, steps: int | None = None, png: Path | None = None, json: bool = False

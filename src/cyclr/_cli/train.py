@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import _console, processes
+from cyclr._cli import _console
+from cyclr._cli import _processes as processes
+from cyclr._cli._progress import steps_of
 from cyclr._cli.plan import bounds_of
-from cyclr._cli.progress import steps_of
 from cyclr._page.registry import describe
 from cyclr._page.views import Reading
 from cyclr._plan import plan
@@ -23,6 +24,13 @@ from cyclr.study._records import Run, Setup
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
+
+PLACE = 3  # among the verbs, in the order in which they are used
+EXAMPLES = (
+    "cyclr train fashion --epochs 10",
+    "cyclr train my_task.py:task --epochs 30 --seed 1 --out run-1",
+    'cyclr train my_task.py --schedule "Constant(0.01)" --epochs 30',
+)
 
 
 class Settings(msgspec.Struct, frozen=True):

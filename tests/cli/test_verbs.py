@@ -1,0 +1,50 @@
+"""A verb is one file, and the page on extending says so."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cyclr._cli import verbs
+
+ROOT = Path(__file__).parents[2]
+
+
+def page_block(name: str) -> str:
+    """The block of docs/extending.md that begins with the name of its file."""
+    return re.search(rf"```python\n# {re.escape(name)}\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL)[
+        1
+    ]
+
+
+def test_the_verb_of_the_page_is_one_file(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "src/cyclr", tmp_path / "cyclr", ignore=shutil.ignore_patterns("__pycache__", "data"))
+    (tmp_path / "cyclr/_cli/rate.py").write_text(page_block("src/cyclr/_cli/rate.py"))
+
+    def call(*arguments: str) -> str:
+        command = [sys.executable, "-m", "cyclr", *arguments]
+        environment = {"PYTHONPATH": str(tmp_path), "PATH": "", "COLUMNS": "100"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert call("rate", "Linear(0.1, 0, steps=100)", "50") == "0.05\n"
+    assert "Print the rate of a schedule at one step." in call("--help")
+    assert 'cyclr rate "Linear(0.1, 0, steps=100)" 50' in call("rate", "--help")
+
+
+def test_every_verb_has_examples_of_itself_and_a_place_of_its_own() -> None:
+    found = verbs()
+    assert list(found) == ["show", "find", "plan", "train", "report", "compare", "demo"]
+    for name, module in found.items():
+        assert all(example.startswith(f"cyclr {name}") for example in module.EXAMPLES)
+    assert len({module.PLACE for module in found.values()}) == len(found)
+
+
+@pytest.mark.parametrize("name", ["knee.py", "my_task.py"])
+def test_the_other_files_of_the_page_stand_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(page_block(name))
+    subprocess.run([sys.executable, "-W", "error", "-c", f"import {name[:-3]}"], cwd=tmp_path, check=True)
