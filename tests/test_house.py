@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src/cyclr"
-LONGEST_FILE = 400
+LONGEST_FILE, LONGEST_FUNCTION = 400, 50  # lines; of a function without its docstring
 HEAVY = {
     "torch", "jax", "keras", "tensorflow", "lightning", "transformers", "scipy", "matplotlib", "plotly", "jinja2",
     "joblib", "ray",
@@ -78,6 +78,63 @@ def test_an_import_that_goes_up_or_aside_is_found(tmp_path: Path, file: str, lin
     assert complaint in " ".join(done.stdout.split())
 
 
+def imports(code: str, module: str, modules: set[str]) -> set[str]:
+    """Those of `modules` that `code`, which is `module`, imports at any place but for type checkers."""
+    found, left = set(), [ast.parse(code)]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            left += node.orelse
+            continue
+        left += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            found |= {known(alias.name, modules) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = module.split(".")[: -node.level] if node.level else []
+            origin = ".".join([*start, *filter(None, [node.module])])
+            found |= {known(f"{origin}.{alias.name}", modules) or known(origin, modules) for alias in node.names}
+    return found - {module, None}
+
+
+def known(name: str, modules: set[str]) -> str | None:
+    """The module of this name, which may be a package; None for one from elsewhere."""
+    return next((module for module in (name, f"{name}.__init__") if module in modules), None)
+
+
+def circles(sources: dict[str, str]) -> list[list[str]]:
+    """Groups of modules that import one another; `sources` holds the code of each."""
+    graph = {name: imports(code, name, set(sources)) for name, code in sources.items()}
+    reach = {}
+    for name in graph:
+        seen, left = set(), [name]
+        while left:
+            new = graph[left.pop()] - seen
+            seen |= new
+            left += new
+        reach[name] = seen
+    groups = {frozenset(other for other in reach[name] if name in reach[other]) for name in graph}
+    return sorted(sorted(group) for group in groups if group)
+
+
+def modules_in(folder: Path) -> dict[str, str]:
+    """Every module below a folder, by its name there, with its code; a package's own ends in `__init__`."""
+    return {".".join(path.relative_to(folder).with_suffix("").parts): path.read_text() for path in folder.rglob("*.py")}
+
+
+@pytest.mark.parametrize("folder", [SRC.parent, *sorted({path.parent for path in (ROOT / "bench").rglob("*.py")})])
+def test_no_modules_import_one_another(folder: Path) -> None:
+    assert circles(modules_in(folder)) == []
+
+
+def test_a_circle_is_found_wherever_its_imports_are() -> None:
+    later = "def f():\n    from p import c"
+    checker = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import p.a"
+    sources = {"p.__init__": "from .a import x", "p.a": "from p import b", "p.b": later, "p.c": "import p.a"}
+    assert circles(sources | {"p.d": checker}) == [["p.a", "p.b", "p.c"]]
+    assert circles(sources | {"p.d": checker, "p.c": "import p.d"}) == []
+    assert circles(sources | {"p.c": "from p import x"}) == [["p.__init__", "p.a", "p.b", "p.c"]]
+
+
 # ---------------------------------------------------------------- names, docstrings, files
 
 
@@ -134,9 +191,35 @@ def test_a_name_without_docstring_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_file_is_longer_than_a_reader_can_hold() -> None:
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SRC.rglob("*.py")}
-    assert lengths
-    assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
+    found = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SRC.rglob("*.py")}
+    assert found
+    assert {path: length for path, length in found.items() if length > LONGEST_FILE} == {}
+
+
+def lengths(code: str) -> dict[str, int]:
+    """The lines of each function without its docstring, by its name and where it begins."""
+    found = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            said = node.body[0] if ast.get_docstring(node) is not None else None
+            lines = node.end_lineno - node.lineno + 1 - (said.end_lineno - said.lineno + 1 if said else 0)
+            found[f"{node.name}, line {node.lineno}"] = lines
+    return found
+
+
+def test_no_function_is_longer_than_a_reader_can_hold() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {name}": length
+        for folder in (SRC, ROOT / "bench")
+        for path in folder.rglob("*.py")
+        for name, length in lengths(path.read_text()).items()
+    }
+    assert found
+    assert {name: length for name, length in found.items() if length > LONGEST_FUNCTION} == {}
+
+
+def test_a_docstring_does_not_count() -> None:
+    assert lengths('def f(\n    x,\n):\n    """Says.\n\n    More.\n    """\n    return x') == {"f, line 1": 4}
 
 
 # ---------------------------------------------------------------- hints
