@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
 import importlib
 import math
 import pkgutil
+import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @cache
@@ -95,3 +99,87 @@ def blurred() -> tuple[Tensor, Tensor]:
     """Pictures with much noise added, and without."""
     x = torch.cat([fashion()[0], fashion()[2]])
     return x + torch.randn(x.shape, generator=torch.Generator().manual_seed(12)), x
+
+
+@cache
+def novel() -> str:
+    """The chapters of Moby Dick that are part of the package."""
+    packed = Path(__file__).parents[2] / "src/cyclr/tasks/data/moby_dick.txt.bz2"
+    return bz2.decompress(packed.read_bytes()).decode()
+
+
+def pieces(codes: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Inputs and targets, one place further: the last tenth of the text is held out, a thousand pieces at most."""
+    pieces = codes[: len(codes) // (length + 1) * (length + 1)].view(-1, length + 1)
+    train, test = pieces[: len(pieces) * 9 // 10], pieces[len(pieces) * 9 // 10 :][:1000]
+    return train[:, :-1], train[:, 1:], test[:, :-1], test[:, 1:]
+
+
+@cache
+def letters(length: int) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+    """The novel letter by letter."""
+    kinds = sorted(set(novel()))
+    return *pieces(torch.tensor([kinds.index(c) for c in novel()]), length), len(kinds)
+
+
+@cache
+def words(length: int, kinds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The novel word by word; 0 stands for all but the most frequent ones."""
+    found = re.findall(r"[a-z]+|[^a-z\s]", novel().lower())
+    numbers = {word: 1 + i for i, (word, _) in enumerate(Counter(found).most_common(kinds - 1))}
+    return pieces(torch.tensor([numbers.get(word, 0) for word in found]), length)
+
+
+@cache
+def inverse_sine(count: int = 5000) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One number from another where up to three answers are right (Bishop 1994)."""
+    generator = torch.Generator().manual_seed(21)
+    y = torch.rand(count, 1, generator=generator)
+    x = y + 0.3 * torch.sin(2 * math.pi * y) + 0.05 * torch.randn(count, 1, generator=generator)
+    x, y = (x - 0.5) / 0.3, (y - 0.5) / 0.3
+    return x[:-1000], y[:-1000], x[-1000:], y[-1000:]
+
+
+@cache
+def noised(count: int = 60000) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Points of a spiral under noise of a random strength, with that strength, and the noise that was added."""
+    generator = torch.Generator().manual_seed(22)
+    angle = 1.5 * math.pi * (1 + 2 * torch.rand(count, generator=generator))
+    clean = torch.stack([angle * angle.cos(), angle * angle.sin()], 1) / 7
+    time = torch.rand(count, 1, generator=generator)
+    share, noise = torch.cos(0.5 * math.pi * time), torch.randn(count, 2, generator=generator)
+    x = torch.cat([share * clean + (1 - share**2).sqrt() * noise, time], 1)
+    return x[:-2000], noise[:-2000], x[-2000:], noise[-2000:]
+
+
+@cache
+def islands(count: int = 5000) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Thirty clouds far apart, six to a class: separable without an error, but not by a plane."""
+    generator = torch.Generator().manual_seed(23)
+    centres = 2 * torch.randn(30, 12, generator=generator)
+    which = torch.randint(0, 30, (count,), generator=generator)
+    x = centres[which] + 0.4 * torch.randn(count, 12, generator=generator)
+    return x[:-1000], which[:-1000] % 5, x[-1000:], which[-1000:] % 5
+
+
+@cache
+def marked(length: int = 12, count: int = 6000) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sequences of numbers, some of them marked; whether the marked ones add up to more than zero."""
+    generator = torch.Generator().manual_seed(24)
+    numbers = torch.randn(count, length, generator=generator)
+    marks = (torch.rand(count, length, generator=generator) < 0.5).float()
+    x, y = torch.stack([numbers, marks], 2), ((numbers * marks).sum(1, keepdim=True) > 0).float()
+    return x[:-1000], y[:-1000], x[-1000:], y[-1000:]
+
+
+@cache
+def communities(nodes: int = 400, kinds: int = 5) -> tuple[Tensor, Tensor, Tensor]:
+    """A graph of communities: its normalised neighbourhoods, what is known of each node, and its community."""
+    generator = torch.Generator().manual_seed(25)
+    y = torch.arange(nodes) % kinds
+    likely = torch.where(y[:, None] == y, 0.05, 0.008)
+    links = torch.triu(torch.rand(nodes, nodes, generator=generator) < likely, 1).float()
+    links = links + links.T + torch.eye(nodes)
+    scale = links.sum(1).rsqrt()
+    known = 0.4 * F.one_hot(y, kinds) @ torch.randn(kinds, 40, generator=generator)
+    return scale[:, None] * links * scale, known + torch.randn(nodes, 40, generator=generator), y
