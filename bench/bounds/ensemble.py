@@ -84,13 +84,16 @@ def _stacked(parts: list[Tensors]) -> Tensors:
     return {name: torch.stack([part[name].detach() for part in parts]) for name in parts[0]}
 
 
-def train(problems: list[Problem], seeds: list[int], rates: np.ndarray) -> tuple[np.ndarray, list[float]]:
+def train(
+    problems: list[Problem], seeds: list[int], rates: np.ndarray, *, judge: bool
+) -> tuple[np.ndarray, list[float]]:
     """The losses of each training, shape (trainings, steps), up to its first that is not finite, and its score.
 
     Args:
         problems: One for each training.
         seeds: The seed of each.
         rates: Shape (trainings, steps).
+        judge: Whether scores are wanted; an empty list if not.
     """
     ensemble, losses = Ensemble(problems, seeds), np.full(rates.shape, np.nan)
     going = np.full(len(problems), True)
@@ -100,4 +103,4 @@ def train(problems: list[Problem], seeds: list[int], rates: np.ndarray) -> tuple
         if not going.any():
             break
         losses[going, step] = values[going]
-    return losses, ensemble.judge()
+    return losses, ensemble.judge() if judge else []

@@ -241,3 +241,4 @@ FINETUNE: dict[str, Callable[[int], Problem]] = {
         resnet_frozen, efficientnet_frozen, llama_whole, llama_lora, resnet_whole, resnet_head, efficientnet_whole,
     )
 }  # fmt: skip
+HIGHER = {name for name in FINETUNE if not name.startswith("llama")}  #: those judged by their accuracy

@@ -34,6 +34,7 @@ import finetune
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from problem import Problem
 from suites import FINETUNE, make
 
 from cyclr import Bounds, plan
@@ -123,32 +124,41 @@ def wanted(rows: list[Row], centre: int, higher: bool) -> list[int]:
     return sorted(known)
 
 
-def alone(name: str, seed: int, rates: np.ndarray) -> tuple[np.ndarray, float]:
-    """The losses of one training up to the first that is not finite, and its score."""
-    problem, losses = make(name, seed), np.full(len(rates), np.nan)
+def alone(problem: Problem, rates: np.ndarray) -> np.ndarray:
+    """The losses of one training up to the first that is not finite."""
+    losses = np.full(len(rates), np.nan)
     for step, (x, y) in zip(range(len(rates)), problem.batches, strict=False):
         problem.set_rate(float(rates[step]))
         loss = float(problem.step(x, y))
         if not math.isfinite(loss):
             break
         losses[step] = loss
-    return losses, problem.judge()
+    return losses
+
+
+def run(name: str, seeds: list[int], rates: np.ndarray, *, judge: bool = True) -> tuple[np.ndarray, list[float]]:
+    """The losses of a training for each row of rates, and their scores if asked for."""
+    if name not in ALONE and len(seeds) > 1:
+        problems = [make(name, seed) for seed in seeds]
+        torch.manual_seed(min(seeds))
+        return ensemble.train(problems, seeds, rates, judge=judge)
+    losses, scores = [], []
+    for seed, own in zip(seeds, rates, strict=True):
+        problem = make(name, seed)
+        losses.append(alone(problem, own))
+        scores += [problem.judge()] if judge else []
+    return np.array(losses), scores
 
 
 def train(name: str, members: list[Member], steps: int, untrained: dict[int, float]) -> list[Row]:
     """Trainings to several peaks and with several seeds."""
     peaks, seeds = [1e-3 * 2.0**power for power, _ in members], [seed for _, seed in members]
     rates = np.array([plan(Bounds(peak / 10, peak), steps=steps).schedule(np.arange(steps)) for peak in peaks])
-    if len(members) == 1:
-        losses, score = alone(name, FIRST_SEED + seeds[0], rates[0])
-        all_losses, scores = losses[None], [score]
-    else:
-        torch.manual_seed(FIRST_SEED)
-        all_losses, scores = ensemble.train([make(name, FIRST_SEED + seed) for seed in seeds], seeds, rates)
+    losses, scores = run(name, [FIRST_SEED + seed for seed in seeds], rates)
     higher = make(name, 0).higher
     return [
-        summary(Row(peak, seed, score), losses, score > untrained[seed] if higher else score < untrained[seed])
-        for peak, seed, score, losses in zip(peaks, seeds, scores, all_losses, strict=True)
+        summary(Row(peak, seed, score), own, score > untrained[seed] if higher else score < untrained[seed])
+        for peak, seed, score, own in zip(peaks, seeds, scores, losses, strict=True)
     ]
 
 

@@ -21,12 +21,12 @@ Of the tasks of finetune.py there are fewer seeds, and cycles of 20 and 40 steps
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import lengths
 import numpy as np
+import torch
 from filelock import FileLock, Timeout
 from suites import FINETUNE, make
 
@@ -91,19 +91,11 @@ def sweep(name: str, seed: int, **how) -> Curve:
     return range_test(problem.model, problem.optimizer, problem.batches, problem.loss, clip_norm=problem.clip, **how)
 
 
-def cycle(name: str, seed: int, peak: float, steps: int) -> np.ndarray:
-    """Losses of a short training and of some steps more at a rate of zero; nan from the first that is not finite."""
-    problem = make(name, seed)
-    problem.model.train()
-    rising = plan(Bounds(peak / 10, peak), steps=steps).schedule(np.arange(steps))
-    losses = np.full(steps + TAIL, np.nan)
-    for step, (rate, (x, y)) in enumerate(zip([*rising.tolist(), *[0.0] * TAIL], problem.batches, strict=False)):
-        problem.set_rate(rate)
-        loss = float(problem.step(x, y))
-        if not math.isfinite(loss):
-            break
-        losses[step] = loss
-    return losses
+def cycles(name: str, seed: int, peaks: list[float], steps: int) -> np.ndarray:
+    """Losses of a short training to each peak and of some steps more at a rate of zero."""
+    rising = [plan(Bounds(peak / 10, peak), steps=steps).schedule(np.arange(steps)) for peak in peaks]
+    rates = np.pad(np.array(rising), ((0, 0), (0, TAIL)))
+    return lengths.run(name, [seed] * len(peaks), rates, judge=False)[0]
 
 
 def sweeps(name: str, seed: int) -> Arrays:
@@ -118,32 +110,31 @@ def sweeps(name: str, seed: int) -> Arrays:
     return found
 
 
-def record(name: str) -> None:
-    """All of a task that is missing."""
+def record(name: str, seed: int) -> None:
+    """What is missing of a task and a seed."""
     arrays, extent = load(name), DEAR if name in FINETUNE else CHEAP
-    for seed in extent.sweeps:
-        if f"{seed}/quick" not in arrays:
-            arrays |= {f"{seed}/{key}": value for key, value in sweeps(name, seed).items()}
-            save(name, arrays)
+    if seed in extent.sweeps and f"{seed}/quick" not in arrays:
+        arrays |= {f"{seed}/{key}": value for key, value in sweeps(name, seed).items()}
+        save(name, arrays)
     shortest = lengths.load(lengths.file(name, lengths.lengths_of(name)[0]))
     peaks = sorted({row.peak for row in shortest if row.peak})
-    for seed in extent.cycles:
-        if peaks and f"{seed}/cycle-peaks" not in arrays:
-            for steps in extent.steps:
-                arrays[f"{seed}/cycles-{steps}"] = np.array([cycle(name, seed, peak, steps) for peak in peaks])
-            arrays[f"{seed}/cycle-peaks"] = np.array(peaks)
-            save(name, arrays)
+    if seed in extent.cycles and peaks and f"{seed}/cycle-peaks" not in arrays:
+        arrays |= {f"{seed}/cycles-{steps}": cycles(name, seed, peaks, steps) for steps in extent.steps}
+        save(name, arrays | {f"{seed}/cycle-peaks": np.array(peaks)})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in lengths.names(parser):
-        try:
-            with FileLock(str(file(name)) + ".lock", timeout=0):
-                record(name)
-        except Timeout:
-            continue  # another process is at it
-        print(name, flush=True)
+    chosen = lengths.names(parser)
+    torch.set_num_threads(1)
+    for seed in CHEAP.sweeps:
+        for name in chosen:
+            try:
+                with FileLock(str(file(name)) + ".lock", timeout=0):
+                    record(name, seed)
+            except Timeout:
+                continue  # another process is at it
+        print(seed, flush=True)
 
 
 if __name__ == "__main__":
