@@ -55,7 +55,8 @@ AROUND, FURTHEST = 4, 6  #: powers of two on either side that are always made, a
 TOP, BOTTOM = 0.3, 0.1  #: what the highest and the lowest peak must have lost
 BLOCK = 20
 FIRST_SEED = 3000
-ALONE = {*FINETUNE, "words-lstm-sgd"}  #: trained one by one: large enough that together they are no faster
+#: Trained one by one: large enough that together they are no faster.
+ALONE = {"words-lstm-sgd", "llama-whole", "llama-lora", "resnet-whole", "resnet-head", "efficientnet-whole"}
 TOGETHER = 2000  #: steps up to which all seeds are trained together
 Member = tuple[int, int]  #: the power of two of a peak, and a seed
 

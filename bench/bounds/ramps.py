@@ -1,7 +1,7 @@
 """What range tests of several costs record on the tasks of lengths.py, so that rules can be tried without training.
 
     python bench/bounds/ramps.py                     # all that is missing; goes on after any interruption
-    python bench/bounds/ramps.py --task gpt-adamw    # some
+    python bench/bounds/ramps.py --task gpt-adamw    # some; --seeds 3 for the first three alone
 
 Writes records/ramps/TASK.npz after each seed, in single precision with about four digits. All of a seed start from
 the same weights with the same batches, which are not those of the landscapes. Names are SEED/WHAT:
@@ -125,9 +125,10 @@ def record(name: str, seed: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=len(CHEAP.sweeps), help="how many seeds")
     chosen = lengths.names(parser)
     torch.set_num_threads(1)
-    for seed in CHEAP.sweeps:
+    for seed in CHEAP.sweeps[: parser.parse_args().seeds]:
         for name in chosen:
             try:
                 with FileLock(str(file(name)) + ".lock", timeout=0):
