@@ -46,7 +46,7 @@ LENGTHS, SHORT = (400, 2000, 10000), (60, 200, 1000)  #: steps of a training; th
 CENTRES = {
     "linear-sgd": 9, "mlp-momentum": 6, "noisy-batches": 3, "islands-momentum": 5, "factors-adam": 6,
     "regression-adam": 5, "denoise-rmsprop": 3, "density-adam": 6, "deep-sigmoid": 10, "diffusion-adam": 5,
-    "flow-adam": 4, "graph-adam": 4, "autoencoder-adamw": 4, "group-norm-momentum": 7, "marked-gru-adam": 4,
+    "flow-adam": 4, "graph-adam": 4, "autoencoder-adamw": 4, "group-norm-momentum": 7, "marked-gru-adam": 4, "naive-gru-adam": 4,
     "words-lstm-sgd": 14, "gpt-adamw": 4,
     "resnet-frozen": 6, "efficientnet-frozen": 1, "llama-whole": 2, "llama-lora": 4, "resnet-whole": 5,
     "resnet-head": 6, "efficientnet-whole": 0,
@@ -229,6 +229,8 @@ def landscape(name: str, steps: int, centre: int) -> None:
 
 
 def lengths_of(name: str) -> tuple[int, ...]:
+    if name == "naive-gru-adam":  # in 10,000 steps its loss becomes nan at any rate that learns
+        return LENGTHS[:2]
     return SHORT if name in FINETUNE else LENGTHS
 
 
@@ -248,7 +250,7 @@ def main() -> None:
     chosen = names(parser)
     torch.set_num_threads(1)
     asked = parser.parse_args().length
-    jobs = [(steps, name) for name in chosen for steps in asked or lengths_of(name)]
+    jobs = [(steps, name) for name in chosen for steps in lengths_of(name) if not asked or steps in asked]
     for steps, name in sorted(jobs, key=lambda job: job[0]):
         try:
             with FileLock(str(file(name, steps)) + ".lock", timeout=0):

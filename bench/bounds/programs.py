@@ -1,4 +1,4 @@
-"""Eight tasks of the kinds that people write programs for: small, with the optimizers and settings of their kind.
+"""Nine tasks of the kinds that people write programs for: small, with the optimizers and settings of their kind.
 
 Recurrent networks with clipped gradients, a decoder, a diffusion model, a full-batch graph network, a mixture density,
 data that are solved to a loss of zero. One optimizer step takes 0.3 to 3 ms on one CPU core.
@@ -27,8 +27,13 @@ def mixture_likelihood(out: Tensor, y: Tensor) -> Tensor:
 
 
 def naive_cross_entropy(p: Tensor, y: Tensor) -> Tensor:
-    """Logarithms of probabilities, as in many a first program: a sure answer that is wrong costs infinity."""
+    """Logarithms of probabilities as many write them: a probability of exactly 0 or 1 makes it nan."""
     return -(y * p.log() + (1 - y) * (1 - p).log()).mean()
+
+
+def binary_cross_entropy(p: Tensor, y: Tensor) -> Tensor:
+    """The same with probabilities that are kept away from 0 and 1, as Keras does."""
+    return naive_cross_entropy(p.clamp(1e-7, 1 - 1e-7), y)
 
 
 def right(p: Tensor, y: Tensor) -> Tensor:
@@ -121,11 +126,18 @@ def autoencoder_adamw(seed: int) -> Problem:
 
 
 def marked_gru_adam(seed: int) -> Problem:
-    """GRU that says yes or no of a sequence, logarithm of a sigmoid, Adam with clipped gradients; separable."""
+    """GRU that says yes or no of a sequence, Adam with clipped gradients; separable."""
     x, y, vx, vy = marked()
     model = Last()
     made, train = torch.optim.Adam(model.parameters()), Batches(x, y, 32, seed)
-    return Problem(model, made, naive_cross_entropy, train, (vx, vy), right, True, clip=1.0)
+    return Problem(model, made, binary_cross_entropy, train, (vx, vy), right, True, clip=1.0)
+
+
+def naive_gru_adam(seed: int) -> Problem:
+    """The same with a loss that becomes nan once the network is quite sure of a single answer."""
+    problem = marked_gru_adam(seed)
+    problem.loss = naive_cross_entropy
+    return problem
 
 
 def words_lstm_sgd(seed: int) -> Problem:
@@ -172,7 +184,7 @@ def graph_adam(seed: int) -> Problem:
 PROGRAMS: dict[str, Callable[[int], Problem]] = {
     f.__name__.replace("_", "-"): f
     for f in (
-        density_adam, autoencoder_adamw, marked_gru_adam, words_lstm_sgd, gpt_adamw, diffusion_adam, islands_momentum,
+        density_adam, autoencoder_adamw, marked_gru_adam, naive_gru_adam, words_lstm_sgd, gpt_adamw, diffusion_adam, islands_momentum,
         graph_adam,
     )
 }  # fmt: skip
