@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from curves import SEEDS
 from landscape import rows
-from tasks import TASKS, Problem, make
+from problem import Problem
+from suites import TASKS, make
 
 from cyclr import Curve, Inconclusive
 from cyclr._range import RULES
@@ -42,8 +43,7 @@ def walk(problem: Problem, rates: np.ndarray, every: int = 0) -> tuple[np.ndarra
     """Losses and, now and then, held-out scores along the rates, up to the first loss that is no number."""
     losses, scores = np.full(len(rates), np.nan), np.full(len(rates), np.nan)
     for step, (x, y) in zip(range(len(rates)), problem.batches, strict=False):
-        for group in problem.optimizer.param_groups:
-            group["lr"] = float(rates[step])
+        problem.set_rate(float(rates[step]))
         losses[step] = float(problem.step(x, y))
         if not math.isfinite(losses[step]):
             break

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from landscape import rows
-from tasks import make
+from suites import make
 
 from cyclr import Bounds, Inconclusive, Schedule, Triangular, one_cycle, plan
 from cyclr.study._stats import interval
@@ -66,8 +66,7 @@ def train(name: str, seed: int, rates: Schedule) -> tuple[float, float]:
     problem = make(name, seed)
     half = math.nan
     for step, (x, y) in zip(range(STEPS), problem.batches, strict=False):
-        for group in problem.optimizer.param_groups:
-            group["lr"] = float(rates(step))
+        problem.set_rate(float(rates(step)))
         loss = problem.step(x, y)
         if step % 20 == 0 and not math.isfinite(float(loss)):
             return math.nan, math.nan

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tasks import TASKS, make
+from suites import TASKS, make
 
 from cyclr import Curve
 from cyclr.torch import range_test

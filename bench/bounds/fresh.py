@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from tasks import Batches, Problem, accuracy, fashion, friedman, mlp, sgd, windows
+from data import blurred, fashion, friedman, windows
+from models import mlp
+from problem import Batches, Problem, accuracy, sgd
 from torch import Tensor, nn
 from torch.nn import functional as F
-from unseen import blurred
 
 
 class Bag(nn.Module):

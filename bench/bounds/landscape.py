@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tasks import TASKS, make
+from suites import TASKS, make
 
 FILE = Path(__file__).parent / "records" / "landscapes.csv"
 SEEDS = range(4)
@@ -46,8 +46,7 @@ def value(name: str, peak: float, seed: int) -> float:
     untrained = problem.judge()
     steps = BUDGET.get(name, STEPS)
     for step, (x, y) in zip(range(steps), problem.batches, strict=False):
-        for group in problem.optimizer.param_groups:
-            group["lr"] = cycle(peak, step, steps)
+        problem.set_rate(cycle(peak, step, steps))
         loss = problem.step(x, y)
         if step % 20 == 0 and not math.isfinite(float(loss)):
             return untrained

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from curves import load, rates
-from tasks import TASKS
+from suites import TASKS
 
 from cyclr import Curve, Inconclusive
 from cyclr._range.cut import cut

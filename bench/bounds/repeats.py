@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from curves import record
 from landscape import rows
-from tasks import TASKS
+from suites import TASKS
 
 FILE = Path(__file__).parent / "records" / "repeats.csv"
 SEEDS = range(100, 140)

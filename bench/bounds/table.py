@@ -20,12 +20,10 @@ import numpy as np
 import refusals
 from answers import FILE as ANSWERS
 from curves import load
-from fresh import FRESH
 from landscape import FILE as LANDSCAPES
 from landscape import rows
 from repeats import coverage
-from tasks import TASKS, make
-from unseen import UNSEEN
+from suites import FRESH, TASKS, UNSEEN, make
 
 from cyclr import Bounds, Curve, Inconclusive
 from cyclr._range import probe, reading

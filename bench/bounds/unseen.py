@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import torch
-from tasks import Batches, Problem, accuracy, fashion, mlp, sgd
+from data import blurred, fashion
+from models import mlp
+from problem import Batches, Problem, accuracy, sgd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,13 +49,6 @@ def ratings() -> tuple[Tensor, Tensor]:
     x = torch.stack([torch.randint(0, size, (9000,), generator=generator) for size in (200, 150)], 1)
     y = (a[x[:, 0]] * b[x[:, 1]]).sum(1) / 2
     return x, y + 0.2 * torch.randn(9000, generator=generator)
-
-
-@cache
-def blurred() -> tuple[Tensor, Tensor]:
-    """Pictures with much noise added, and without."""
-    x = torch.cat([fashion()[0], fashion()[2]])
-    return x + torch.randn(x.shape, generator=torch.Generator().manual_seed(12)), x
 
 
 @cache

@@ -156,7 +156,7 @@ def rates_of(tool: str, steps: int) -> np.ndarray:
 
 def walked(name: str, seed: int, steps: int) -> list[float]:
     """The losses of a real range test, also those after the first that is no number."""
-    from tasks import make
+    from suites import make
 
     problem, losses = make(name, seed), []
     for rate, (x, y) in zip(np.geomspace(LOW, HIGH, steps), problem.batches, strict=False):
@@ -189,7 +189,7 @@ def shape(seed: int) -> list[float]:
 
 def curves() -> Iterator[tuple[str, list[float]]]:
     """Names and losses."""
-    from tasks import TASKS
+    from suites import TASKS
 
     for seed in range(4):
         for name in TASKS:
