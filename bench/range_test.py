@@ -16,6 +16,7 @@ from time import process_time
 import torch
 from torch import nn
 
+from cyclr import Ramp
 from cyclr.torch import range_test
 
 TURNS = 15
@@ -52,8 +53,8 @@ def main() -> None:
         for _ in range(TURNS):
             alone.append(seconds(bare, *training(), steps))
             # A ramp so low that nothing ends it.
-            ramp = {"low": 1e-6, "high": 1e-3, "steps": steps}
-            tested.append(seconds(range_test, *training(), nn.functional.cross_entropy, **ramp))
+            ramp = Ramp(1e-6, 1e-3, steps)
+            tested.append(seconds(range_test, *training(), nn.functional.cross_entropy, ramp=ramp))
         ratios = [one / other for one, other in zip(tested, alone, strict=True)]
         step = 1e3 * statistics.median(alone) / steps
         print(

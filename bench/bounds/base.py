@@ -30,7 +30,7 @@ from suites import make
 
 from cyclr import Bounds, Inconclusive, Schedule, Triangular, one_cycle, plan
 from cyclr.study._stats import interval
-from cyclr.torch import range_test
+from cyclr.torch import Update, range_test
 
 FILE = Path(__file__).parent / "records" / "base.csv"
 TASKS = ("mlp-sgd", "mlp-momentum", "mlp-adam", "deep-sigmoid", "cnn-momentum", "cnn-norm-adam", "resnet-momentum",
@@ -79,7 +79,9 @@ def answer(name: str, seed: int) -> Bounds | None:
     """What the range test says."""
     problem = make(name, seed)
     problem.model.train()
-    curve = range_test(problem.model, problem.optimizer, problem.batches, problem.loss, clip_norm=problem.clip)
+    curve = range_test(
+        problem.model, problem.optimizer, problem.batches, problem.loss, update=Update(clip_norm=problem.clip)
+    )
     try:
         return curve.bounds()
     except Inconclusive as refusal:

@@ -20,11 +20,11 @@ import torch
 from suites import TASKS, make
 
 from cyclr import Curve
-from cyclr.torch import range_test
+from cyclr.torch import Update, range_test
 
 FILE = Path(__file__).parent / "records" / "curves.npz"
 SEEDS = range(10)
-PARTS = ("losses", "peaks", "probes", "spent")
+PARTS = {"losses": "losses", "peaks": "peaks", "probes": "probes", "spent": "earlier_steps"}  #: of records: of curves
 
 
 def rates(steps: int) -> np.ndarray:
@@ -37,7 +37,12 @@ def record(name: str, seed: int, effort: str) -> Curve:
     problem = make(name, seed)
     problem.model.train()
     return range_test(
-        problem.model, problem.optimizer, problem.batches, problem.loss, clip_norm=problem.clip, effort=effort
+        problem.model,
+        problem.optimizer,
+        problem.batches,
+        problem.loss,
+        update=Update(clip_norm=problem.clip),
+        effort=effort,
     )
 
 
@@ -50,7 +55,7 @@ def load() -> dict[tuple[str, int], tuple[Curve, Curve]]:
     for task, seed in keys:
         losses, peaks, probes, spent = (kept[f"{task}/{seed}/{part}"] for part in PARTS)
         first = kept.get(f"{task}/{seed}/first", losses)
-        thorough = Curve(rates(losses.shape[1]), losses, peaks=peaks, probes=probes, spent=int(spent))
+        thorough = Curve(rates(losses.shape[1]), losses, peaks=peaks, probes=probes, earlier_steps=int(spent))
         found[task, int(seed)] = Curve(rates(first.shape[1]), first), thorough
     return found
 
@@ -58,8 +63,8 @@ def load() -> dict[tuple[str, int], tuple[Curve, Curve]]:
 def save(curves: dict[tuple[str, int], tuple[Curve, Curve]]) -> None:
     plain = {}
     for (task, seed), (quick, thorough) in curves.items():
-        plain |= {f"{task}/{seed}/{part}": getattr(thorough, part) for part in PARTS}
-        if thorough.spent:
+        plain |= {f"{task}/{seed}/{part}": getattr(thorough, name) for part, name in PARTS.items()}
+        if thorough.earlier_steps:
             plain[f"{task}/{seed}/first"] = quick.losses
     single = {name: np.asarray(value, dtype=np.float32) for name, value in plain.items()}
     np.savez_compressed(FILE, **single)  # type: ignore[arg-type]
@@ -72,7 +77,7 @@ def main(names: list[str]) -> None:
         missing = [seed for seed in SEEDS if (name, seed) not in curves]
         for seed in missing:
             thorough = record(name, seed, "thorough")
-            first = record(name, seed, "quick") if thorough.spent else thorough
+            first = record(name, seed, "quick") if thorough.earlier_steps else thorough
             curves[name, seed] = replace(first, peaks=np.empty(0), probes=np.empty((0, 0))), thorough
         if missing:
             save(curves)

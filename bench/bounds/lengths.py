@@ -46,7 +46,8 @@ LENGTHS, SHORT = (400, 2000, 10000), (60, 200, 1000)  #: steps of a training; th
 CENTRES = {
     "linear-sgd": 9, "mlp-momentum": 6, "noisy-batches": 3, "islands-momentum": 5, "factors-adam": 6,
     "regression-adam": 5, "denoise-rmsprop": 3, "density-adam": 6, "deep-sigmoid": 10, "diffusion-adam": 5,
-    "flow-adam": 4, "graph-adam": 4, "autoencoder-adamw": 4, "group-norm-momentum": 7, "marked-gru-adam": 4, "naive-gru-adam": 4,
+    "flow-adam": 4, "graph-adam": 4, "autoencoder-adamw": 4, "group-norm-momentum": 7,
+    "marked-gru-adam": 4, "naive-gru-adam": 4,
     "words-lstm-sgd": 14, "gpt-adamw": 4,
     "resnet-frozen": 6, "efficientnet-frozen": 1, "llama-whole": 2, "llama-lora": 4, "resnet-whole": 5,
     "resnet-head": 6, "efficientnet-whole": 0,

@@ -132,7 +132,7 @@ def curves(name: str) -> dict[str, list[Curve]]:
             continue
         one = {key.split("/")[1]: value for key, value in kept.items() if key.startswith(f"{seed}/")}
         found["quick"].append(Curve(ramps.rates(300), one["quick"]))
-        probes = {"peaks": one["peaks"], "probes": one["probes"], "spent": int(one["spent"].item())}
+        probes = {"peaks": one["peaks"], "probes": one["probes"], "earlier_steps": int(one["spent"].item())}
         found["thorough"].append(Curve(ramps.rates(len(one["thorough"])), one["thorough"], **probes))
         for steps in ramps.SHORT:
             found[f"ramp-{steps}"].append(Curve(ramps.rates(steps), one[f"ramp-{steps}"]))

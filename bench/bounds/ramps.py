@@ -30,8 +30,8 @@ import torch
 from filelock import FileLock, Timeout
 from suites import FINETUNE, make
 
-from cyclr import Bounds, Curve, plan
-from cyclr.torch import range_test
+from cyclr import Bounds, Curve, Ramp, plan
+from cyclr.torch import Update, range_test
 
 FOLDER = Path(__file__).parent / "records" / "ramps"
 SHORT, TAIL = (30, 60, 100), 20
@@ -88,7 +88,9 @@ def sweep(name: str, seed: int, **how) -> Curve:
     """A range test from a new start."""
     problem = make(name, seed)
     problem.model.train()
-    return range_test(problem.model, problem.optimizer, problem.batches, problem.loss, clip_norm=problem.clip, **how)
+    return range_test(
+        problem.model, problem.optimizer, problem.batches, problem.loss, update=Update(clip_norm=problem.clip), **how
+    )
 
 
 def cycles(name: str, seed: int, peaks: list[float], steps: int) -> np.ndarray:
@@ -101,12 +103,12 @@ def cycles(name: str, seed: int, peaks: list[float], steps: int) -> np.ndarray:
 def sweeps(name: str, seed: int) -> Arrays:
     """All sweeps of a seed."""
     thorough = sweep(name, seed, effort="thorough")
-    first = sweep(name, seed) if thorough.spent else thorough
-    found = {"quick": first.losses[0], "thorough": thorough.losses[0], "spent": np.array(thorough.spent)}
+    first = sweep(name, seed) if thorough.earlier_steps else thorough
+    found = {"quick": first.losses[0], "thorough": thorough.losses[0], "spent": np.array(thorough.earlier_steps)}
     found |= {"peaks": thorough.peaks, "probes": thorough.probes}
-    found |= {f"ramp-{steps}": sweep(name, seed, steps=steps).losses[0] for steps in SHORT}
+    found |= {f"ramp-{steps}": sweep(name, seed, ramp=Ramp(steps=steps)).losses[0] for steps in SHORT}
     if first.stops == ("end",):
-        found["beyond"] = sweep(name, seed, high=HIGHEST, steps=BEYOND).losses[0]
+        found["beyond"] = sweep(name, seed, ramp=Ramp(high=HIGHEST, steps=BEYOND)).losses[0]
     return found
 
 

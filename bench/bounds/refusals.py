@@ -24,7 +24,7 @@ from curves import load, rates
 from suites import TASKS
 
 from cyclr import Curve, Inconclusive
-from cyclr._range.cut import cut
+from cyclr._range import StopRule
 from cyclr._range.smooth import smooth
 
 DRAWS = 200
@@ -44,9 +44,12 @@ SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def refused(ramp: np.ndarray, losses: np.ndarray) -> bool:
     """Whether there are no bounds, the ramp being ended as a range test does."""
-    rows, stops = cut([losses])
+    rule, row = StopRule(), np.array(losses, dtype=float)
+    stop = rule.feed(enumerate(row))
+    if rule.index is not None:
+        row[rule.index + 1 :] = np.nan
     try:
-        Curve(ramp, rows, stops=stops).bounds()
+        Curve(ramp, row, stops=("end" if stop == "go" else stop,)).bounds()
     except Inconclusive:
         return True
     return False

@@ -70,7 +70,7 @@ def answers(curves: dict[tuple[str, int], tuple[Curve, Curve]]) -> Answers:
     for (task, _), both in curves.items():
         for rule, one in zip(("quick", "thorough"), both, strict=True):
             read = bounds(one)
-            found[rule][task].append((float("nan") if read is None else read.max_lr, one.cost))
+            found[rule][task].append((float("nan") if read is None else read.max_lr, one.tuning_cost))
     return found
 
 
