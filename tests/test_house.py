@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -302,3 +303,64 @@ def test_a_star_import_brings_the_public_names_and_no_module():
     code = "import torch, cyclr.torch; was = torch; from cyclr import *; assert torch is was; Triangular, plan, Bounds"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# ---------------------------------------------------------------- public names
+
+ADAPTERS = {  # where range_test or its like is, and what it needs
+    "cyclr.torch": ("torch",),
+    "cyclr.jax": ("jax",),
+    "cyclr.keras": ("keras",),
+    "cyclr.lightning": ("lightning",),
+    "cyclr.transformers": ("transformers",),
+}
+MOST_ARGUMENTS = 12
+
+
+def adapter(name: str) -> ModuleType:
+    for needed in ADAPTERS.get(name, ()):
+        pytest.importorskip(needed)
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_range_test_and_auto_have_at_most_twelve_arguments_all_written_out(name: str) -> None:
+    module = adapter(name)
+    found = [getattr(module, job) for job in ("range_test", "auto", "RangeTest") if hasattr(module, job)]
+    assert found
+    for job in found:
+        parameters = inspect.signature(job).parameters.values()
+        assert len(parameters) <= MOST_ARGUMENTS
+        assert not [one for one in parameters if one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+        assert not [one for one in parameters if one.annotation is one.empty]
+
+
+@pytest.mark.parametrize("name", [*ADAPTERS, "cyclr", "cyclr.study", "cyclr.report", "cyclr.plot", "cyclr.tasks"])
+def test_what_a_reader_of_dir_finds_is_public(name: str) -> None:
+    module = adapter(name)
+    for shown in dir(module):
+        if not shown.startswith("_"):
+            value = getattr(module, shown)
+            assert not inspect.ismodule(value) or value.__name__.startswith("cyclr."), shown
+            owner = getattr(value, "__module__", None) or "cyclr"
+            assert owner.startswith("cyclr"), f"{shown} is of {owner}"
+
+
+def test_no_name_is_both_a_module_and_something_else() -> None:
+    for path in SRC.rglob("*.py"):
+        if path.name == "__init__.py":
+            modules = {one.stem for one in path.parent.glob("*.py")}
+            modules |= {one.parent.name for one in path.parent.glob("*/__init__.py")}
+            given = re.findall(r"^\s*from (\S+) import \w+ as (\w+)$", path.read_text(), re.MULTILINE)
+            assert not modules & {name for origin, name in given if origin != "cyclr"}, path
+
+
+def test_no_function_takes_whatever_comes() -> None:
+    found = [
+        f"{path.relative_to(SRC)}: {node.name}"
+        for path in SRC.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.args.kwarg is not None
+        and "Any" in ast.unparse(node.args.kwarg.annotation or ast.Name("Any"))
+    ]  # fmt: skip
+    assert found == []

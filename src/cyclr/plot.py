@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
+__all__ = ["figure", "plot_curve", "plot_differences", "plot_plan", "plot_runs", "plot_schedule"]
+
 _DASHES = ("-", "--", "-.", ":")
 _SYMBOLS = {"circle": "o", "hollow": "o", "diamond": "D"}
 _GREY = "0.55"
@@ -254,3 +256,8 @@ def _scale_y(ax: Axes, axis: Axis) -> None:
         ax.set_ylim(*axis.range)
     elif axis.zero:
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+
+
+def __dir__() -> list[str]:
+    """The public names, which are what a reader looks for."""
+    return __all__

@@ -1,7 +1,7 @@
-"""The rim for Keras 3, on JAX or torch: learning rates, momentum, and the range test."""
+"""Keras 3 on JAX or torch: learning rates, momentum, and the range test."""
 
 try:
-    import keras as keras
+    import keras as _keras  # noqa: F401 (whether it can be imported)
 except ModuleNotFoundError as error:
     if error.name == "keras":
         raise ImportError("cyclr.keras needs Keras, which is not installed; run: pip install 'cyclr[keras]'") from error

@@ -65,7 +65,7 @@ def _line(line: Line, group: str, bands: int, y: Axis) -> list[Piece]:
     ]  # fmt: skip
 
 
-def _trace(x: Array, y: Array, colour: str, *, width: float = 2, dash: str = "solid", **more: Any) -> Piece:
+def _trace(x: Array, y: Array, colour: str, *, width: float = 2, dash: str = "solid", **more: object) -> Piece:
     line = {"color": colour, "width": width, "dash": dash}
     return {"type": "scatter", "mode": "lines", "x": x, "y": np.asarray(y, dtype=np.float32), "line": line, **more}
 

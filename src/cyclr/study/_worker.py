@@ -27,7 +27,7 @@ class RunError(RuntimeError):
     """A run that could not be made; the message names it. Finished runs are kept."""
 
 
-def call(driver: int, here: Path, function: str, *arguments: Any, **options: Any) -> Any:
+def call(driver: int, here: Path, function: str, *arguments: object, **options: object) -> Any:
     """What `module:function` returns, in a worker process.
 
     Args:

@@ -6,8 +6,6 @@ callable takes `tuning`, `task(seed, tuning=True)` holds out part of the trainin
 no test data: whatever is chosen by trying (a rate, a policy) is chosen on that.
 """
 
-from __future__ import annotations
-
 BUILT_IN: dict[str, str] = {
     "fashion": "cyclr.tasks.fashion:small",
     "fashion-resnet": "cyclr.tasks.fashion:resnet",

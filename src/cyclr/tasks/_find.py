@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT = "task"  # the function's name where none is given
 
 
-def build(text: str, seed: int, *, tuning: bool = False, **options: Any) -> Task:
+def build(text: str, seed: int, *, tuning: bool = False, **options: bool | float | str) -> Task:
     """The task of that name for a seed, with all global randomness seeded by it: what the function leaves to chance.
 
     Args:
