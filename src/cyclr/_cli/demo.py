@@ -46,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def demo(
-    *, out: Path = Path("cyclr-demo"), seeds: int = 5, epochs: int = 10, workers: int = 2, json: bool = False
+    *, out: Path = Path("cyclr-demo"), seeds: int = 10, epochs: int = 10, workers: int = 2, json: bool = False
 ) -> None:
     """Find the rates, plan the cycle, train with it and see whether it helped: on real data, in about a minute.
 

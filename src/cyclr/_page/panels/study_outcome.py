@@ -106,7 +106,7 @@ def _ends(comparison: Comparison) -> Table:
     if unit.percent:
         caption += " Differences are in percentage points."
     if len(rows) > 2:
-        caption += f" p is adjusted for {len(rows) - 1} comparisons (Holm); 0.05 or less is significant."
+        caption += f" p is adjusted for {len(rows) - 1} comparisons (step-down max-t); 0.05 or less is significant."
     caption += " Tuning cost: steps spent to find the peak rate."
     return Table("study/ends", caption, columns, cells, short=short)
 
