@@ -184,7 +184,7 @@ def graph_adam(seed: int) -> Problem:
 PROGRAMS: dict[str, Callable[[int], Problem]] = {
     f.__name__.replace("_", "-"): f
     for f in (
-        density_adam, autoencoder_adamw, marked_gru_adam, naive_gru_adam, words_lstm_sgd, gpt_adamw, diffusion_adam, islands_momentum,
-        graph_adam,
+        density_adam, autoencoder_adamw, marked_gru_adam, naive_gru_adam, words_lstm_sgd, gpt_adamw, diffusion_adam,
+        islands_momentum, graph_adam,
     )
 }  # fmt: skip
