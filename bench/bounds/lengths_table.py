@@ -110,9 +110,9 @@ def slopes(names: list[str]) -> list[str]:
                 found.append([_places(land) for land in both if land is not None])
         if found:
             moves = np.array([[after - before for before, after in zip(*pair, strict=True)] for pair in found])
-            rates = moves / math.log2(end / start)
-            cells = " | ".join(f"{np.nanmean(column):+.2f} ({np.nanmin(column):+.2f} to {np.nanmax(column):+.2f})"
-                               for column in rates.T)  # fmt: skip
+            known = [column[np.isfinite(column)] for column in (moves / math.log2(end / start)).T]
+            cells = " | ".join(f"{one.mean():+.2f} ({one.min():+.2f} to {one.max():+.2f})" if len(one) else "none"
+                               for one in known)  # fmt: skip
             lines.append(f"| {start}, {end} | {len(found)} | {cells} |")
     return lines
 
