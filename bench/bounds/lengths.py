@@ -46,9 +46,8 @@ LENGTHS, SHORT = (400, 2000, 10000), (60, 200, 1000)  #: steps of a training; th
 CENTRES = {
     "linear-sgd": 9, "mlp-momentum": 6, "noisy-batches": 3, "islands-momentum": 5, "factors-adam": 6,
     "regression-adam": 5, "denoise-rmsprop": 3, "density-adam": 6, "deep-sigmoid": 10, "diffusion-adam": 5,
-    "flow-adam": 4, "graph-adam": 4, "autoencoder-adamw": 4, "group-norm-momentum": 7,
-    "marked-gru-adam": 4, "naive-gru-adam": 4,
-    "words-lstm-sgd": 14, "gpt-adamw": 4,
+    "flow-adam": 4, "graph-adam": 4, "autoencoder-adamw": 4, "group-norm-momentum": 7, "marked-gru-adam": 4,
+    "naive-gru-adam": 4, "words-lstm-sgd": 14, "gpt-adamw": 4,
     "resnet-frozen": 6, "efficientnet-frozen": 1, "llama-whole": 2, "llama-lora": 4, "resnet-whole": 5,
     "resnet-head": 6, "efficientnet-whole": 0,
 }  # fmt: skip
@@ -56,6 +55,8 @@ AROUND, FURTHEST = 4, 6  #: powers of two on either side that are always made, a
 TOP, BOTTOM = 0.3, 0.1  #: what the highest and the lowest peak must have lost
 BLOCK = 20
 FIRST_SEED = 3000
+LONGEST = 50000  #: only where a step takes less than a millisecond
+CHEAPEST = {*list(CENTRES)[:8]}
 #: Trained one by one: large enough that together they are no faster.
 ALONE = {"words-lstm-sgd", "llama-whole", "llama-lora", "resnet-whole", "resnet-head", "efficientnet-whole"}
 TOGETHER = 2000  #: steps up to which all seeds are trained together
@@ -232,7 +233,9 @@ def landscape(name: str, steps: int, centre: int) -> None:
 def lengths_of(name: str) -> tuple[int, ...]:
     if name == "naive-gru-adam":  # in 10,000 steps its loss becomes nan at any rate that learns
         return LENGTHS[:2]
-    return SHORT if name in FINETUNE else LENGTHS
+    if name in FINETUNE:
+        return SHORT
+    return (*LENGTHS, LONGEST) if name in CHEAPEST else LENGTHS
 
 
 def names(parser: argparse.ArgumentParser) -> list[str]:
