@@ -40,7 +40,7 @@ def test_a_schedule_of_a_user_is_called_like_any_other():
     assert [KNEE(step) for step in range(200)] == [by_hand(step) for step in range(200)]
     assert KNEE(np.arange(200)).tolist() == [by_hand(step) for step in range(200)]
     assert KNEE.cycle_ends() == (100,)
-    with pytest.raises(ValueError, match="step must be a finite number, not below 0, got -1"):
+    with pytest.raises(ValueError, match="step must be a finite number of at least 0, got -1"):
         KNEE(-1)
 
 

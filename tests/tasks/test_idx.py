@@ -51,7 +51,7 @@ def test_a_folder_gives_its_four_arrays(tmp_path: Path, ending: str) -> None:
     [
         (idx(np.zeros((2, 3), np.uint8))[:-1], "part", "must hold 6 bytes of data, got 5"),
         (idx(np.zeros((2, 3), np.uint8)) + b"x", "part", "must hold 6 bytes of data, got 7"),
-        (b"\0\0\x08\x03\0\0", "part", "must hold a header of 16 bytes, got 6"),
+        (b"\0\0\x08\x03\0\0", "part", "must have a header of 16 bytes, got 6"),
         (b"", "part", "must be an idx file of bytes"),
         (b"\0\0\x0d\x01\0\0\0\x01abcd", "part", "must be an idx file of bytes"),  # floats
         (gzip.compress(idx(np.zeros(50, np.uint8)), mtime=0)[:-12], "part.gz", "must be a whole gzip file"),

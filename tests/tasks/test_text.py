@@ -148,8 +148,8 @@ def test_a_file_of_one_s_own_is_read_byte_by_byte(own: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "must hold at least 650 bytes, got '0 bytes'"),
-        (b"x" * 649, "must hold at least 650 bytes, got '649 bytes'"),
+        (b"", "must have at least 650 bytes, got '0 bytes'"),
+        (b"x" * 649, "must have at least 650 bytes, got '649 bytes'"),
         (b"fine " * 200 + b"\xff\xfe", "must be UTF-8, got 'byte 1000'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Formulas that go one way: from a start to an end in a number of steps, or on for ever."""
+"""Monotonic formulas: from a start to an end value in a number of steps, or endless."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cyclr._schedules.xp import Namespace, at_most, mix
 
 @dataclass(frozen=True, slots=True)
 class Piece(Schedule):
-    """What the finite pieces share: start at step 0, end at step `steps`, which is then held."""
+    """Base class of the finite pieces: from `start` at step 0 to `end` at step `steps`, which is then held."""
 
     start: float
     end: float
@@ -48,22 +48,22 @@ class Piece(Schedule):
 
     @abstractmethod
     def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
-        """How much of the way from start to end remains (1 .. 0) and is gone (0 .. 1)."""
+        """The remaining (1 .. 0) and the completed (0 .. 1) fraction of the way from start to end."""
 
     def ends(self, until: int) -> Iterable[int]:
-        # a cycle closes where a fall does
+        # a cycle ends where a decay does
         return (self.steps,) if self.end < self.start and self.steps <= until else ()
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Linear(Piece):
-    """A straight line: value(t) = start + (end - start) * t / steps.
+    """Linear interpolation: value(t) = start + (end - start) * t / steps.
 
     Args:
         start: The value at step 0.
-        end: The value at step `steps`, and after it.
-        steps: Its length, in optimizer steps.
+        end: The value from step `steps` on.
+        steps: Length in optimizer steps.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -83,12 +83,12 @@ class Linear(Piece):
 @final
 @dataclass(frozen=True, slots=True)
 class Cosine(Piece):
-    """Half a wave of the cosine: value(t) = end + (start - end) * (1 + cos(pi * t / steps)) / 2.
+    """Half a cosine wave: value(t) = end + (start - end) * (1 + cos(pi * t / steps)) / 2.
 
     Args:
         start: The value at step 0.
-        end: The value at step `steps`, and after it.
-        steps: Its length, in optimizer steps.
+        end: The value from step `steps` on.
+        steps: Length in optimizer steps.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -109,12 +109,12 @@ class Cosine(Piece):
 @final
 @dataclass(frozen=True, slots=True)
 class Exponential(Piece):
-    """Straight in the logarithm: value(t) = start * (end / start) ** (t / steps).
+    """Exponential interpolation: value(t) = start * (end / start) ** (t / steps).
 
     Args:
         start: The value at step 0, above zero.
-        end: The value at step `steps`, and after it, above zero.
-        steps: Its length, in optimizer steps.
+        end: The value from step `steps` on, above zero.
+        steps: Length in optimizer steps.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -144,9 +144,9 @@ class Power(Piece):
 
     Args:
         start: The value at step 0.
-        end: The value at step `steps`, and after it.
-        steps: Its length, in optimizer steps.
-        power: Above zero; 1 is linear, 2 flattens out towards the end.
+        end: The value from step `steps` on.
+        steps: Length in optimizer steps.
+        power: Exponent, above zero; 1 is linear, 2 flattens out towards the end.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -175,8 +175,8 @@ class Rex(Piece):
 
     Args:
         start: The value at step 0.
-        end: The value at step `steps`, and after it.
-        steps: Its length, in optimizer steps.
+        end: The value from step `steps` on.
+        steps: Length in optimizer steps.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -202,8 +202,8 @@ class Sqrt(Piece):
 
     Args:
         start: The value at step 0.
-        end: The value at step `steps`, and after it.
-        steps: Its length, in optimizer steps.
+        end: The value from step `steps` on.
+        steps: Length in optimizer steps.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -225,10 +225,10 @@ class Sqrt(Piece):
 @final
 @dataclass(frozen=True, slots=True)
 class Constant(Schedule):
-    """The same value for ever.
+    """A constant value.
 
     Args:
-        level: The value, zero or above.
+        level: The value, at least zero.
 
     Raises:
         TypeError: If it is not a number.
@@ -265,10 +265,10 @@ class Constant(Schedule):
 @final
 @dataclass(frozen=True, slots=True)
 class InverseSqrt(Schedule):
-    """Falls without end: value(t) = start / sqrt(1 + t / timescale).
+    """Endless inverse square-root decay: value(t) = start / sqrt(1 + t / timescale).
 
     After a warm-up of w steps, `Linear(0, a, steps=w) >> InverseSqrt(a, timescale=w)` is a * sqrt(w / step), the
-    schedule of the first transformers.
+    schedule of the original transformer.
 
     Args:
         start: The value at step 0.
