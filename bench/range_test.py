@@ -1,11 +1,11 @@
-"""What a range test costs beside a bare loop that makes the same updates.
+"""Overhead of a range test compared with a bare loop that makes the same updates.
 
     python bench/range_test.py          # a minute on one core
 
-Processor time of both, by turns, with updates of about 1 ms, ramps of 100 and of 300 steps. Goal: 1.03.
+CPU time of both, alternating, with updates of about 1 ms and ramps of 100 and 300 steps. Goal: a ratio of 1.03.
 
-Last result, torch 2.13 on one core of two: 1.02 to 1.03 for 300 steps (the default), 1.04 for 100. A step costs 20
-microseconds more than a bare one; the call itself 2 ms, half of them the transaction.
+Last result, torch 2.13 on one core of two: 1.02 to 1.03 for 300 steps (the default), 1.04 for 100. A step takes 20
+microseconds longer than a bare one; the call itself takes 2 ms, half of it for the transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TURNS = 15
 
 
 def training() -> tuple[nn.Module, torch.optim.Optimizer, list[tuple[torch.Tensor, torch.Tensor]]]:
-    """A network of which an update takes about 1 ms on one core."""
+    """A network whose update takes about 1 ms on one core."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
     batches = [(torch.randn(128, 256), torch.randint(10, (128,))) for _ in range(20)]
@@ -51,7 +51,7 @@ def main() -> None:
         alone, tested = [], []
         for _ in range(TURNS):
             alone.append(seconds(bare, *training(), steps))
-            # A ramp so low that nothing ends it.
+            # A ramp with such low rates that the sweep is not stopped.
             ramp = {"low": 1e-6, "high": 1e-3, "steps": steps}
             tested.append(seconds(range_test, *training(), nn.functional.cross_entropy, **ramp))
         ratios = [one / other for one, other in zip(tested, alone, strict=True)]

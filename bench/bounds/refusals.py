@@ -1,18 +1,18 @@
-"""How often `Curve.bounds` refuses: curves that say nothing, which it should, and good ones, which it should not.
+"""How often `Curve.bounds` is inconclusive: for uninformative curves, as it should be, and for good ones.
 
     python bench/bounds/refusals.py
 
-Curves that are made of the recorded ramps of the benchmark's tasks (records/curves.npz), so that their noise is real:
+Curves made from the recorded ramps of the benchmark's tasks (records/curves.npz), so that their noise is real:
 
 before learning    the ramp up to a tenth of the rate at which the first fifth of the gain is made
 shuffled           all its losses in random order
 from the lowest on the part in which the loss only rises
-still falling      the ramp up to where half of the gain is made
+still falling      the ramp up to the point where half of the gain is made
 too short          every thirtieth loss
 whole, 150, 100    the ramp, and every second and every third loss of it: these are good
 
-and curves that are computed, 200 of each kind with 60 and with 300 steps: noise (normal, heavy-tailed, skewed) alone,
-on a rise, before a blow-up, and a good fall and rise under noise of 2 to 100 % of a third of the fall.
+and synthetic curves, 200 of each kind with 60 and with 300 steps: noise (normal, heavy-tailed, skewed) alone, on a
+rising loss, before a divergence, and a good fall and rise with noise of 2 to 100 % of a third of the fall.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def refused(ramp: np.ndarray, losses: np.ndarray) -> bool:
-    """Whether there are no bounds, the ramp being ended as a range test does."""
+    """Whether there are no bounds for a ramp that is stopped as in a range test."""
     rows, stops = cut([losses])
     try:
         Curve(ramp, rows, stops=stops).bounds()
@@ -53,7 +53,7 @@ def refused(ramp: np.ndarray, losses: np.ndarray) -> bool:
 
 
 def pieces(losses: np.ndarray) -> Iterator[tuple[str, slice | np.ndarray]]:
-    """Kinds of curve, and the steps of the ramp that make them."""
+    """Kinds of curve, and the steps of the ramp that they consist of."""
     line = smooth(np.log(RATES[: len(losses)]), losses)
     start, lowest = np.median(losses[: len(losses) // 10]), int(np.argmin(line))
     gained = (start - line) / (start - line[lowest])
@@ -70,7 +70,7 @@ def pieces(losses: np.ndarray) -> Iterator[tuple[str, slice | np.ndarray]]:
 
 
 def real() -> dict[str, list[bool]]:
-    """For each kind whether it was refused, over tasks and seeds."""
+    """For each kind, whether it was inconclusive, over tasks and seeds."""
     found: dict[str, list[bool]] = {}
     for (task, _), (quick, _) in load().items():
         if task in TASKS:
@@ -83,7 +83,7 @@ def real() -> dict[str, list[bool]]:
 
 
 def computed() -> dict[str, list[bool]]:
-    """The same over draws, noises and lengths."""
+    """The same for synthetic curves, over draws, noise and lengths."""
     found: dict[str, list[bool]] = {}
     for steps in (60, 300):
         x = np.linspace(0, 1, steps)
@@ -101,7 +101,7 @@ def computed() -> dict[str, list[bool]]:
 
 
 def table() -> list[str]:
-    """One line a kind."""
+    """One line per kind."""
     lines = ["| kind | curves | refused | |", "|---|---|---|---|"]
     for source, kinds in (("real", real()), ("computed", computed())):
         for kind, answers in kinds.items():

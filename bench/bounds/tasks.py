@@ -1,4 +1,4 @@
-"""Small, fast learning tasks of many kinds: what a range test has to cope with.
+"""Small, fast learning tasks of many kinds, for range tests.
 
 Each task is a function of a seed; the seed sets the initial weights and the order of the batches, never the data.
 One optimizer step takes 0.2 to 2 ms on one CPU core.
@@ -25,7 +25,7 @@ Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 @dataclass
 class Batches:
-    """Shuffled batches of tensors, again and again; the order depends on the seed alone."""
+    """Endless shuffled batches of tensors; the order depends on the seed alone."""
 
     x: Tensor
     y: Tensor
@@ -45,7 +45,7 @@ class Batches:
 
 @dataclass
 class Problem:
-    """A model about to be trained. `judge` is the held-out score; `higher` says whether more is better."""
+    """A model about to be trained. `judge` is the held-out score; `higher` says whether higher is better."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -81,7 +81,7 @@ class Problem:
 
 @cache
 def fashion() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Fashion-MNIST at 14x14 as it is in the package: 6,000 and 2,000 pictures, standardised."""
+    """Fashion-MNIST at 14x14 as in the package: 6,000 and 2,000 images, standardised."""
     packed = np.load(Path(__file__).parents[2] / "src/cyclr/tasks/data/fashion14.npz")
 
     def pictures(name: str) -> Tensor:
@@ -471,7 +471,7 @@ def _trained_mlp() -> dict[str, Tensor]:
 
 
 def fine_tune_momentum(seed: int) -> Problem:
-    """MLP trained on five classes, now fine-tuned on all ten with few pictures; SGD with momentum."""
+    """MLP trained on five classes, now fine-tuned on all ten with few images; SGD with momentum."""
     model = mlp(196, 64, 64, 10)
     model.load_state_dict(_trained_mlp())
     x, y, vx, vy = fashion()

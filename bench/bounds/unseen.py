@@ -1,4 +1,4 @@
-"""Five tasks of other kinds: written after the rules were settled, run once, never used to choose a constant."""
+"""Five tasks of other kinds: written after the rules were final, run once, never used to choose a constant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 class Patches(nn.Module):
-    """A picture in 7x7 patches, one block of attention between them, their mean."""
+    """An image in 7x7 patches, one attention block over them, and their mean."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Patches(nn.Module):
 
 
 class Factors(nn.Module):
-    """A table of ratings as the product of two thin ones."""
+    """A table of ratings as the product of two low-rank factors."""
 
     def __init__(self, rows: int = 200, columns: int = 150, rank: int = 8) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Factors(nn.Module):
 
 @cache
 def ratings() -> tuple[Tensor, Tensor]:
-    """Places in a table of rank 4 and what stands there, with noise."""
+    """Positions in a table of rank 4 and its noisy values there."""
     generator = torch.Generator().manual_seed(11)
     a, b = torch.randn(200, 4, generator=generator), torch.randn(150, 4, generator=generator)
     x = torch.stack([torch.randint(0, size, (9000,), generator=generator) for size in (200, 150)], 1)
@@ -51,21 +51,21 @@ def ratings() -> tuple[Tensor, Tensor]:
 
 @cache
 def blurred() -> tuple[Tensor, Tensor]:
-    """Pictures with much noise added, and without."""
+    """Images with strong noise, and without."""
     x = torch.cat([fashion()[0], fashion()[2]])
     return x + torch.randn(x.shape, generator=torch.Generator().manual_seed(12)), x
 
 
 @cache
 def views() -> tuple[Tensor, Tensor]:
-    """Two noisy looks at each picture."""
+    """Two noisy views of each image."""
     x = torch.cat([fashion()[0], fashion()[2]])
     generator = torch.Generator().manual_seed(13)
     return x + 0.7 * torch.randn(x.shape, generator=generator), x + 0.7 * torch.randn(x.shape, generator=generator)
 
 
 class Twins(nn.Module):
-    """Both looks through one net, onto the sphere; gives how alike each is to each other one."""
+    """Both views through one network, onto the sphere; returns all pairwise similarities."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Twins(nn.Module):
 
 
 def contrast(out: Tensor, _: Tensor) -> Tensor:
-    """Which look belongs to which."""
+    """Which views belong together."""
     return F.cross_entropy(out[:, :64], torch.arange(len(out)) % 64) if len(out) <= 64 else _in_parts(out)
 
 
@@ -88,7 +88,7 @@ def _in_parts(out: Tensor) -> Tensor:
 
 
 def patches_adamw(seed: int) -> Problem:
-    """Attention between the patches of a picture, AdamW."""
+    """Attention over the patches of an image, AdamW."""
     x, y, vx, vy = fashion()
     model = Patches()
     made = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
@@ -113,7 +113,7 @@ def factors_adam(seed: int) -> Problem:
 
 
 def denoise_rmsprop(seed: int) -> Problem:
-    """Pictures freed of noise, squared error, RMSprop."""
+    """Denoising of images, squared error, RMSprop."""
     (x, y), model = blurred(), mlp(196, 96, 196, act=nn.SiLU)
     made = torch.optim.RMSprop(model.parameters())
     train, held_out = Batches(x[:6000], y[:6000], 32, seed), (x[6000:], y[6000:])
@@ -121,7 +121,7 @@ def denoise_rmsprop(seed: int) -> Problem:
 
 
 def contrast_sgd(seed: int) -> Problem:
-    """Which two looks show the same picture, plain SGD."""
+    """Which two views show the same image (contrastive loss), plain SGD."""
     (a, b), model = views(), Twins()
     x, none = torch.stack([a, b], 1), torch.zeros(len(a))
     made = sgd(model.parameters(), momentum=0.0)

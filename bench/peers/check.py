@@ -1,12 +1,12 @@
-"""Do our published rules answer what the tools that they come from answer?
+"""Checks that our published rules give the same suggestions as the tools that they come from.
 
-    make peers    # makes an environment of its own, then runs this: 5 minutes
+    make peers    # creates a separate environment, then runs this: 5 minutes
 
 Each curve is a list of losses. Each tool is run whole (Learner.lr_find, Tuner.lr_find, LRFinder.range_test,
-FastaiLRFinder.attach) on a training whose losses are those of the list, so that its own ramp, smoothing, stop, trim and
-rule speak; ours reads the same losses at the rates that the tool walked through. The curves are real range tests of the
-tasks of bench/bounds, and shapes drawn at random: falls, rises, noise, spikes, losses below zero, losses that end in
-nan or inf, constants. Writes records/answers.csv and the table of docs/peers-checked.md.
+FastaiLRFinder.attach) on a training whose losses are those of the list, so that its own ramp, smoothing, stop rule,
+trimming and rule apply; ours reads the same losses at the rates of the tool's ramp. The curves are real range tests of
+the tasks of bench/bounds, and random shapes: falls, rises, noise, spikes, negative losses, losses that end in NaN or
+infinity, constants. Writes records/answers.csv and the table of docs/peers-checked.md.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Answers = dict[str, float | None]
 
 
 def loss_of(value: float) -> torch.Tensor:
-    """A loss of this value to go back through; there is nothing to learn from it."""
+    """A loss of this value with a backward pass that changes nothing."""
     return torch.zeros((), requires_grad=True) + value
 
 
@@ -132,7 +132,7 @@ def ignite(losses: list[float]) -> tuple[list[float], Answers]:
     model = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=LOW)
     finder = FastaiLRFinder()
-    # It makes one step more than it is asked for.
+    # It makes one step more than requested.
     steps = len(losses) - 1
     kept = {"model": model, "optimizer": optimizer}
     with finder.attach(Engine(lambda *_: next(values)), kept, num_iter=steps, start_lr=LOW, end_lr=HIGH) as trainer:
@@ -147,7 +147,7 @@ TOOLS = {"fastai": fastai, "lightning": lightning, "torch-lr-finder": torch_lr_f
 
 @cache
 def rates_of(tool: str, steps: int) -> np.ndarray:
-    """All the rates that a tool walks through where nothing stops it."""
+    """All the rates of a tool's ramp if nothing stops it."""
     return np.array(TOOLS[tool]([1.0] * steps)[0])
 
 
@@ -155,7 +155,7 @@ def rates_of(tool: str, steps: int) -> np.ndarray:
 
 
 def walked(name: str, seed: int, steps: int) -> list[float]:
-    """The losses of a real range test, also those after the first that is no number."""
+    """The losses of a real range test, including those after the first non-finite one."""
     from tasks import make
 
     problem, losses = make(name, seed), []
@@ -184,7 +184,7 @@ def shape(seed: int) -> list[float]:
         losses[draw.integers(steps)] *= draw.choice([3.0, 30.0])
     elif kind != "plain":
         losses[draw.integers(1, steps) :] = math.nan if kind == "nan" else math.inf
-    return losses.astype(np.float32).tolist()  # as tools get them
+    return losses.astype(np.float32).tolist()  # as in the tools
 
 
 def curves() -> Iterator[tuple[str, list[float]]]:
@@ -203,7 +203,7 @@ def curves() -> Iterator[tuple[str, list[float]]]:
 
 
 def ours(rule: str, rates: np.ndarray, losses: list[float]) -> float | None:
-    """What our rule says; of losses that end in inf at the rule's own door, because a Curve makes nan of them."""
+    """Our rule's suggestion; losses that end in infinity go to the rule directly, as a Curve converts them to NaN."""
     if np.isinf(losses).any():
         return RULES[rule](rates, np.array(losses))
     try:
@@ -232,7 +232,7 @@ def rows() -> Iterator[tuple[str, str, str, str, float | None, float | None]]:
 
 
 def ratio(one: float | None, other: float | None) -> float:
-    """How many times two answers differ; an answer beside a refusal differs without bound."""
+    """The factor between two suggestions; infinite if only one of them exists."""
     if one is None or other is None:
         return 1.0 if one is other else math.inf
     return max(one / other, other / one)

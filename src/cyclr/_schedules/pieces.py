@@ -44,10 +44,10 @@ class Piece(Schedule):
         return max(self.start, self.end)
 
     def value(self, step: float, xp: Namespace) -> float:
-        return mix(xp, self.start, self.end, *self._shares(at_most(xp, step, self.steps), xp))
+        return mix(xp, self.start, self.end, *self._weights(at_most(xp, step, self.steps), xp))
 
     @abstractmethod
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         """The remaining (1 .. 0) and the completed (0 .. 1) fraction of the way from start to end."""
 
     def ends(self, until: int) -> Iterable[int]:
@@ -76,7 +76,7 @@ class Linear(Piece):
         Li, Yumer & Ramanan (2020), Budgeted Training (linear decay to zero). https://arxiv.org/abs/1905.04753
     """
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         return (self.steps - step) / self.steps, step / self.steps
 
 
@@ -101,7 +101,7 @@ class Cosine(Piece):
         Loshchilov & Hutter (2017), SGDR, equation 5, one cycle. https://arxiv.org/abs/1608.03983
     """
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         remaining = (1 + xp.cos(math.pi * step / self.steps)) / 2
         return remaining, 1 - remaining
 
@@ -130,10 +130,10 @@ class Exponential(Piece):
             _check.positive(name, getattr(self, name), "an exponential never reaches 0; use Linear or Cosine")
 
     def value(self, step: float, xp: Namespace) -> float:
-        shares = self._shares(at_most(xp, step, self.steps), xp)
-        return mix(xp, self.start, self.end, *shares, scale="log")
+        weights = self._weights(at_most(xp, step, self.steps), xp)
+        return mix(xp, self.start, self.end, *weights, scale="log")
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         return (self.steps - step) / self.steps, step / self.steps
 
 
@@ -163,7 +163,7 @@ class Power(Piece):
         Piece.__post_init__(self)
         store(self, power=_check.positive("power", self.power))
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         remaining = ((self.steps - step) / self.steps) ** self.power
         return remaining, 1 - remaining
 
@@ -189,7 +189,7 @@ class Rex(Piece):
         Chen, Wolfe & Kyrillidis (2022), REX: Revisiting budgeted training. https://arxiv.org/abs/2107.04197
     """
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         left = (self.steps - step) / self.steps
         remaining = left / (1 / 2 + left / 2)
         return remaining, 1 - remaining
@@ -217,7 +217,7 @@ class Sqrt(Piece):
         https://arxiv.org/abs/2405.18392
     """
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         gone = xp.sqrt(step / self.steps)
         return 1 - gone, gone
 

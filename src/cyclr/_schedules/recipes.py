@@ -69,12 +69,11 @@ def one_cycle(
     end_lr = _check.non_negative("end_lr", end_lr)
     _check.ordered("end_lr", end_lr, "max_lr", max_lr)
     piece = _SHAPES[_check.choice("shape", shape, ("cosine", "linear"))]
-    up, last = _share("rise", rise, steps), _share("tail", tail, steps)
+    up, last = _fraction_of("rise", rise, steps), _fraction_of("tail", tail, steps)
     down = steps - up - last
     if min(up, down) < 1:
-        raise ValueError(
-            _check.problem("rise and tail must leave a step for each part", (rise, tail), f"of {steps} steps")
-        )
+        must = f"rise and tail must leave at least one of the {steps} steps for each part"
+        raise ValueError(_check.problem(must, (rise, tail), "change them, or take more steps"))
     if not last:
         return piece(base_lr, max_lr, steps=up) >> piece(max_lr, end_lr, steps=down)
     return piece(base_lr, max_lr, steps=up) >> piece(max_lr, base_lr, steps=down) >> Linear(base_lr, end_lr, steps=last)
@@ -163,14 +162,18 @@ def wsd(
     max_lr, end_lr = _check.positive("max_lr", max_lr), _check.non_negative("end_lr", end_lr)
     _check.ordered("end_lr", end_lr, "max_lr", max_lr)
     fall = _SHAPES[_check.choice("shape", shape, _SHAPES)]
-    up, down = _share("warm_up", warm_up, steps), _share("cool_down", cool_down, steps)
+    up, down = _fraction_of("warm_up", warm_up, steps), _fraction_of("cool_down", cool_down, steps)
     if min(up, down, steps - up - down) < 1:
         raise ValueError(
-            _check.problem("warm_up and cool_down must leave a step for each part", (warm_up, cool_down), f"of {steps}")
+            _check.problem(
+                f"warm_up and cool_down must leave at least one of the {steps} steps for each part",
+                (warm_up, cool_down),
+                "change them, or take more steps",
+            )
         )
     plateau = Constant(max_lr).take(steps - up - down)
     return Linear(0.0, max_lr, steps=up) >> plateau >> fall(max_lr, end_lr, steps=down)
 
 
-def _share(name: str, share: float, steps: int) -> int:
-    return round(_check.fraction(name, share) * _check.count("steps", steps))
+def _fraction_of(name: str, fraction: float, steps: int) -> int:
+    return round(_check.fraction(name, fraction) * _check.count("steps", steps))

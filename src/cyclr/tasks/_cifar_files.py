@@ -125,12 +125,12 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _checked(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for half in ("train", "test"):
-        pictures, labels = arrays[f"{half}_images"], arrays[f"{half}_labels"]
-        if pictures.shape[1:] != (32, 32, 3) or pictures.dtype != np.uint8:
+        images, labels = arrays[f"{half}_images"], arrays[f"{half}_labels"]
+        if images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
             must = f"{half}_images of {path} must be bytes of shape (n, 32, 32, 3)"
-            raise ValueError(_check.problem(must, (pictures.shape, pictures.dtype.name)))
-        if labels.shape != (len(pictures),) or not len(labels) or labels.min() < 0 or labels.max() > 9:
-            must = f"{half}_labels of {path} must be a label from 0 to 9 for each of {len(pictures)} images"
+            raise ValueError(_check.problem(must, (images.shape, images.dtype.name)))
+        if labels.shape != (len(images),) or not len(labels) or labels.min() < 0 or labels.max() > 9:
+            must = f"{half}_labels of {path} must be a label from 0 to 9 for each of {len(images)} images"
             given = (labels.shape, *((labels.min().item(), labels.max().item()) if labels.size else ()))
             raise ValueError(_check.problem(must, given))
     return arrays

@@ -30,10 +30,10 @@ def read_folder(folder: str | Path, *, advice: str = "") -> dict[str, np.ndarray
     files = {part: _find(Path(folder), name, advice) for part, name in PARTS.items()}
     arrays = {part: read(path) for part, path in files.items()}
     for half in ("train", "test"):
-        pictures, labels = len(arrays[f"{half}_images"]), len(arrays[f"{half}_labels"])
-        if pictures != labels:
+        images, labels = len(arrays[f"{half}_images"]), len(arrays[f"{half}_labels"])
+        if images != labels:
             must = f"{folder} must contain one label per {half} image"
-            raise ValueError(f"{must}, got {pictures} images and {labels} labels; download the files again")
+            raise ValueError(f"{must}, got {images} images and {labels} labels; download the files again")
     return arrays
 
 

@@ -21,7 +21,7 @@ from . import _cifar_files
 from ._caffe import Full, SigmoidBatchNorm
 from ._caffe_sgd import CaffeSGD
 from ._classify import accuracy
-from ._pictures import Drawn, InOrder, Pictures
+from ._images import Drawn, Images, InOrder
 from ._precision import PRECISIONS
 from ._resnet import ResNet
 from ._seeds import seeded
@@ -131,7 +131,7 @@ def cifar10(
     held_out = min(HELD_OUT, used // 10) if tuning else 0
 
     train = _part(arrays, "train", slice(0, used - held_out), device)
-    mean = torch.tensor(train.pictures.cpu().numpy().mean(axis=0, dtype=np.float64), dtype=torch.float32, device=device)
+    mean = torch.tensor(train.images.cpu().numpy().mean(axis=0, dtype=np.float64), dtype=torch.float32, device=device)
     held = _part(arrays, "train", slice(used - held_out, used), device) if tuning else None
     test = None if tuning else _part(arrays, "test", slice(None), device)
     with seeded(seed):
@@ -170,9 +170,9 @@ def groups(model: Full | SigmoidBatchNorm | ResNet, recipe: Recipe) -> list[dict
     ]
 
 
-def _part(arrays: dict[str, np.ndarray], half: str, chosen: slice, device: str) -> Pictures:
-    pictures, labels = (torch.from_numpy(arrays[f"{half}_{what}"][chosen]) for what in ("images", "labels"))
-    return Pictures(pictures.to(device), labels.to(device, torch.int64))
+def _part(arrays: dict[str, np.ndarray], half: str, chosen: slice, device: str) -> Images:
+    images, labels = (torch.from_numpy(arrays[f"{half}_{what}"][chosen]) for what in ("images", "labels"))
+    return Images(images.to(device), labels.to(device, torch.int64))
 
 
 # Read once per process: a study makes the task anew for each run. These arrays are never modified.

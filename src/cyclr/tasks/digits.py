@@ -52,6 +52,6 @@ def _examples() -> tuple[Examples, Examples]:
         raise ModuleNotFoundError(
             "the task digits needs scikit-learn; install it with: pip install 'cyclr[digits]'", name="sklearn"
         ) from None
-    pictures, labels = load_digits(return_X_y=True)
-    inputs = torch.tensor(pictures, dtype=torch.float32) / 16  # pixels range from 0 to 16
+    images, labels = load_digits(return_X_y=True)
+    inputs = torch.tensor(images, dtype=torch.float32) / 16  # pixels range from 0 to 16
     return Examples(inputs, torch.tensor(labels)).cut(1_400)

@@ -108,7 +108,7 @@ def train(
         if progress is not None and (run.step % REPORT == 0 or run.step == steps):
             progress(run.step, steps, run.rate, float(run.loss))
         if at_point:
-            run.look()
+            run.evaluate()
         save = at_point if save_every is None else run.step % save_every == 0 or run.step == steps
         if file is not None and save and run.waited(checkpoint_seconds):
             run.save(file)
@@ -156,7 +156,7 @@ class _Run:
         self._sum = self.loss if self._sum is None else self._sum + self.loss
         self._since += 1
 
-    def look(self) -> None:
+    def evaluate(self) -> None:
         """Evaluate and record."""
         task = self.task
         assert self._sum is not None

@@ -13,10 +13,10 @@ SHIFT = 4  # maximum shift of an augmented image in pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pictures:
+class Images:
     """Images (n, height, width, channels) as bytes, and their labels."""
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
@@ -28,7 +28,7 @@ class Pictures:
 class InOrder:
     """A loader of batches in the order of the file, minus the mean, in the fastest memory layout for convolutions."""
 
-    dataset: Pictures
+    dataset: Images
     mean: Tensor
     batch: int
 
@@ -41,7 +41,7 @@ class InOrder:
         for start in range(0, len(self.dataset), self.batch):
             chosen = slice(start, start + self.batch)
             # the view is already channels-last in memory
-            yield (self.dataset.pictures[chosen] - self.mean).permute(0, 3, 1, 2), self.dataset.labels[chosen]
+            yield (self.dataset.images[chosen] - self.mean).permute(0, 3, 1, 2), self.dataset.labels[chosen]
 
 
 class Drawn:
@@ -62,7 +62,7 @@ class Drawn:
 
     def __init__(
         self,
-        dataset: Pictures,
+        dataset: Images,
         mean: Tensor,
         batch: int,
         generator: torch.Generator,
@@ -85,26 +85,26 @@ class Drawn:
         moves = _draw(count, self.generator).to(device) if self.augment else None
         for start in range(0, count, self.batch):
             chosen = order[start : start + self.batch]
-            inputs = self.dataset.pictures[chosen] - self.mean
+            inputs = self.dataset.images[chosen] - self.mean
             if moves is not None:
                 inputs = moved(inputs, moves[:, start : start + self.batch])
             yield inputs.permute(0, 3, 1, 2), self.dataset.labels[chosen]
 
 
-def moved(pictures: Tensor, moves: Tensor) -> Tensor:
+def moved(images: Tensor, moves: Tensor) -> Tensor:
     """Crops of images (n, height, width, channels) that are padded with a border of `SHIFT` zeros.
 
     Args:
-        pictures: The pictures.
+        images: The images.
         moves: (3, n): the row and the column at which each crop begins, and 1 if it is mirrored.
     """
-    _, height, width, _ = pictures.shape
+    _, height, width, _ = images.shape
     down, across, mirrored = moves[:, :, None]
-    rows = down + torch.arange(height, device=pictures.device)
-    columns = torch.arange(width, device=pictures.device)
+    rows = down + torch.arange(height, device=images.device)
+    columns = torch.arange(width, device=images.device)
     columns = across + torch.where(mirrored == 1, width - 1 - columns, columns)
-    numbers = torch.arange(len(pictures), device=pictures.device)
-    bordered = pad(pictures, (0, 0, SHIFT, SHIFT, SHIFT, SHIFT))
+    numbers = torch.arange(len(images), device=images.device)
+    bordered = pad(images, (0, 0, SHIFT, SHIFT, SHIFT, SHIFT))
     return bordered[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
