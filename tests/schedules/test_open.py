@@ -179,7 +179,7 @@ def test_a_hook_of_the_wrong_kind_is_an_error_when_the_class_is_made(members, me
 
 
 def test_a_class_whose_name_no_text_can_hold_is_refused():
-    with pytest.raises(TypeError, match=r"must have a name that its text can hold, got .*<locals>.*; move it"):
+    with pytest.raises(TypeError, match=r"must have a name that can be used in texts, got .*<locals>.*; move it"):
 
         class Inner(cyclr.Schedule):
             pass
@@ -192,7 +192,7 @@ def test_a_class_whose_name_no_text_can_hold_is_refused():
         ({"value": None, "values": lambda self, step, xp: 0.1}, "must define value, got .*; rename values to value"),
         ({"ends": None, "end": lambda self, until: ()}, "must define ends, got .*; rename end to ends"),
         ({"lowest": None, "highest": None}, "must define highest, lowest, got"),
-        ({"frozen": False}, r"must be a frozen dataclass, got a dataclass that can be changed; write @dataclass\(froz"),
+        ({"frozen": False}, r"must be a frozen dataclass, got a mutable dataclass; write @dataclass\(froz"),
         ({"frozen": None}, "must be a frozen dataclass, got a plain class"),
     ],
 )

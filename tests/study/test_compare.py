@@ -121,7 +121,7 @@ def test_a_function_is_compared_under_policies_of_the_users_own(done: tuple[Path
     assert study.rates["written"] == 0.05
     assert study.tuning_cost["mine"] == study.tuning_cost["linear"] == 2 * 30
     assert study.tuning_cost["written"] == 0, "a text without max_lr has nothing to tune"
-    assert "written: the rates are those written in its text." in study.notes
+    assert "written: the rates are those in its text." in study.notes
     rows = {row.policy: row for row in summarize(study)}
     assert rows["linear"].difference is None
     assert {row.seeds for row in rows.values()} == {2}
@@ -186,7 +186,7 @@ def test_one_policy_of_the_users_own_is_compared_with_the_default_ones() -> None
         (
             {"fixed": "Constant(max_lr)"},
             ValueError,
-            r"must not be that of a built-in one, got 'fixed' for 'Constant\(max_lr\)'; choose another name",
+            "must not be that of a built-in one, got 'fixed' for 'Constant(max_lr)'; choose another name",
         ),
         ("auto", ValueError, "policies must name two or more policies, each once"),
         ("auto,cosin", ValueError, "did you mean 'cosine'?"),
@@ -207,7 +207,7 @@ def test_a_bad_policy_is_named_before_any_work(tmp_path: Path, policies: object,
         ),
         (
             "Triangular2(base_lr, max_lr, step_size=epoch)",
-            "which lasts for ever; use the name steps for its length, or end it with .take(steps)",
+            "which lasts endlessly; use the name steps for its length, or end it with .take(steps)",
         ),
         ("Linaer(max_lr, 0, steps=steps)", "'mine': a spec must call a known schedule, got 'Linaer'; did you mean"),
         ("Linear(max_lr, -1, steps=steps)", "policy 'mine': cannot make Linear(max_lr, -1, steps=steps)"),

@@ -88,7 +88,9 @@ def test_a_broken_record_is_kept_and_its_run_made_again(tmp_path: Path, caplog: 
 
 def test_a_record_of_other_settings_stops_all_before_any_work(tmp_path: Path) -> None:
     make_runs(MAKE, {"p-1": setup(1)}, tmp_path)
-    with pytest.raises(ValueError, match=r"p-1/run.json is of other settings \(seed 1, now 2\); choose another folder"):
+    with pytest.raises(
+        ValueError, match=r"p-1/run.json was made with other settings \(seed 1, now 2\); choose another folder"
+    ):
         make_runs(MAKE, {"p-0": setup(0), "p-1": setup(2)}, tmp_path)
     assert not (tmp_path / "p-0").exists()
 
