@@ -68,7 +68,7 @@ def test_a_folder_of_other_things_is_left_alone(cyclr: Shell, task_file: Write) 
     path = task_file("plane.py", GOOD)
     Path("thesis").mkdir()
     Path("thesis/chapter.tex").write_text("")
-    assert "thesis holds other files" in cyclr("train", path, "--bounds", 1, 2, "--out", "thesis").complaint
+    assert "thesis contains other files" in cyclr("train", path, "--bounds", 1, 2, "--out", "thesis").complaint
     assert [path.name for path in Path("thesis").iterdir()] == ["chapter.tex"]
 
 
