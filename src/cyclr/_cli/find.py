@@ -41,7 +41,7 @@ def find(
         low: Learning rate at the start of a sweep.
         high: Learning rate at the end of a sweep.
         steps: Optimizer steps of one sweep.
-        repeats: Number of sweeps; more of them give intervals for the bounds.
+        repeats: Number of sweeps; more of them make the bounds more precise.
         linear: Increase the rate linearly, as in the paper, instead of exponentially.
         thorough: After the sweep, try three to five peaks around its result, each in a short cycle; takes about 600
             more steps.
