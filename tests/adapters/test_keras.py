@@ -651,7 +651,7 @@ class Sets(keras.callbacks.Callback):
 def test_a_callback_that_stops_the_training_is_named():
     model = linear()
     with (
-        pytest.raises(ValueError, match=r"got 4; leave out the callback that stopped .*\(beside the test: Stops\)"),
+        pytest.raises(ValueError, match=r"got 4; leave out the callback that stopped .*\(besides the test: Stops\)"),
         RangeTest(model, ramp=cyclr.Ramp(steps=20)) as test,
     ):
         model.fit(X, Y, batch_size=16, epochs=9, verbose=0, callbacks=[test, Stops()])
