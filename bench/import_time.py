@@ -1,8 +1,8 @@
-"""How long `import cyclr` takes beside `import numpy`: must stay under 1.5 times.
+"""Time of `import cyclr` compared with `import numpy`: must stay below 1.5 times.
 
     python bench/import_time.py
 
-Each import is timed in fresh interpreters, by turns, and the fastest one counts: all that disturbs makes it slower.
+Each import is timed in fresh interpreters, alternating, and the fastest one counts, as disturbances only slow it down.
 """
 
 from __future__ import annotations

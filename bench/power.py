@@ -1,13 +1,13 @@
-"""Size and power of the tests that could compare policies with a baseline, by simulation: python bench/power.py.
+"""Size and power of tests for comparing policies with a baseline, by simulation: python bench/power.py.
 
     python bench/power.py             # simulates and writes bench/records/{power,coverage}.csv: minutes on one core
-    python bench/power.py table       # the tables of docs/statistics.md, from the records
-    python bench/power.py check       # fails if those tables are not what the records say
+    python bench/power.py table       # writes the tables of docs/statistics.md from the records
+    python bench/power.py check       # fails if those tables differ from the records
 
 A setting is a number of seeds, a number of policies, a distribution of the metric, and which of the spreads is three
-times the others. The family-wise error is the share of simulated studies in which a policy that does not differ from
-the baseline is called different; power is the share of differing policies that are found. Half of the settings, drawn
-at random, served to choose the method; the tables show the other half too.
+times the others. The family-wise error is the fraction of simulated studies with a false positive; power is the
+fraction of differing policies that are detected. A random half of the settings was used to choose the method; the
+tables show the other half, too.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from cyclr.study._stats import interval
 RECORD = Path(__file__).parent / "records" / "power.csv"
 COVERED = RECORD.with_name("coverage.csv")
 PAGE = Path(__file__).parents[1] / "docs" / "statistics.md"
-STUDIES = 2000  # simulated for a setting: the standard error of a size of 5 % is 0.5 points
-DRAWS = 1000  # rotations or resamples of a study
+STUDIES = 2000  # per setting: the standard error of a size of 5 % is 0.5 points
+DRAWS = 1000  # rotations or resamples per study
 ALPHA = 0.05
 SEEDS = (2, 3, 4, 5, 8, 12, 20)
 POLICIES = (1, 2, 4, 7, 12)
@@ -68,11 +68,11 @@ class Setting:
     seeds: int
     policies: int
     metric: str
-    noisier: str  # "none", "one policy" or "baseline": whose spread is three times the others'
+    noisier: str  # "none", "one policy" or "baseline": the one with three times the spread of the others
     effect: str  # "none", "half of them" or "all": which policies differ from the baseline
 
     def effects(self) -> Array:
-        """So large that a paired t test alone would find it in nine of ten studies of equal spreads."""
+        """An effect that a single paired t test would detect in nine of ten studies with equal spreads."""
         differing = {"none": 0, "half of them": -(-self.policies // 2), "all": self.policies}[self.effect]
         df = self.seeds - 1
         size = (stats.t.ppf(1 - ALPHA / 2, df) + stats.t.ppf(0.9, df)) * np.sqrt(2 / self.seeds)
@@ -82,14 +82,14 @@ class Setting:
         """Differences from the baseline: studies, seeds, policies."""
         metric = np.asarray(METRICS[self.metric](rng, (studies, self.seeds, self.policies + 1)))
         metric[..., {"none": [], "baseline": [0], "one policy": [1]}[self.noisier]] *= 3
-        shared = 2 * rng.normal(size=(studies, self.seeds, 1))  # what a seed does to all its runs
+        shared = 2 * rng.normal(size=(studies, self.seeds, 1))  # the effect of a seed on all its runs
         metric += shared
         changes = metric[..., 1:] - metric[..., :1]
-        changes[np.abs(changes) < 1e-9] = 0  # equal counts of right answers
+        changes[np.abs(changes) < 1e-9] = 0  # equal counts of correct predictions
         return changes + self.effects()
 
 
-# ---------------------------------------------------------------- tests: which policies are called different
+# ---------------------------------------------------------------- tests: which policies are significantly different
 
 
 def t_test(x: Array) -> Array:
@@ -101,7 +101,7 @@ def t_test(x: Array) -> Array:
 
 
 def hall(x: Array) -> Array:
-    """The same of Hall's transformation of t, which allows for skewness."""
+    """The same for Hall's transformation of t, which allows for skewness."""
     n, spread = x.shape[1], x.std(1, ddof=1)
     if n < 3:
         return t_test(x)
@@ -153,9 +153,9 @@ def pooled(x: Array) -> Array:
 
 
 def rotation(x: Array, p: Array) -> Array:
-    """Step-down max-t by rotation, counted: random directions take the place of (1, ..., 1).
+    """Step-down max-t by counting random rotations: random directions replace (1, ..., 1).
 
-    An independent statement of what `cyclr.study` computes without counting; the tests compare the two.
+    An independent implementation of what `cyclr.study` computes without counting; the tests compare the two.
     """
     n, m = x.shape[1:]
     order = np.argsort(p, axis=1)
@@ -200,7 +200,7 @@ TESTS: dict[str, Callable[[Array], Array]] = {
 
 
 def settings() -> list[tuple[str, Setting]]:
-    """A random sample of all combinations; the two halves take turns."""
+    """A random sample of all combinations; the two halves alternate."""
     rng = np.random.default_rng(0)
     sides = [SEEDS, POLICIES, METRICS, ("none", "one policy", "baseline")]
     every = list(itertools.product(*sides))
@@ -233,7 +233,7 @@ def vars_of(setting: Setting) -> Sequence[object]:
 
 
 def cover() -> None:
-    """How often the interval of a single mean contains it, beside Student's t and the widened bootstrap."""
+    """Coverage of the interval of a single mean, compared with Student's t and the widened bootstrap."""
     with COVERED.open("w") as file:
         file.write("# made by: python bench/power.py\n")
         rows = csv.writer(file, lineterminator="\n")
@@ -275,7 +275,7 @@ def percent(values: Iterable[float]) -> str:
 
 
 def sizes(rows: list[dict[str, str]]) -> list[str]:
-    """Family-wise errors where no policy differs, in percent, by spreads and metric."""
+    """Family-wise errors if no policy differs, in percent, by spreads and metric."""
     found: dict = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row["effect"] == "none":
@@ -292,7 +292,7 @@ def sizes(rows: list[dict[str, str]]) -> list[str]:
 
 
 def powers(rows: list[dict[str, str]]) -> list[str]:
-    """The share of differing policies that are found, in percent, and false findings beside them."""
+    """The percentage of differing policies that are detected, and that of false positives."""
     found: dict = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row["effect"] != "none":
@@ -306,7 +306,7 @@ def powers(rows: list[dict[str, str]]) -> list[str]:
 
 
 def partial(rows: list[dict[str, str]]) -> list[str]:
-    """False findings among policies that do not differ, while others do: mean and greatest, in percent."""
+    """False positives among policies that do not differ, while others do: mean and maximum, in percent."""
     lines = head("noisier, half of the policies differ", "settings", *TESTS)
     for noisier in ("none", "one policy", "baseline"):
         own = [row for row in rows if row["effect"] != "none" and row["false"] and row["noisier"] == noisier]
@@ -325,7 +325,7 @@ def covered(rows: list[dict[str, str]]) -> list[str]:
 
 
 def tables() -> str:
-    """All of them, as they stand in the page."""
+    """All tables, as on the page."""
     rows = read(RECORD)
     parts = {
         "Family-wise error, in percent: mean of the half that chose / of the other half (greatest of all)": sizes(rows),

@@ -1,11 +1,11 @@
-"""How long a schedule takes beside the same formula written by hand: ratios, taken by turns.
+"""Time of a schedule compared with the same formula written by hand: ratios, measured alternately.
 
     PYTHONPATH=src python bench/schedules.py
 
-By hand: what a user would write from the paper, one plain function over constants of the module; it checks nothing and
-clamps nothing. `one number` is a call with an int, `a million` one call with a NumPy array of consecutive steps.
-Each ratio is the median over rounds of ours / by hand, in brackets its quartiles. For comparison: to call any object of
-a Python class that hands the step on to `paper` and does nothing else takes 1.4 times as long as to call `paper`.
+By hand means the code that a user would write from the paper: one plain function of module constants, without checks
+and clamping. `one number` is a call with an int, `a million` one call with a NumPy array of consecutive steps. Each
+ratio is the median over rounds of ours / by hand, with its quartiles in brackets. For comparison: calling an object of
+a Python class that only passes the step on to `paper` takes 1.4 times as long as calling `paper`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIMITS = {"a formula": (1.5, 1.2), "a join": (2.5, 2.0)}
 
 
 def paper(step):
-    """Triangular, section 3.1, in its own words."""
+    """Triangular, section 3.1, as in the paper."""
     cycle = math.floor(1 + step / (2 * SIZE))
     x = abs(step / SIZE - 2 * cycle + 1)
     return BASE + (MAX - BASE) * max(0.0, 1 - x)
@@ -86,7 +86,7 @@ STAGES = [MAX / 2**stage for stage in range(20)]
 
 
 def many(step):
-    """Twenty straight falls, one after the other."""
+    """Twenty linear decays, one after the other."""
     stage = min(step // 500, 19)
     start, end = STAGES[stage], STAGES[stage] / 2
     return start + (end - start) * min(step - 500 * stage, 500) / 500
@@ -114,7 +114,7 @@ CASES: dict[str, tuple[str, Callable, Callable, Callable]] = {
 
 
 def seconds(function: Callable, argument: object, calls: int) -> float:
-    """Of the processor, not of the clock: on a busy machine other programs then count for less."""
+    """CPU time instead of wall time, so that other programs on a busy machine have less influence."""
     begun = time.thread_time()
     for _ in range(calls):
         function(argument)
@@ -122,7 +122,7 @@ def seconds(function: Callable, argument: object, calls: int) -> float:
 
 
 def ratio(ours: Callable, by_hand: Callable, arguments: list, calls: int) -> list[float]:
-    """Quartiles of ours / by hand; both take their turn in each round."""
+    """Quartiles of ours / by hand; each round measures both."""
     found = []
     for turn in range(ROUNDS if calls > 1 else ROUNDS // 4):
         argument = arguments[turn % len(arguments)]

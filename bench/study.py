@@ -1,12 +1,11 @@
-"""What a study costs beside its runs: time on two cores, memory of the driver, and reading a record of 1,000 runs.
+"""Overhead of a study over its runs: time on two cores, memory of the driver, and reading a record of 1,000 runs.
 
     python bench/study.py [--epochs 30] [--seeds 5]
 
-Fails where a study of seven policies takes more than 1.15 times its runs' seconds divided by its workers, where its
-driver needs 300 MiB or more, or where the record takes a second or longer to read. Other work on the machine spoils
-the first number: it slows the runs, too, but waiting for the last one costs more. So the same is told from CPU time as
-well, in which what is done before the first run counts whole and all else is shared by the cores; the better of the two
-counts.
+Fails if a study of seven policies takes more than 1.15 times its runs' seconds divided by its workers, if its driver
+needs 300 MiB or more, or if the record takes a second or longer to read. Other work on the machine distorts the first
+number: it slows the runs, too, but waiting for the last one takes longer. So the ratio is also computed from CPU time,
+in which the work before the first run counts fully and everything else is divided by the cores; the better one counts.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from cyclr.study._files import read_json, write_json
 from cyclr.study._records import Run, Study
 
 WORKERS = 2
-# The driver: the CPU time of all that comes before the runs, and of each run; at its end, the most memory it needed.
+# The driver: the CPU time of everything before the runs, and of each run; at its end, the peak memory.
 DRIVER = """
 import re, resource, sys
 from pathlib import Path
@@ -59,7 +58,7 @@ def run(setup, folder):
 
 
 def study(folder: Path, epochs: int, seeds: int) -> tuple[float, float, float, float]:
-    """Seconds of the whole, seconds of its runs, the ratio by CPU time, and the driver's peak in MiB."""
+    """Total seconds, seconds of its runs, the ratio by CPU time, and the driver's peak memory in MiB."""
     times, timed = folder.with_name("times"), folder.with_name("timed.py")
     timed.write_text(TIMED)
     command = ["compare", "fashion", "--epochs", epochs, "--seeds", seeds, "--workers", WORKERS]

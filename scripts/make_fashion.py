@@ -1,10 +1,10 @@
-"""Make the embedded data: Fashion-MNIST's first 6,000 training and 2,000 test pictures at 14x14.
+"""Make the embedded data: Fashion-MNIST's first 6,000 training and 2,000 test images at 14x14.
 
     python scripts/make_fashion.py [FOLDER] [--out FILE]
 
-FOLDER holds the four idx files, plain or gzipped, in the official order; by default that of Debian's
+FOLDER contains the four idx files, plain or gzipped, in the official order; by default that of Debian's
 package `dataset-fashion-mnist`. Each pixel is the mean of 2x2, rounded half up. The same input gives
-the same bytes: NumPy writes the members of an `.npz` without a time.
+the same bytes: NumPy writes the members of an `.npz` without timestamps.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ EMBEDDED = Path(__file__).parents[1] / "src/cyclr/tasks/data/fashion14.npz"
 TRAIN, TEST = 6_000, 2_000
 
 
-def halved(pictures: np.ndarray) -> np.ndarray:
-    """Pictures at half the size: means of 2x2 pixels, in whole numbers so that no platform rounds differently."""
-    count, height, width = pictures.shape
-    sums = pictures.reshape(count, height // 2, 2, width // 2, 2).sum(axis=(2, 4), dtype=np.uint16)
+def halved(images: np.ndarray) -> np.ndarray:
+    """Images at half the size: means of 2x2 pixels, in integers so that all platforms round alike."""
+    count, height, width = images.shape
+    sums = images.reshape(count, height // 2, 2, width // 2, 2).sum(axis=(2, 4), dtype=np.uint16)
     return ((sums + 2) // 4).astype(np.uint8)
 
 

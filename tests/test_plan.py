@@ -78,7 +78,7 @@ def test_nobody_has_to_say_how_many_cycles(epochs):
 
 def test_cycles_asked_for_are_told_in_epochs():
     assert plan(SOME, epochs=60, steps_per_epoch=100, cycles=3).reasons[0] == (
-        "3 cycles, as asked for: half a cycle takes 10 epochs."
+        "3 cycles, as requested: half a cycle takes 10 epochs."
     )
 
 

@@ -92,7 +92,7 @@ def test_a_text_may_use_bounds_budget_and_epoch() -> None:
         ("Linear(max_rl, 0, steps=steps)", r"policy may use the names base_lr, .* did you mean 'max_lr'\?"),
         ("Linear(max_lr, 0, steps=steps", "policy must be a Python expression"),
         ("Linear(max_lr, 0, steps=99)", "must last the whole budget of 100 steps, got .* which lasts 99 steps"),
-        ("Constant(max_lr)", r"which lasts for ever; .*\.take\(steps\)"),
+        ("Constant(max_lr)", r"which lasts endlessly; .*\.take\(steps\)"),
         ("Linear(max_lr, 0, steps=epoch)", "bound: steps, base_lr, max_lr"),
         ("__import__('os')", "known schedule"),
     ],

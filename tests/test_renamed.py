@@ -59,7 +59,7 @@ def test_held_out_data_and_its_metrics_go_together():
 
 
 def test_both_at_once_are_an_error_and_auto_takes_them_too():
-    with pytest.raises(TypeError, match="steps must be left out where ramp is given"):
+    with pytest.raises(TypeError, match="steps must be left out if ramp is given"):
         range_test(*task(), steps=20, ramp=Ramp())
     model, optimizer, batches, loss_fn = task()
     with pytest.warns(DeprecationWarning, match="accumulate: pass update="):

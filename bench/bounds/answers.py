@@ -1,14 +1,14 @@
-"""What each published rule answers: one ramp a task and seed for each protocol, and every rule that reads it.
+"""The suggestions of published rules: one sweep per task, seed and protocol, and every rule that reads it.
 
-    python bench/bounds/answers.py              # all tasks; goes on where it stopped
+    python bench/bounds/answers.py              # all tasks; resumes if interrupted
     python bench/bounds/answers.py mlp-adam     # some, also of unseen.py
 
-Appends to records/answers.csv: task, rule, seed, peak, cost in steps. An empty peak is a refusal. Seeds are 0 to 9;
-the landscapes were made with others. What ours answer is read off records/curves.npz: see curves.py.
+Appends to records/answers.csv: task, rule, seed, peak, cost in steps. An empty peak means no suggestion. Seeds are 0 to
+9; the landscapes were made with others. Our own bounds are read off records/curves.npz: see curves.py.
 
 fastai's rules, torch-lr-finder, ignite   1e-7 to 10 in 100 steps, each with its own stop and smoothing
 lightning     1e-8 to 1 in 100 steps
-paper         a straight ramp in 300 steps from 0 to 1 (SGD, Adagrad) or 0.1 (others); where the held-out score, taken
+paper         a linear ramp in 300 steps from 0 to 1 (SGD, Adagrad) or 0.1 (others); where the held-out score, taken
               every 15 steps, is best
 blind         0.1 (SGD, Adagrad) or 1e-3 (others)
 """
@@ -35,12 +35,12 @@ HEAD = "task,rule,seed,peak,cost"
 
 
 def steep_kind(problem: Problem) -> bool:
-    """Whether the optimizer is of the kind whose rates are around 0.1."""
+    """Whether the optimizer is of a kind with rates around 0.1."""
     return type(problem.optimizer).__name__ in {"SGD", "Adagrad"}
 
 
 def walk(problem: Problem, rates: np.ndarray, every: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Losses and, now and then, held-out scores along the rates, up to the first loss that is no number."""
+    """Losses and periodic held-out scores along the rates, up to the first non-finite loss."""
     losses, scores = np.full(len(rates), np.nan), np.full(len(rates), np.nan)
     for step, (x, y) in zip(range(len(rates)), problem.batches, strict=False):
         problem.set_rate(float(rates[step]))
@@ -53,7 +53,7 @@ def walk(problem: Problem, rates: np.ndarray, every: int = 0) -> tuple[np.ndarra
 
 
 def peers(name: str, seed: int) -> dict[str, tuple]:
-    """The published rules, each on the ramp that its tool makes by default."""
+    """The published rules, each on the default ramp of its tool."""
     answers = {}
     for low, high, names in ((1e-7, 10, [rule for rule in RULES if rule != "lightning"]), (1e-8, 1, ["lightning"])):
         rates = np.geomspace(low, high, 100)

@@ -1,18 +1,18 @@
-"""What the lower bound is worth: the same cycles to the same peak, from different shares of it.
+"""The effect of the lower bound: the same cycles to the same peak, from different fractions of the peak.
 
-    python bench/bounds/base.py              # all tasks; goes on where it stopped: 20 minutes on one core
+    python bench/bounds/base.py              # all tasks; resumes if interrupted: 20 minutes on one core
     python bench/bounds/base.py mlp-adam     # some
     python bench/bounds/base.py table        # the tables of docs/lower-bound.md, from the records
 
-For each task and seed a range test says max_lr. Then one training of 480 steps for each way to cycle and each
-base_lr = max_lr / ratio, from the same weights with the same batches, judged on held-out data in the middle and at
-the end:
+For each task and seed, a range test finds max_lr. Then there is one training of 480 steps for each type of cycle and
+each base_lr = max_lr / ratio, from the same weights with the same batches, evaluated on held-out data in the middle and
+at the end:
 
 triangles   four of 120 steps, between base_lr and max_lr
-annealed    four as `cyclr.plan` makes them: a short rise, a long fall, the last one to zero
+annealed    four as `cyclr.plan` makes them: a short warm-up, a long decay, the last one to zero
 one         one cycle: from base_lr up in 30 % of the steps, then to zero
 
-The ratio "ours" is that of `Curve.bounds`, where it is none of the others (to 2 %). Appends to records/base.csv.
+The ratio "ours" is that of `Curve.bounds`, if it differs from the others by more than 2 %. Appends to records/base.csv.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def schedule(way: str, bounds: Bounds) -> Schedule:
         return Triangular(bounds.base_lr, bounds.max_lr, step_size=STEPS // CYCLES // 2)
     if way == "annealed":
         return plan(bounds, steps=STEPS, cycles=CYCLES).schedule
-    # The plan itself never starts one cycle above a tenth.
+    # A plan never starts a single cycle above a tenth.
     return one_cycle(bounds.max_lr, steps=STEPS, base_lr=bounds.base_lr, rise=0.3, shape="linear")
 
 
 def train(name: str, seed: int, rates: Schedule) -> tuple[float, float]:
-    """The held-out score after half of the steps and after all of them; NaN for a loss that is no number."""
+    """The held-out score after half of the steps and after all of them; NaN for a non-finite loss."""
     problem = make(name, seed)
     half = math.nan
     for step, (x, y) in zip(range(STEPS), problem.batches, strict=False):
@@ -76,7 +76,7 @@ def train(name: str, seed: int, rates: Schedule) -> tuple[float, float]:
 
 
 def answer(name: str, seed: int) -> Bounds | None:
-    """What the range test says."""
+    """The result of the range test."""
     problem = make(name, seed)
     problem.model.train()
     curve = range_test(
@@ -108,7 +108,7 @@ def record(name: str, seed: int) -> None:
 
 
 def spread(name: str) -> float:
-    """What the best peak gains over the lowest in the landscape of a task, with the sign that makes more better."""
+    """The gain of the best peak over the lowest one in a task's landscape, with the sign such that higher is better."""
     metrics = defaultdict(list)
     for row in rows():
         if row["task"] == name:
@@ -118,7 +118,7 @@ def spread(name: str) -> float:
 
 
 def table(way: str, baseline: str, column: str) -> list[str]:
-    """What each ratio gains on `baseline`, paired, in hundredths of the landscape's spread, with its interval."""
+    """The paired gain of each ratio over `baseline`, in hundredths of the landscape's spread, with its interval."""
     scores: dict = defaultdict(dict)
     for row in rows(FILE):
         if row["way"] == way:
@@ -144,7 +144,7 @@ def table(way: str, baseline: str, column: str) -> list[str]:
 
 
 def beside() -> list[str]:
-    """How much other choices matter, in the same unit: the way to cycle, the peak, the seed."""
+    """The effect of other choices in the same unit: the type of cycle, the peak, the seed."""
     finals: dict = defaultdict(dict)
     for row in rows(FILE):
         finals[row["task"]][row["way"], row["ratio"], int(row["seed"])] = float(row["final"])
@@ -178,7 +178,7 @@ def beside() -> list[str]:
 
 
 def wrong(name: str, factor: float) -> float:
-    """What `factor` times the best peak of a landscape loses against it; the untrained network loses 100."""
+    """The loss from `factor` times the best peak of a landscape; that of the untrained network is 100."""
     metrics = defaultdict(list)
     for row in rows():
         if row["task"] == name:

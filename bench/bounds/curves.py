@@ -1,12 +1,13 @@
-"""What our own range test records: the ramp as it comes and the probe cycles of `effort="thorough"`.
+"""Records of our own range test: the default ramp and the probe cycles of `effort="thorough"`.
 
-    python bench/bounds/curves.py              # all tasks; goes on where it stopped
+    python bench/bounds/curves.py              # all tasks; resumes if interrupted
     python bench/bounds/curves.py mlp-adam     # some
 
 Writes records/curves.npz: for each task and seed the losses of the ramp, the peaks of the probe cycles and their
-losses, rounded to single precision; and where that ramp is a second, slower one, the first and its steps. table.py
-reads the bounds off them anew, so that a change of the reading needs no training; a change of the ramp, of the probe
-cycles or of the ramp's own answer does (delete the file). Seeds are 0 to 9; the landscapes were made with others.
+losses, rounded to single precision; and if that ramp is a second, slower one, also the first one and its steps.
+table.py estimates the bounds from them, so that a change of the estimation needs no training; a change of the ramp, of
+the probe cycles or of the bounds from the ramp alone does (delete the file). Seeds are 0 to 9; the landscapes were made
+with others.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PARTS = {"losses": "losses", "peaks": "peaks", "probes": "probes", "spent": "ear
 
 
 def rates(steps: int) -> np.ndarray:
-    """Of the ramp as it comes."""
+    """The default ramp."""
     return np.geomspace(1e-6, 10, steps)
 
 

@@ -1,4 +1,4 @@
-"""Five tasks more, written after what those of unseen.py had taught was settled, and run once."""
+"""Five further tasks, written after the changes that followed from unseen.py were final, and run once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 class Bag(nn.Module):
-    """The next letter from the mean of what stands for those before it."""
+    """Predicts the next letter from the mean embedding of the letters before it."""
 
     def __init__(self, kinds: int, width: int = 64) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Bag(nn.Module):
 
 
 class Guess(nn.Module):
-    """A variational autoencoder; gives the pictures, and the means and log variances of the code."""
+    """A variational autoencoder; returns the images and the means and log variances of the code."""
 
     def __init__(self, code: int = 12) -> None:
         super().__init__()
@@ -39,9 +39,9 @@ class Guess(nn.Module):
 
 
 def evidence(out: Tensor, x: Tensor) -> Tensor:
-    """Squared error and distance of the code from a normal distribution."""
-    picture, mean, log = out[:, :196], *out[:, 196:].chunk(2, 1)
-    return F.mse_loss(picture, x) + 0.5 * (mean**2 + log.exp() - log - 1).sum(1).mean() / 196
+    """Squared error plus the divergence of the code from a normal distribution."""
+    image, mean, log = out[:, :196], *out[:, 196:].chunk(2, 1)
+    return F.mse_loss(image, x) + 0.5 * (mean**2 + log.exp() - log - 1).sum(1).mean() / 196
 
 
 def group_norm_momentum(seed: int) -> Problem:
@@ -63,7 +63,7 @@ def margin_sgd(seed: int) -> Problem:
 
 
 def letters_radam(seed: int) -> Problem:
-    """The next letter from a bag of those before, RAdam."""
+    """Next-letter prediction from a bag of letters, RAdam."""
     x, _, vx, _, kinds = windows(16)
     model = Bag(kinds)
     made, train = torch.optim.RAdam(model.parameters()), Batches(x[:, :-1], x[:, -1], 64, seed)
@@ -78,7 +78,7 @@ def guess_adam(seed: int) -> Problem:
 
 
 def counts_adamax(seed: int) -> Problem:
-    """Poisson regression by a net, Adamax."""
+    """Poisson regression with a network, Adamax."""
     x, y, vx, vy = friedman(0.3)
     model = mlp(10, 48, 1)
     made, train = torch.optim.Adamax(model.parameters()), Batches(x, y.exp().round(), 32, seed)

@@ -1,10 +1,10 @@
-"""What a peak rate is worth: one cycle of a fixed budget at each peak, judged on held-out data.
+"""The quality of each peak rate: one cycle of a fixed budget for each peak, evaluated on held-out data.
 
-    python bench/bounds/landscape.py              # all tasks; goes on where it stopped
+    python bench/bounds/landscape.py              # all tasks; resumes if interrupted
     python bench/bounds/landscape.py mlp-adam     # some, also of unseen.py
 
-The cycle rises in a straight line from a tenth of the peak during the first 30 % of the budget and falls in a
-straight line to zero. Appends to records/landscapes.csv: task, peak, seed, metric. A run whose loss was not finite
+The cycle rises linearly from a tenth of the peak during the first 30 % of the budget and falls linearly to
+zero. Appends to records/landscapes.csv: task, peak, seed, metric. A run whose loss was not finite
 counts as the untrained model.
 """
 
@@ -29,7 +29,7 @@ RISE = 0.3
 
 
 def peaks(name: str) -> list[float]:
-    """Between 19 and 20 rates, four to a decade, placed by the kind of optimizer."""
+    """19 or 20 rates, four per decade, in a range that depends on the kind of optimizer."""
     kind = type(make(name, 0).optimizer).__name__
     plain = kind == "Adagrad" or (kind == "SGD" and make(name, 0).optimizer.defaults["momentum"] == 0)
     low, high = (-3.0, 1.5) if plain else (-3.5, 1.0) if kind == "SGD" else (-5.0, -0.25)

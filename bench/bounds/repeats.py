@@ -1,9 +1,9 @@
-"""What the range test as it comes answers for forty further seeds: do its intervals hold?
+"""Results of the default range test for forty further seeds: do its intervals have the nominal coverage?
 
-    python bench/bounds/repeats.py              # all tasks; goes on where it stopped
+    python bench/bounds/repeats.py              # all tasks; resumes if interrupted
 
-Appends to records/repeats.csv: task, seed, max_lr and its interval, from and to. To be made again (delete the file)
-after any change of the ramp or of how it is read.
+Appends to records/repeats.csv: task, seed, max_lr and its interval, from and to. Repeat it (delete the file)
+after any change of the ramp or of the estimation of bounds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SEEDS = range(100, 140)
 
 
 def coverage() -> dict[str, tuple[float, float]]:
-    """For each task how often one seed's interval holds another's answer, and the deviation of the log of an answer."""
+    """For each task, how often one seed's interval contains another's bound, and the scatter of log bounds."""
     found = {}
     for task in TASKS:
         given = [row for row in rows(FILE) if row["task"] == task]

@@ -3,8 +3,8 @@
     python bench/bounds/table.py
 
 Regret = (best of the landscape - metric at the suggested peak) / (best - metric at the lowest rate), from 0 to 1.
-A peak between two of the landscape is looked up on a straight line in the logarithm; one outside counts as the
-nearest; a refusal counts 1. Ours are read off records/curves.npz anew, the published rules are in records/answers.csv.
+A peak between two of the landscape is interpolated linearly in the logarithm; one outside counts as the nearest; no
+suggestion counts as 1. Our bounds are read off records/curves.npz, the published rules are in records/answers.csv.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ ORDER = ("quick", "thorough", "minimum", "ignite", "slide", "valley", "torch-lr-
          "paper", "blind")  # fmt: skip
 SHOWN = ("quick", "thorough", "minimum", "ignite", "valley", "steep", "paper", "blind")
 Landscape = tuple[np.ndarray, np.ndarray]
-Answers = dict[str, dict[str, list[tuple[float, int]]]]  #: for each rule and task the peaks (NaN: refused) and costs
+Answers = dict[
+    str, dict[str, list[tuple[float, int]]]
+]  #: for each rule and task the peaks (NaN: no suggestion) and tuning costs
 QUICK = {"doubt": (reading, "DOUBT", (0.5, 0.7, 1.0, 1.4, 2.0))}
 THOROUGH = {
     "doubt": (probe, "DOUBT", (0.3, 0.4, 0.55)),
@@ -43,7 +45,7 @@ THOROUGH = {
 
 
 def landscapes() -> dict[str, Landscape]:
-    """For each task the log peaks and the regret at each."""
+    """For each task, the log peaks and the regret at each."""
     metrics: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows(LANDSCAPES):
         metrics[row["task"]][float(row["peak"])].append(float(row["metric"]))
@@ -63,7 +65,7 @@ def bounds(curve: Curve) -> Bounds | None:
 
 
 def answers(curves: dict[tuple[str, int], tuple[Curve, Curve]]) -> Answers:
-    """What all rules answer."""
+    """The suggestions of all rules."""
     found: Any = defaultdict(lambda: defaultdict(list))
     for row in rows(ANSWERS):
         found[row["rule"]][row["task"]].append((float(row["peak"] or "nan"), int(row["cost"])))
@@ -80,7 +82,7 @@ def regrets(land: Landscape, peaks: Iterable[float]) -> np.ndarray:
 
 
 def summary(lands: dict[str, Landscape], given: Answers, tasks: Iterable[str]) -> list[str]:
-    """One line a rule."""
+    """One line per rule."""
     lines = ["| rule | mean | 95 % of answers below | worst | worst task's mean | refusals | steps |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for rule in ORDER:
@@ -108,7 +110,7 @@ def each(lands: dict[str, Landscape], given: Answers, tasks: Iterable[str]) -> l
 
 
 def covered() -> list[str]:
-    """How often an interval holds the answer of another seed."""
+    """How often an interval contains the bound of another seed."""
     lines = ["| task | answers scatter by a factor | the 90 % interval holds another's |", "|---|---|---|"]
     found = coverage()
     lines += [f"| {task} | {np.exp(scatter):.2f} | {share:.0%} |" for task, (share, scatter) in found.items()]
@@ -119,7 +121,7 @@ def covered() -> list[str]:
 
 @contextmanager
 def constants(where: Iterable[tuple[ModuleType, str]], values: Iterable[float]) -> Any:
-    """Other constants for a while."""
+    """Replace constants temporarily."""
     before = [(module, name, getattr(module, name)) for module, name in where]
     try:
         for (module, name), value in zip(where, values, strict=True):
@@ -131,16 +133,16 @@ def constants(where: Iterable[tuple[ModuleType, str]], values: Iterable[float]) 
 
 
 def left_out(lands: dict[str, Landscape], curves: dict[tuple[str, int], Curve], choices: dict) -> list[str]:
-    """Regret on each task with the constants that are best on the others: least mean plus a twentieth of the worst."""
+    """Regret on each task with the constants that are best on the others: lowest mean plus a twentieth of the worst."""
     where = [(module, name) for module, name, _ in choices.values()]
     chosen = tuple(getattr(module, name) for module, name in where)
-    along = {  # one constant changed, the others as they are
+    along = {  # one constant changed, the others unchanged
         name: [(*chosen[:place], value, *chosen[place + 1 :]) for value in choices[name][2]]
         for place, name in enumerate(choices)
     }
     grid = sorted({values for line in along.values() for values in line})
     tried = []
-    with constants([(reading, "RESAMPLES")], [2]):  # the intervals are not wanted
+    with constants([(reading, "RESAMPLES")], [2]):  # the intervals are not needed
         for values in grid:
             with constants(where, values):
                 tried.append([regrets(lands[task], [_peak(curve)])[0] for (task, _), curve in curves.items()])

@@ -1,4 +1,4 @@
-"""Reads rows.toml: what is to be run, in which order, and where each run's record is."""
+"""Reads rows.toml: the runs, their order, and the location of each run's record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Options = dict[str, bool | int | float | str]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of a table: a schedule and all that goes with it."""
+    """One line of a table: a schedule with its settings."""
 
     name: str
     schedule: str
@@ -29,7 +29,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table: rows that share their seeds and what they do not say themselves."""
+    """One table: rows that share seeds and default settings."""
 
     name: str
     title: str
@@ -37,14 +37,14 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     seeds: tuple[int, ...]
     row: tuple[Row, ...]
     baseline: str | None = None
-    target: str | None = None  # GROUP/ROW whose end is to be reached, seed by seed
-    ramp: bool = False  # whether its runs are range tests, whose ends say nothing
+    target: str | None = None  # GROUP/ROW whose final accuracy is to be reached, for each seed
+    ramp: bool = False  # whether its runs are range tests, whose final values mean nothing
     steps: int | None = None
     eval_every: int = 1_000
     task: Options = {}
 
     def filled(self) -> Iterator[Row]:
-        """The rows, with the group's settings where they have none of their own."""
+        """The rows, with the group's settings as defaults."""
         for row in self.row:
             steps, every = row.steps or self.steps, row.eval_every or self.eval_every
             yield msgspec.structs.replace(row, steps=steps, eval_every=every, task={**self.task, **row.task})
@@ -73,6 +73,6 @@ def run_name(group: Group, row: Row, seed: int) -> str:
 
 
 def wanted(group: Group, row: Row, patterns: list[str]) -> bool:
-    """Whether a pattern asks for the row: a group (`claim`), a row (`auto*`) or both (`claim/auto`)."""
+    """Whether a pattern matches the row: a group (`claim`), a row (`auto*`) or both (`claim/auto`)."""
     names = (group.name, row.name, f"{group.name}/{row.name}")
     return not patterns or any(fnmatch(name, pattern) for name in names for pattern in patterns)

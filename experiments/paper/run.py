@@ -1,16 +1,16 @@
 """Re-measures the tables of "Cyclical Learning Rates for Training Neural Networks" on CIFAR-10.
 
-    python experiments/paper/run.py --data PATH                     goes on where it stopped, in the order of rows.toml
+    python experiments/paper/run.py --data PATH                     resumes if interrupted; in the order of rows.toml
     python experiments/paper/run.py --data PATH --rows claim/auto   one row; or a group (quick), a pattern (*cosine*)
-    python experiments/paper/run.py --list                          what is done and what is not
+    python experiments/paper/run.py --list                          lists finished and missing runs
     python experiments/paper/table.py                               writes the tables in README.md from the records
 
-PATH is the folder with the official binary files (data_batch_1.bin and so on), or an .npz file. Kill it whenever you
-like: a run goes on from its last checkpoint, at most 1,000 steps back, and ends with the same weights.
+PATH is the folder with the official binary files (data_batch_1.bin and so on), or an .npz file. It can be killed at
+any time: a run resumes from its last checkpoint, at most 1,000 steps back, and ends with the same weights.
 
 Last result (test accuracy in percent, three seeds): the paper's fixed policy over 70,000 steps 81.7; over 25,000 steps
-Table 2's stages 81.1, a fixed 0.003 with the same drops 81.3, one cycle to 0.006 81.7, auto 81.7. README.md beside
-this file has all of it.
+Table 2's stages 81.1, a fixed 0.003 with the same drops 81.3, one cycle to 0.006 81.7, auto 81.7. README.md next to
+this file has all results.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from cyclr.torch import averaged_model, range_test, train
 
 WORK = Path(os.environ.get("CYCLR_PAPER_WORK", HERE / "work"))  # checkpoints
 FOUND = "found.json"
-AUTO = ("auto", QUICK := "auto, quick")  # schedules that are yet to be found; the second by a quick test always
+AUTO = ("auto", QUICK := "auto, quick")  # schedules from a range test; for the second one always a quick test
 DEFAULTS = {"precision": "bfloat16"}  # compared with float32 in README.md
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     given = arguments()
     os.environ["CYCLR_PAPER_DEVICE"] = given.device  # worker processes read it there
     if given.data is not None:
-        os.environ["CYCLR_DATA"] = str(given.data.resolve())  # not in the record: a path says nothing to others
+        os.environ["CYCLR_DATA"] = str(given.data.resolve())  # not in the record, as the path is local
     groups = read_groups(given.table)
     if given.list:
         list_runs(groups, given)
@@ -62,7 +62,7 @@ def main() -> None:
         except BlockingIOError:
             raise SystemExit("another run.py is at work here; for more processes, stop it and use --workers") from None
         try:
-            _cifar_files.locate(None)  # before anything is begun
+            _cifar_files.locate(None)  # fail before any work
             for group in groups:
                 for seed in group.seeds:
                     if not given.seeds or seed in given.seeds:
@@ -96,7 +96,7 @@ def list_runs(groups: tuple[Group, ...], given: argparse.Namespace) -> None:
 
 
 def run_all(group: Group, seed: int, given: argparse.Namespace) -> None:
-    """The rows of a group that are wanted, under one seed."""
+    """The selected rows of a group, for one seed."""
     setups = {}
     for row in group.filled():
         if wanted(group, row, given.rows):
@@ -125,7 +125,7 @@ def setup_of(row: Row, seed: int, schedule: str) -> Setup:
 
 
 def found(row: Row, seed: int, folder: Path) -> str | None:
-    """The schedule that `auto` finds, written down before it is used; None where there is no answer."""
+    """The schedule that `auto` finds, recorded before it is used; None if the range test is inconclusive."""
     path = folder / FOUND
     if not path.exists():
         try:
@@ -137,13 +137,13 @@ def found(row: Row, seed: int, folder: Path) -> str | None:
 
 
 def find(setup: Setup) -> dict[str, Any]:
-    """What `auto` does, with no human choice and no use of the test images: bounds, then a plan."""
+    """Like `auto`, without human choices and without the test images: bounds, then a plan."""
     torch.set_num_threads(1)
     task = cifar10(setup.seed, device=device(), **setup.options)
     effort = "quick" if setup.schedule == QUICK else effort_for(setup.steps)  # as cyclr.torch.auto does
     curve = range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, effort=effort)
     bounds = curve.bounds()
-    # The range test speaks of the fastest group, the biases; schedules here are of the weights, half of that.
+    # The range test records the rate of the biases, the largest; schedules here are for the weights, half of that.
     halved = Bounds(bounds.base_lr / 2, bounds.max_lr / 2)
     plan = cyclr.plan(halved, steps=setup.steps, steps_per_epoch=task.steps_per_epoch)
     return {
@@ -172,7 +172,7 @@ def make(setup: Setup) -> Run:
     began = time.process_time()
 
     def progress(step: int, total: int, rate: float, loss: float) -> None:
-        if step % setup.eval_every == 0:  # the checkpoint is written next: time and steps go together
+        if step % setup.eval_every == 0:  # the checkpoint is written next, so that time and steps match
             write_json(clock, spent + time.process_time() - began)
         if step % 500 == 0:
             print(
@@ -186,7 +186,7 @@ def make(setup: Setup) -> Run:
         lambda group: schedule if group["lr_mult"] == 1 else group["lr_mult"] * schedule,
         steps=setup.steps,
         eval_every=setup.eval_every,
-        average=averaged_model(task.model),  # evaluated beside the weights themselves; the training is as without it
+        average=averaged_model(task.model),  # evaluated in addition to the weights; does not affect the training
         checkpoint=folder,
         progress=progress,
     )
@@ -208,7 +208,7 @@ def report(name: str, run: Run) -> None:
 
 
 def work_of(setup: Setup) -> Path:
-    """The folder of a run's checkpoint. Its name holds all that decides how it ends: no other run finds it."""
+    """The folder of a run's checkpoint. Its name encodes the whole set-up, so no other run uses it."""
     return WORK / f"{zlib.crc32(msgspec.json.encode(setup)):08x}-seed-{setup.seed}"
 
 

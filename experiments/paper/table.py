@@ -20,7 +20,7 @@ from cyclr.study._records import Run
 from cyclr.study._stats import ALPHA, Comparison, many_to_one, steps_to_target
 
 README = HERE / "README.md"
-SHOWN = 4  #: one point of a range test in so many stands in its table
+SHOWN = 4  #: every n-th point of a range test is shown in its table
 NAMES = {"accuracy": "test accuracy", "loss": "training loss"}
 BEGIN, END = "<!-- tables: made by table.py -->\n", "<!-- end of tables -->\n"
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def targets(group: Group, groups: tuple[Group, ...], records: Path) -> dict[int, float]:
-    """The accuracy that the group's runs are to reach, by seed."""
+    """The target accuracy of the group's runs, by seed."""
     for other in groups:
         for row in other.filled():
             if f"{other.name}/{row.name}" == group.target:
@@ -57,7 +57,7 @@ def targets(group: Group, groups: tuple[Group, ...], records: Path) -> dict[int,
 
 
 def table(group: Group, records: Path, target: dict[int, float]) -> str:
-    """One table, as Markdown, and what it says in words."""
+    """One table as Markdown, with a summary in words."""
     runs = {row.name: read_runs(group, row, records) for row in group.filled()}
     if group.ramp:
         ramps = [ramp(run) for own in runs.values() for run in own.values()]
@@ -76,7 +76,7 @@ def table(group: Group, records: Path, target: dict[int, float]) -> str:
 
 
 def ramp(run: Run) -> str:
-    """What a range test saw on the way, and the bounds that `Curve.bounds` finds in it."""
+    """The record of a range test, and the bounds that `Curve.bounds` finds in it."""
     seen = [point for point in run.points if point["test_accuracy"] is not None]
     rates, accuracies, losses = np.array([[point[key] for point in seen] for key in ("lr", "test_accuracy", "loss")])
     curve = Curve(rates, losses, {"accuracy": accuracies}, scale="linear", maximize=frozenset({"accuracy"}))
@@ -130,7 +130,7 @@ def line(
 
 
 def verdict(group: Group, found: dict[str, Comparison]) -> str:
-    """Which rows differ from the baseline, at 5 % for all of them together."""
+    """Which rows differ from the baseline, at a family-wise level of 5 %."""
     if not found:
         return f"Against *{group.baseline}* one seed tells nothing."
     sure = {name: one.adjusted <= ALPHA for name, one in found.items()}
@@ -144,7 +144,7 @@ def verdict(group: Group, found: dict[str, Comparison]) -> str:
 
 
 def compared(group: Group, runs: dict[str, dict[int, Run]]) -> dict[str, Comparison]:
-    """Each row beside the baseline, paired by seed; a row with fewer seeds than the baseline is not finished."""
+    """Each row compared with the baseline, paired by seed; a row with fewer seeds than the baseline is unfinished."""
     assert group.baseline is not None
     baseline = runs[group.baseline]
     rows = {name: own for name, own in runs.items() if name != group.baseline and baseline.keys() <= own.keys()}
@@ -165,7 +165,7 @@ def accuracy(finals: Iterable[float]) -> str:
 
 
 def against(own: dict[int, Run], baseline: dict[int, Run], found: Comparison | None) -> str:
-    """The mean paired difference over the seeds that both have, with its interval where the row was compared."""
+    """The mean paired difference over the seeds that both have, with its interval if the row was compared."""
     if found is not None:
         low, high = found.difference.low, found.difference.high
         return f"{found.difference.mean:+.2f}" + ("" if math.isinf(low) else f" ({low:+.2f} to {high:+.2f})")
@@ -174,7 +174,7 @@ def against(own: dict[int, Run], baseline: dict[int, Run], found: Comparison | N
 
 
 def reaching(own: dict[int, Run], target: dict[int, float]) -> str:
-    """When each seed first reached its target, of those that have one; how far below it ended if it never did."""
+    """The step at which each seed first reached its target, or how far below the target it ended."""
     found = []
     for seed in sorted(own.keys() & target.keys()):
         steps, values = own[seed].series("test_accuracy")

@@ -1,7 +1,7 @@
 """Cyclical learning rates: schedules as values, range tests, bounds and plans.
 
-`import cyclr` loads no framework, and NumPy only once bounds or plans are asked for. The adapters are modules of
-their own: `cyclr.torch`, ….
+`import cyclr` loads no framework, and NumPy only once bounds or plans are asked for. The adapters are separate
+modules: `cyclr.torch`, ….
 """
 
 from importlib import import_module as _import_module

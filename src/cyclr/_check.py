@@ -1,7 +1,7 @@
-"""Argument checks, in one wording: what must hold, what was given, what to do.
+"""Argument checks with uniform messages: what must hold, what was given, what to do.
 
 A wrong kind of value is a `TypeError`, a wrong value of the right kind a `ValueError`.
-NumPy scalars count as numbers and come back as Python ones, so that `repr` stays source.
+NumPy scalars count as numbers and come back as Python ones, so that `repr` stays valid source.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Iterable
 
 
 def problem(must: str, given: object, advice: str = "") -> str:
-    """The one wording: `x must be positive, got -1; pass a rate such as 1e-3`."""
+    """The message: `x must be positive, got -1; pass a rate such as 1e-3`."""
     return f"{must}, got {given!r}" + (f"; {advice}" if advice else "")
 
 
 def plain(value: object) -> object:
-    """A NumPy scalar as Python's own number, so that its `repr` is source; anything else as it is."""
+    """A NumPy scalar as the equivalent Python number, so that its `repr` is valid source; anything else unchanged."""
     if type(value).__module__ != "numpy" or not isinstance(value, numbers.Real):
         return value
     return int(value) if isinstance(value, numbers.Integral) else float(value)
@@ -63,7 +63,7 @@ def fraction(name: str, value: object, advice: str = "") -> float:
 
 
 def count(name: str, value: object, advice: str = "", *, least: int = 1) -> int:
-    """A whole number of at least `least`, as an int. Floats are refused, also whole ones."""
+    """An integer of at least `least`, as an int. Floats are refused, even integral ones."""
     what = "a positive integer" if least == 1 else f"an integer of at least {least}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(problem(f"{name} must be {what}", value, advice or "pass an int"))

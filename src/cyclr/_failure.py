@@ -1,4 +1,4 @@
-"""One line for what went wrong: what it was and, if it was in the user's own code, where."""
+"""One-line error messages: what went wrong and, if the error came from the user's code, where."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 _OURS = Path(__file__).parent
 _LIBRARIES = tuple({Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib", "platlib")})
-# These are raised on purpose, with a message that stands for itself; of others the reader needs the kind, too.
+# Raised deliberately, with a self-contained message; for any other exception the message also names its type.
 _PLAIN = (ValueError, TypeError, OSError, ConnectionError, ImportError)
 
 
 class TaskError(ValueError):
-    """A task that was not found, or whose own code fails. The message is one line and says where."""
+    """A task that was not found, or whose code fails. The message is one line and says where."""
 
 
 def explain(error: BaseException) -> str:
@@ -31,7 +31,7 @@ def explain(error: BaseException) -> str:
 
 
 def where(error: BaseException, template: str = "{}") -> str:
-    """`my_task.py, line 12`: the innermost line of the user's own code that the error went through, if any."""
+    """`my_task.py, line 12`: the innermost line of the user's code in the traceback, if any."""
     if isinstance(error, SyntaxError) and error.filename:
         return template.format(f"{shown(error.filename)}, line {error.lineno}")
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -42,13 +42,13 @@ def where(error: BaseException, template: str = "{}") -> str:
 
 
 def shown(path: str) -> str:
-    """A path as the user would write it: relative where it is below the current folder."""
+    """A path as the user would write it: relative if it is inside the current folder."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def one_line(text: str) -> str:
-    """`text` without line breaks and control characters, none of which may reach a terminal unasked."""
+    """`text` without line breaks and control characters, which must not reach the terminal."""
     return "".join(char if char.isprintable() else " " for char in " ".join(text.split()))
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file writes: the whole file or nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to write to that takes the place of `path` when all went well, also if the process is killed.
+    """A file to write to, which replaces `path` atomically on success; killing the process cannot damage `path`.
 
     Raises:
-        OSError: If the folder cannot be written; the old file, if any, is still there.
+        OSError: If the folder cannot be written to; an existing file is left unchanged.
     """
     path = Path(path)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # the same folder: a rename stays on one disk

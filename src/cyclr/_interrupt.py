@@ -1,4 +1,4 @@
-"""Ctrl-C that waits while things are put back."""
+"""Defers Ctrl-C while a state is being restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which way a metric is better: said by the user, by the metric itself, or by a name that is known for certain."""
+"""Whether lower or higher values of a metric are better: from the user, the metric itself or an unambiguous name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Better = Literal["min", "max"]
 
-# Names whose direction is certain: those of torchmetrics with its `higher_is_better`, and the field's short forms.
+# Names whose direction is unambiguous: those of torchmetrics (by its `higher_is_better`) and common abbreviations.
 _HIGHER = """
     accuracy acc balanced_accuracy top1 top5 top_1 top_5 precision recall sensitivity specificity f1 f1_score
     f_score fbeta fbeta_score auc auroc roc_auc auprc pr_auc average_precision map mean_average_precision iou
@@ -39,13 +39,13 @@ _TURNED = {"neg", "negative", "minus", "inverse", "inv", "non", "not", "anti"}  
 
 @dataclass(frozen=True, slots=True)
 class Metric(Generic[P, R]):
-    """A metric and which way it is better. Calling it calls its function.
+    """A metric and its direction: whether lower or higher values are better. Calling it calls its function.
 
-    Wherever metrics are taken, `(function, "min")` and `(function, "max")` are short for it, and a function alone will
-    do under a name that is known for certain, such as "accuracy" or "perplexity".
+    Wherever metrics are taken, `(function, "min")` and `(function, "max")` are short for it. A function alone is
+    enough if the name is unambiguous, such as "accuracy" or "perplexity".
 
     Args:
-        function: Gives the metric of a batch.
+        function: Computes the metric for a batch.
         better: "min" if lower values are better, "max" if higher ones are.
 
     Raises:
@@ -69,14 +69,14 @@ class Metric(Generic[P, R]):
         return self.function(*args, **kwargs)
 
 
-#: What users pass for one metric.
+#: The accepted forms of one metric.
 GivenMetric: TypeAlias = "Metric[..., Any] | tuple[Callable[..., Any], Better] | Callable[..., Any]"
 
 
 def direction(name: str) -> Better | None:
-    """Which way the metric of that name is better, or None where that is not certain.
+    """The direction of a metric by its name, "min" or "max"; None if the name is ambiguous.
 
-    Prefixes such as `val_` and `test_` are left out; a longer name counts by its last words.
+    Prefixes such as `val_` and `test_` are ignored; for longer names, the last words decide.
 
     >>> direction("val_top1_accuracy"), direction("test_RMSE"), direction("mean_error"), direction("score")
     ('max', 'min', 'min', None)
@@ -95,13 +95,13 @@ def direction(name: str) -> Better | None:
 
 
 def as_metric(name: str, given: GivenMetric, where: str = "metrics") -> Metric[..., Any]:
-    """What was given under a name, with its direction.
+    """One metric with its direction.
 
     Args:
         name: The metric's name.
         given: A `Metric`, a pair (function, "min" or "max"), or a function. A function's own `higher_is_better`, as
-            torchmetrics has it, goes before its name.
-        where: The argument that it was given in, for the errors.
+            torchmetrics has it, takes precedence over its name.
+        where: The argument that it was passed in, for error messages.
 
     Raises:
         TypeError: If it is none of these.
@@ -125,10 +125,10 @@ def as_metric(name: str, given: GivenMetric, where: str = "metrics") -> Metric[.
 
 
 def as_metrics(given: Mapping[str, GivenMetric], where: str = "metrics") -> dict[str, Metric[..., Any]]:
-    """All metrics of a mapping, each with its direction.
+    """The metrics of a mapping, each with its direction.
 
     Raises:
-        TypeError: If it is no mapping of names to metrics.
+        TypeError: If it is not a mapping of names to metrics.
         ValueError: If a direction is not known.
     """
     if not isinstance(given, Mapping):
@@ -140,7 +140,7 @@ def as_metrics(given: Mapping[str, GivenMetric], where: str = "metrics") -> dict
 
 
 def functions_of(given: Mapping[str, GivenMetric]) -> dict[str, Callable[..., Any]]:
-    """The functions of metrics, where it does not matter which way they are better."""
+    """The functions of metrics, for use where the direction does not matter."""
 
     def function(metric: GivenMetric) -> Callable[..., Any]:
         if isinstance(metric, Metric):

@@ -1,4 +1,4 @@
-"""Bounds and a budget in, a plan out: which schedule, where to take snapshots, and why."""
+"""Plans: a schedule for bounds and a budget, the steps at which to take snapshots, and the reasons."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from cyclr import _check
 from cyclr._range.bounds import Bounds
 from cyclr._schedules import Linear, Schedule, Triangular, one_cycle
 
-RISE = 0.3  # the share of a cycle that annealing plans spend on the rise
-ONE_CYCLE_BASE = 10.0  # for one cycle the rise starts this many times below the peak
+RISE = 0.3  # the fraction of a cycle that annealing plans spend on the warm-up
+ONE_CYCLE_BASE = 10.0  # a single cycle starts its warm-up at the peak divided by this
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A schedule for a budget, and why it is this one. Made by `plan`.
+    """A schedule for a budget, with the reason for each choice. Made by `plan`.
 
     Args:
-        schedule: What to train with; as long as the budget.
+        schedule: The schedule to train with; its duration is the budget.
         steps: The budget in optimizer steps.
-        snapshots: The steps after which a cycle has closed: the model is at its best there. Numbers of steps done.
+        snapshots: Numbers of completed steps at which a cycle ends at its lowest rate: where to save the model.
         reasons: One sentence for each choice.
-        bounds: What the plan was made from.
-        steps_per_epoch: Optimizer steps in an epoch, None if not told.
+        bounds: The bounds that the plan was made from.
+        steps_per_epoch: Optimizer steps in an epoch; None if unknown.
     """
 
     schedule: Schedule
@@ -42,23 +42,24 @@ def plan(
     cycles: int | None = None,
     anneal: bool = True,
 ) -> Plan:
-    """Plan whole cycles for a budget: how many, how long, how they end.
+    """Plan whole cycles for a budget: their number, their length and how they end.
 
     Give either `epochs` and `steps_per_epoch`, or `steps`.
 
     Args:
         bounds: From `Curve.bounds`, or `Bounds(base_lr, max_lr)`.
         epochs: The budget in epochs.
-        steps_per_epoch: Optimizer steps in an epoch: batches divided by accumulation.
+        steps_per_epoch: Optimizer steps in an epoch: batches divided by the accumulation count.
         steps: The budget in optimizer steps.
-        cycles: How many cycles; by default one, which ends best. More give good models on the way.
-        anneal: Whether the last fall goes to zero. If not, all cycles are triangles that end at base_lr.
+        cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
+            during training.
+        anneal: Whether the last cycle anneals to zero. If not, all cycles are triangles that end at base_lr.
 
     Returns:
         The plan. Its schedule is exactly as long as the budget, and each cycle ends at its lowest rate.
 
     Raises:
-        TypeError: If `bounds` is no `Bounds`, or a count is no integer.
+        TypeError: If `bounds` is not a `Bounds`, or a count is not an integer.
         ValueError: If the budget is missing, given twice, or too small for the cycles.
 
     >>> plan(Bounds(0.001, 0.01), epochs=5, steps_per_epoch=100).schedule
@@ -99,20 +100,20 @@ def _cycles(total: int, steps_per_epoch: int | None, cycles: int | None) -> tupl
     """How many cycles, and why."""
     if cycles is None:
         return 1, (
-            f"One cycle over all {total} steps: in the same budget more cycles end no better. What they give, if asked "
-            "for, is a good model at the end of each."
+            f"One cycle over all {total} steps: with the same budget, more cycles give no better final model. They do "
+            "give a usable model at the end of each cycle; request them with cycles."
         )
     count = _check.count("cycles", cycles)
     if total < 2 * count:
         raise ValueError(
-            _check.problem(f"{count} cycles need at least {2 * count} steps", total, "ask for fewer cycles")
+            _check.problem(f"{count} cycles need at least {2 * count} steps", total, "pass fewer cycles, or more steps")
         )
     half = f": half a cycle takes {total / steps_per_epoch / count / 2:.2g} epochs" if steps_per_epoch else ""
-    return count, f"{_plural(count, 'cycle')}, as asked for{half}."
+    return count, f"{_plural(count, 'cycle')}, as requested{half}."
 
 
 def _annealed(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[str, ...]]:
-    """Cycles with a short rise and a long fall, the last of which goes to zero."""
+    """Cycles with a short warm-up and a long decay; the last one anneals to zero."""
     peak = bounds.max_lr
     base = min(bounds.base_lr, float(f"{peak / ONE_CYCLE_BASE:.3g}")) if count == 1 else bounds.base_lr
     length = total // count
@@ -122,18 +123,18 @@ def _annealed(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[s
         up = max(1, round(RISE * length))
         front = Triangular(base, peak, step_size=up, step_size_down=length - up).take((count - 1) * length)
         schedule = front >> schedule
-    which = "The fall" if count == 1 else "The last fall"
+    which = "The decay" if count == 1 else "The last decay"
     rise = (
-        f"The rate rises from {base:.3g} to {peak:.3g} in the first {RISE:.0%} of a cycle and falls in the rest: "
-        "most of the progress is made in the fall."
+        f"The rate rises from {base:.3g} to {peak:.3g} in the first {RISE:.0%} of a cycle and decays in the rest: "
+        "most of the progress is made during the decay."
     )
-    return schedule, (rise, f"{which} goes to zero: ending low is worth more than any other choice of shape.")
+    return schedule, (rise, f"{which} goes to zero: annealing to zero matters more than any other choice of shape.")
 
 
 def _triangles(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[str, ...]]:
-    """The paper's triangles, the last of which takes the steps that are left over."""
+    """The paper's triangles; the last one takes the remaining steps."""
     base, peak = bounds.base_lr, bounds.max_lr
-    why = (f"Triangles between {base:.3g} and {peak:.3g} that end at the lower bound, as asked for.",)
+    why = (f"Triangles between {base:.3g} and {peak:.3g} that end at the lower bound, as requested.",)
     length = total // count
     last = total - (count - 1) * length
     up = length // 2

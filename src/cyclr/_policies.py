@@ -1,7 +1,7 @@
-"""Policies: rules that make a schedule for given bounds, stretched to a given budget.
+"""Policies: rules that make a schedule for given bounds and a given budget.
 
-A policy is the text of a schedule with free names. Only what a text cannot say (how many cycles suit a budget) is a
-function.
+A policy is the text of a schedule with free names. Only what a text cannot express (the number of cycles for a
+budget) is a function.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def policy(name: str, bounds: Bounds, *, steps: int, steps_per_epoch: int | None
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If there is no such policy, the text is not a schedule or not as long as the budget, or the budget
-            is below 20 steps, too short for the parts of every policy.
+        ValueError: If there is no such policy, if the text is not a schedule or its duration is not the budget, or if
+            the budget is below 20 steps, too short for some policies.
 
     >>> policy("linear", Bounds(0.001, 0.01), steps=500)
     Linear(0.01, 0.0, steps=500)
@@ -49,21 +49,21 @@ def policy(name: str, bounds: Bounds, *, steps: int, steps_per_epoch: int | None
     text = POLICIES.get(check_policy("policy", name), name)
     if not isinstance(bounds, Bounds):
         raise TypeError(_check.problem("bounds must be a Bounds", bounds, "write Bounds(base_lr, max_lr)"))
-    steps = _check.count("steps", steps, "a shorter budget has no room for the parts of every policy", least=20)
+    steps = _check.count("steps", steps, "a shorter budget is too short for some policies", least=20)
     if steps_per_epoch is not None:
         steps_per_epoch = _check.count("steps_per_epoch", steps_per_epoch)
     if not isinstance(text, str):
         return text(bounds, steps, steps_per_epoch)
     schedule = read(text, bounds, steps=steps, epoch=steps_per_epoch)
     if schedule.duration != steps:
-        lasts = "for ever" if schedule.duration == float("inf") else f"{schedule.duration} steps"
+        lasts = "endlessly" if schedule.duration == float("inf") else f"{schedule.duration} steps"
         raise ValueError(f"a policy must last the whole budget of {steps} steps, got {text!r}, which lasts {lasts}; "
                          "use the name steps for its length, or end it with .take(steps)")  # fmt: skip
     return schedule
 
 
 def read(text: str, bounds: Bounds | None = None, *, steps: int, epoch: int | None = None) -> Schedule:
-    """The schedule that a text with free names describes; it may use those whose value is known."""
+    """The schedule that a text with free names describes; the text may use the names whose values are known."""
     values: dict[str, float] = {"steps": steps}
     if bounds is not None:
         values |= {"base_lr": bounds.base_lr, "max_lr": bounds.max_lr}
@@ -88,7 +88,7 @@ def check_text(name: str, text: str) -> str:
     """A text whose syntax and free names are right; its numbers are checked when the budget is known.
 
     Args:
-        name: What to call it in an error.
+        name: Its name in error messages.
         text: The text of a schedule.
 
     Raises:
@@ -118,7 +118,7 @@ def free_names(text: str) -> set[str]:
 
 
 def uses_bounds(name: str) -> bool:
-    """Whether a policy depends on the bounds; the rates of a text without their names are those written in it.
+    """Whether a policy depends on the bounds; a text that uses neither of their names has fixed rates.
 
     >>> uses_bounds("linear"), uses_bounds("Linear(0.1, 0, steps=steps)")
     (True, False)
@@ -127,9 +127,9 @@ def uses_bounds(name: str) -> bool:
 
 
 def cycles_for(epochs: float) -> int:
-    """How many equal cycles fit the paper's advice: half a cycle of 2 to 10 epochs, three cycles or more.
+    """The number of equal cycles that fits the paper's advice: half a cycle of 2 to 10 epochs, at least three cycles.
 
-    Below 12 epochs the two cannot both hold, and the length of a cycle wins.
+    Below 12 epochs both cannot hold; the length of a cycle then takes precedence.
 
     >>> [cycles_for(epochs) for epochs in (1, 8, 12, 50, 100)]
     [1, 2, 3, 3, 5]
@@ -143,7 +143,7 @@ def _count(steps: int, steps_per_epoch: int | None) -> int:
 
 
 def _step_size(steps: int, steps_per_epoch: int | None) -> tuple[int, int]:
-    """Rise and fall of equal cycles; the last one is cut by fewer steps than there are cycles."""
+    """Half cycles (up, down) of equal length; the last cycle may be shorter, by fewer steps than there are cycles."""
     period = ceil(steps / _count(steps, steps_per_epoch))
     return period // 2, period - period // 2
 
@@ -169,7 +169,7 @@ def _exp_range(bounds: Bounds, steps: int, steps_per_epoch: int | None) -> Sched
     return ExpRange(bounds.base_lr, bounds.max_lr, step_size=up, step_size_down=down, gamma=gamma).take(steps)
 
 
-#: What can be asked for by name.
+#: The built-in policies by name.
 POLICIES: MappingProxyType[str, str | Rule] = MappingProxyType(
     {
         "auto": _auto,

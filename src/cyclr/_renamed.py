@@ -10,15 +10,16 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: An argument, what makes its value, and the old arguments with the words that this takes them by.
+#: A new argument, the function that makes its value, and the old arguments with the names of its parameters.
 Move = tuple[str, Callable[..., Any], Mapping[str, str]]
 
 
 def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a function take old arguments, too.
+    """Let a function accept old arguments, too.
 
     Args:
-        moves: For each new argument its name, what makes it, and which old arguments that takes under which names.
+        moves: For each new argument: its name, the function that makes it, and the old arguments with that function's
+            names for them.
 
     >>> @renamed(("size", lambda wide, high: (wide, high), {"width": "wide", "height": "high"}))
     ... def area(*, size):
@@ -28,7 +29,7 @@ def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
     ...     area(width=2, height=3)
     6
     >>> print(caught[0].message)
-    width, height: pass size=(2, 3) instead; the old arguments end with version 0.3
+    width, height: pass size=(2, 3) instead; to be removed in version 0.3
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -39,8 +40,8 @@ def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 if old:
                     made = make(**{fields[word]: kwargs.pop(word) for word in old})
                     if name in kwargs:
-                        raise TypeError(f"{', '.join(old)} must be left out where {name} is given; put them in there")
-                    said = f"{', '.join(old)}: pass {name}={made!r} instead; the old arguments end with version 0.3"
+                        raise TypeError(f"{', '.join(old)} must be left out if {name} is given; set them in {name}")
+                    said = f"{', '.join(old)}: pass {name}={made!r} instead; to be removed in version 0.3"
                     warnings.warn(said, DeprecationWarning, stacklevel=2)
                     kwargs[name] = made
             return function(*args, **kwargs)
@@ -51,10 +52,10 @@ def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def same(*words: str) -> dict[str, str]:
-    """Old arguments that keep their words as fields."""
+    """Old arguments that keep their names as fields."""
     return {word: word for word in words}
 
 
 def _is_old(value: object) -> bool:
-    """Whether the value of an argument whose name stayed is of the old kind: `ramp` was a text."""
+    """Whether an argument that kept its name has a value of the old kind: `ramp` was a text."""
     return isinstance(value, str)

@@ -1,6 +1,6 @@
-"""Sources of randomness, read and set alike: Python's, NumPy's and torch's, global or somebody's own.
+"""Random number generators with one interface to read and set their state: Python's, NumPy's and torch's.
 
-Libraries that are not loaded have given out no random numbers: none is loaded here.
+A library that is not loaded has drawn no random numbers, so none is imported here.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 REACH = 6  #: attributes from a loader to its sources: batch sampler, sampler, dataset, the dataset within, a transform
-SHORT = 64  #: a longer container holds samples and not parts
+SHORT = 64  #: a longer container holds samples, not components
 
 
 def everywhere() -> list[Any]:
-    """The global sources of this process: of NumPy and torch if they are loaded, of a device if it is in use."""
+    """The global generators of this process: NumPy's and torch's if loaded, those of a device if it is in use."""
     sources: list[Any] = [random._inst]  # type: ignore[attr-defined]
     if "numpy.random" in sys.modules:
         sources.append(sys.modules["numpy.random"].mtrand._rand)
@@ -34,14 +34,14 @@ def everywhere() -> list[Any]:
 
 
 def is_source(value: Any) -> bool:
-    """Whether `value` is a generator of random numbers that `state` can read."""
+    """Whether `value` is a random number generator whose state can be read."""
     if isinstance(value, random.SystemRandom):
-        return False  # the system's own: it has no state
+        return False  # the operating system's generator has no state
     return isinstance(value, random.Random) or _is_torch(value) or _is_numpy(value)
 
 
 def within(value: Any) -> list[Any]:
-    """The sources that an object holds, directly or in its parts, as a loader does in its samplers and its dataset.
+    """The generators that an object holds, directly or in its parts, as a loader does in its sampler and its dataset.
 
     >>> class Loader:
     ...     def __init__(self):
@@ -51,7 +51,7 @@ def within(value: Any) -> list[Any]:
     """
     found: dict[int, Any] = {}
     seen: set[int] = set()
-    todo = deque([(value, REACH)])  # what is near first: by a longer way its parts might be out of reach
+    todo = deque([(value, REACH)])  # breadth first, so that each object is found by its shortest path
     while todo:
         now, reach = todo.popleft()
         if id(now) in seen:
@@ -84,7 +84,7 @@ def state(source: Any) -> Any:
 
 
 def set_state(source: Any, value: Any) -> None:
-    """Put `source` into a state that `state` read."""
+    """Set `source` to a state that `state` returned."""
     if isinstance(source, random.Random):
         source.setstate(value)
     elif hasattr(source, "set_state"):
@@ -94,10 +94,10 @@ def set_state(source: Any, value: Any) -> None:
 
 
 def kept(*values: Any) -> Callable[[], None]:
-    """Remember the global sources and those within `values`.
+    """Save the states of the global generators and of those within `values`.
 
     Returns:
-        A function that puts them all back; it may be called as often as wanted.
+        A function that restores them all; it can be called repeatedly.
 
     >>> put_back = kept()
     >>> first = random.random()
@@ -116,7 +116,7 @@ def kept(*values: Any) -> Callable[[], None]:
 
 def _torch() -> Any:
     torch = sys.modules.get("torch")
-    return torch if hasattr(torch, "default_generator") else None  # none while it is being imported
+    return torch if hasattr(torch, "default_generator") else None  # no generator yet while torch is being imported
 
 
 def _is_torch(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Lightning: a range test by the Trainer's own steps. A schedule needs no adapter.
+"""Lightning: a range test by the Trainer's own steps. Schedules need no adapter.
 
 `configure_optimizers` returns a `cyclr.torch.Scheduler` with `"interval": "step"`, and the Trainer drives it.
 """
@@ -36,7 +36,7 @@ except ModuleNotFoundError as error:
     what = "cyclr.lightning needs Lightning, which is not installed; run: pip install 'cyclr[lightning]'"
     raise ImportError(what) from error
 
-#: Where the classes of those objects live that a training writes to.
+#: Modules whose classes hold the state of a training.
 _WRITTEN = ("lightning.pytorch.loops", "lightning.pytorch.trainer", "lightning.pytorch.core.optimizer")
 
 
@@ -66,18 +66,18 @@ def range_test(
         trainer: The Trainer, before or after a `fit`.
         module: The LightningModule.
         train_dataloaders: Training data, as for `Trainer.fit`.
-        datamodule: A LightningDataModule in place of `train_dataloaders`.
-        optimizer: Where there are several, the index of the one whose rates move; by default all, keeping their ratios.
-        loss: The key of the loss, where `training_step` returns a dict.
+        datamodule: A LightningDataModule instead of `train_dataloaders`.
+        optimizer: If there are several, the index of the one whose rates change; by default all, keeping their ratios.
+        loss: The key of the loss, if `training_step` returns a dict.
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
         effort: "quick" or "thorough", as in `cyclr.torch.range_test`.
         held_out: Held-out batches with metrics, as in `cyclr.torch.range_test`; functions of (outputs, targets) or
             (module, batch).
-        progress: Called after each block of steps with (steps done, steps in all, rate, loss).
+        progress: Called after each block of steps with (steps done, total steps, rate, loss).
 
     Returns:
-        The curve: rates (the largest of all groups) and losses, one row a repeat.
+        The curve: rates (the largest of all groups) and losses, one row per repeat.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -109,16 +109,18 @@ def range_test(
         if test.error is not None:
             raise test.error
     if test.curve is None:
-        raise ValueError("there must be training batches: the training ended before its first step")
+        raise ValueError(
+            "there must be training batches, got none: the training ended before its first step; check the data"
+        )
     return test.curve
 
 
 class RangeTest(Callback):
-    """A range test at the start of `Trainer.fit`; the training then goes on as if there had been no test.
+    """A range test at the start of `Trainer.fit`; the training then continues as if there had been no test.
 
     Args:
         optimizer: As in `range_test`, like all that follows.
-        loss: The key of the loss, where `training_step` returns a dict.
+        loss: The key of the loss, if `training_step` returns a dict.
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
         effort: "quick" or "thorough".
@@ -130,7 +132,7 @@ class RangeTest(Callback):
         ValueError: If a value is out of range.
 
     Attributes:
-        curve: What was recorded; None before, and where a training was resumed from a checkpoint.
+        curve: The recorded curve; None before the test, and if a training was resumed from a checkpoint.
     """
 
     @renamed(RAMP_0_1)
@@ -151,14 +153,14 @@ class RangeTest(Callback):
         self._how = {"ramp": ramp, "repeats": repeats, "effort": effort, "held_out": held_out, "progress": progress}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the test, unless steps have been made already."""
+        """Run the test, unless steps have been made already."""
         if trainer.global_step == 0:
             _check_strategy(trainer)
             self.curve = _test(trainer, pl_module, self.optimizer, self.loss, self._how)
 
 
 class _Only(RangeTest):
-    """Makes the test and ends the training there."""
+    """Runs the test and ends the training."""
 
     error: BaseException | None = None
 
@@ -175,7 +177,7 @@ class _Only(RangeTest):
 
 
 def _test(trainer: Trainer, module: LightningModule, which: int | None, loss: str, how: dict[str, Any]) -> Curve:
-    """A range test inside a training that has begun."""
+    """A range test inside a running training."""
     optimizers = trainer.optimizers
     if which is not None and not (isinstance(which, int) and 0 <= which < len(optimizers)):
         raise ValueError(problem(f"optimizer must be None or an index below {len(optimizers)}", which))
@@ -194,7 +196,7 @@ def _test(trainer: Trainer, module: LightningModule, which: int | None, loss: st
 
 
 def _mute(trainer: Any, *callbacks: Callback) -> None:
-    """No callbacks but these, no logger that writes, no profile."""
+    """Only these callbacks, no writing logger, no profiler."""
     trainer.callbacks, trainer.profiler = list(callbacks), PassThroughProfiler()
     trainer.loggers = [DummyLogger() for _ in trainer.loggers]
 
@@ -282,7 +284,7 @@ def _parts(trainer: Trainer) -> list[Any]:
 
 
 def _check_strategy(trainer: Trainer) -> None:
-    """Some strategies run the training elsewhere, or step in a way of their own."""
+    """Refuse strategies that run the training in other processes, or make steps in their own way."""
     name = type(trainer.strategy).__name__
     if getattr(trainer.strategy.launcher, "_start_method", None) is not None:
         advice = "use strategy='ddp' or start the script with torchrun"

@@ -1,8 +1,8 @@
 """Plots with matplotlib: Axes in, Axes out.
 
-Each function draws on `ax`, or on a new figure of its own when none is given, and returns the Axes. No pyplot, no
-global state: `plot_schedule(schedule).figure.savefig("schedule.png")` works everywhere, and a notebook shows the
-figure when it is the last value of a cell. What is drawn is what the HTML report (`cyclr.report`) shows.
+Each function draws on `ax`, or on a new figure of its own when none is given, and returns the Axes. Neither pyplot
+nor global state is used: `plot_schedule(schedule).figure.savefig("schedule.png")` works everywhere, and a notebook
+shows the figure when it is the last value of a cell. The HTML report (`cyclr.report`) shows the same figures.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _GREY = "0.55"
 def plot_schedule(
     schedule: Schedule, ax: Axes | None = None, *, steps: int | None = None, epoch: int | None = None, label: str = ""
 ) -> Axes:
-    """The learning rate over the steps.
+    """Plot the learning rate against the step.
 
     Args:
-        schedule: What to draw.
-        ax: Where; a new figure by default. Several schedules on one Axes get different colours.
-        steps: Up to which step; the whole schedule by default, so an endless one needs it.
-        epoch: Steps in an epoch; then the axis counts epochs.
-        label: Name for a legend.
+        schedule: The schedule to draw.
+        ax: Axes to draw on; by default those of a new figure. Several schedules on one Axes get different colours.
+        steps: Number of steps to draw; by default the whole schedule. Required for an endless schedule.
+        epoch: Steps in an epoch; if given, the axis counts epochs.
+        label: Name in the legend.
 
     Returns:
         The Axes.
@@ -61,11 +61,11 @@ def plot_schedule(
 
 
 def plot_plan(plan: Plan, ax: Axes | None = None) -> Axes:
-    """The schedule of a plan, and the steps at which its cycles end.
+    """Plot the schedule of a plan and mark the steps at which its cycles end.
 
     Args:
         plan: From `cyclr.plan`.
-        ax: Where; a new figure by default.
+        ax: Axes to draw on; by default those of a new figure.
 
     Returns:
         The Axes.
@@ -81,12 +81,12 @@ def plot_plan(plan: Plan, ax: Axes | None = None) -> Axes:
 
 
 def plot_curve(curve: Curve, bounds: Bounds | None = None, ax: Axes | None = None, *, signal: str = "loss") -> Axes:
-    """A range test: the signal against the rate for each repeat, their smoothed median, and the bounds with intervals.
+    """Plot a range test: the signal against the rate for each repeat, the smoothed median, and bounds with intervals.
 
     Args:
         curve: From a range test.
-        bounds: From `curve.bounds()`, to be marked.
-        ax: Where; a new figure by default.
+        bounds: From `curve.bounds()`; marked in the plot.
+        ax: Axes to draw on; by default those of a new figure.
         signal: "loss" or the name of a metric.
 
     Returns:
@@ -106,16 +106,16 @@ def plot_curve(curve: Curve, bounds: Bounds | None = None, ax: Axes | None = Non
 
 
 def plot_runs(study: Study, ax: Axes | None = None, *, metric: str | None = None, epoch: int | None = None) -> Axes:
-    """A metric during training: for each policy the mean over its runs, and a band from the lowest to the highest.
+    """Plot a metric during training: for each policy the mean over its runs, and a band from the lowest to the highest.
 
-    Runs that were evaluated at different steps are interpolated between their evaluations; a mean ends where the first
-    of its runs does.
+    Runs that were evaluated at different steps are interpolated between their evaluations; the mean ends where the
+    shortest run ends.
 
     Args:
         study: The runs, from `cyclr.study` or `cyclr.report.read`.
-        ax: Where; a new figure by default.
+        ax: Axes to draw on; by default those of a new figure.
         metric: A name in the runs' points; by default the metric of the study.
-        epoch: Steps in an epoch; then the axis counts epochs.
+        epoch: Steps in an epoch; if given, the axis counts epochs.
 
     Returns:
         The Axes.
@@ -133,11 +133,11 @@ def plot_runs(study: Study, ax: Axes | None = None, *, metric: str | None = None
 
 
 def plot_differences(study: Study, ax: Axes | None = None) -> Axes:
-    """How far each policy ends from the baseline, with 95 % intervals; grey and hollow where that is not significant.
+    """Plot each policy's final difference from the baseline with a 95 % interval; grey and hollow if not significant.
 
     Args:
-        study: The runs, from `cyclr.study` or `cyclr.report.read`; the study names metric and baseline.
-        ax: Where; a new figure by default.
+        study: The runs, from `cyclr.study` or `cyclr.report.read`; its metric and baseline are used.
+        ax: Axes to draw on; by default those of a new figure.
 
     Returns:
         The Axes.
@@ -155,11 +155,11 @@ def plot_differences(study: Study, ax: Axes | None = None) -> Axes:
 
 
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (8, 4.5)) -> tuple[Canvas, list[Axes]]:
-    """A new figure that pyplot does not know, and its Axes in reading order.
+    """A new figure that is not registered with pyplot, and its Axes in reading order.
 
     Args:
-        rows: Rows of Axes.
-        columns: Columns of Axes.
+        rows: Number of rows of Axes.
+        columns: Number of columns of Axes.
         size: Width and height in inches.
 
     Returns:
@@ -190,7 +190,7 @@ def _epoch(epoch: int | None) -> int | None:
 
 
 def _draw(shown: Figure, ax: Axes | None, *, legend: bool = True) -> Axes:
-    """Draws a figure's data on `ax`, as its owner styled it, or on that of a new figure."""
+    """Draw a figure's data on `ax`, without changing its style, or on those of a new figure."""
     ax = figure()[1][0] if ax is None else ax
     before = len(ax.lines)
     for line in shown.lines:

@@ -43,7 +43,7 @@ def range_test(
 
     A step is what `Trainer.train` makes of it: its `training_step` and `compute_loss`, even those of a subclass, its
     batches, accumulation, precision, clipping, gradients averaged over the processes. Callbacks are left out, nothing
-    is logged or written. Model, trainer and randomness are restored on success, on an exception and on Ctrl-C. Where
+    is logged or written. Model, trainer and randomness are restored on success, on an exception and on Ctrl-C. If
     there are several processes, each of them calls this and gets the same curve, of the mean loss.
 
     Args:
@@ -51,12 +51,12 @@ def range_test(
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
         effort: "quick" or "thorough", as in `cyclr.torch.range_test`.
-        held_out: Held-out batches with metrics, as in `cyclr.torch.range_test`; functions of (model, batch) where a
+        held_out: Held-out batches with metrics, as in `cyclr.torch.range_test`; functions of (model, batch) if a
             batch is a dict.
-        progress: Called after each block of steps with (steps done, steps in all, rate, loss).
+        progress: Called after each block of steps with (steps done, total steps, rate, loss).
 
     Returns:
-        The curve: rates (the largest of all groups) and losses, one row a repeat.
+        The curve: rates (the largest of all groups) and losses, one row per repeat.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -103,24 +103,24 @@ def use_schedule(
     momentum: Given | str | None = None,
     weight_decay: Given | str | None = None,
 ) -> None:
-    """Let schedules drive the training to come. Groups keep the ratios of their rates.
+    """Drive the next training by schedules. Groups keep the ratios of their rates.
 
-    A text may use two numbers: `epoch`, the updates in an epoch, and `steps`, those in the whole training. By default
-    the texts are taken from the training arguments, so that a file or a command line can hold them:
+    A text may use two names: `epoch`, the number of steps in an epoch, and `steps`, that of the whole training. By
+    default the texts are taken from the training arguments, so that they can be set in a file or on a command line:
 
         TrainingArguments(..., lr_scheduler_kwargs={"schedule": "Triangular2(1e-5, 1e-4, step_size=2*epoch)"})
 
-    Checkpoints hold the step and the text; training resumes at that step, and refuses another schedule.
+    Checkpoints contain the step and the text; training resumes at that step, and another schedule is an error.
 
     Args:
-        trainer: The Trainer, before `train`. One with a scheduler of its own (`optimizers=`) is refused.
+        trainer: The Trainer, before `train`. It must not have its own scheduler (`optimizers=`).
         schedule: The learning rate: a schedule, its text, or one for each group as in `cyclr.torch.Scheduler`.
-        momentum: Drives momentum or the first beta.
-        weight_decay: Drives weight decay.
+        momentum: Schedule of the momentum or the first beta.
+        weight_decay: Schedule of the weight decay.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If there is no schedule, a text is none, or the trainer has a scheduler.
+        ValueError: If no schedule is given, a text is not a schedule, or the trainer has a scheduler.
     """
     owner = _check_trainer(trainer)
     given: dict[str, Any] = {"schedule": schedule, "momentum": momentum, "weight_decay": weight_decay}
@@ -128,9 +128,9 @@ def use_schedule(
     given = {name: written.get(name) if value is None else value for name, value in given.items()}
     if given["schedule"] is None:
         advice = "pass one, or set TrainingArguments(lr_scheduler_kwargs={'schedule': 'Triangular(...)'})"
-        raise ValueError(problem("there must be a schedule", None, advice))
+        raise ValueError(problem("a schedule must be given", None, advice))
     if trainer.lr_scheduler is not None and not trainer._created_lr_scheduler:
-        advice = "leave the second of Trainer(optimizers=...) out"
+        advice = "pass Trainer(optimizers=(optimizer, None))"
         raise ValueError(problem("the trainer must not have a scheduler already", trainer.lr_scheduler, advice))
     for value in given.values():
         _read(value, owner)  # an error now, not when training begins
@@ -148,7 +148,7 @@ def use_schedule(
 
 
 def _read(value: Any, trainer: Trainer) -> Any:
-    """A text as a schedule; anything else as it is."""
+    """A text as a schedule; anything else unchanged."""
     if not isinstance(value, str):
         return value
     with preserved([], also=[trainer.accelerator]):  # which keeps the loaders that it is shown

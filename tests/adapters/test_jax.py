@@ -394,7 +394,11 @@ MEAN = {"mse": squares}
     [
         ({"step": 3}, TypeError, "step must be callable"),
         ({"step": lambda state, x, lr: state}, TypeError, "step must return a pair"),
-        ({"step": lambda state, x, lr: ((state, state), 0.0)}, ValueError, "same structure"),
+        (
+            {"step": lambda state, x, lr: ((state, state), 0.0)},
+            ValueError,
+            "a state of the structure that it was given",
+        ),
         ({"step": lambda state, x, lr: (state.astype(jnp.bfloat16), x.mean())}, ValueError, "keep shapes and types"),
         ({"step": lambda state, x, lr: (state, x)}, ValueError, "the loss must be one real number"),
         ({"step": lambda state, x, lr: (state - lr, state.sum() / 0)}, ValueError, "finite at the first step"),
@@ -419,7 +423,11 @@ MEAN = {"mse": squares}
         ({"held_out": cyclr.HeldOut(BATCHES)}, ValueError, "at least one metric"),
         ({"held_out": cyclr.HeldOut([], MEAN)}, ValueError, "at least one batch"),
         ({"held_out": cyclr.HeldOut(iter(BATCHES), MEAN)}, TypeError, "must not be an iterator"),
-        ({"held_out": cyclr.HeldOut(BATCHES, {"mse": lambda w, x: x @ w})}, ValueError, r"'mse'\] must give one real"),
+        (
+            {"held_out": cyclr.HeldOut(BATCHES, {"mse": lambda w, x: x @ w})},
+            ValueError,
+            r"'mse'\] must return one real",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -626,7 +634,7 @@ def adam(hyper):
     ids=["plain", "jit", "checkpoint", "in the loss", "kept", "kept, jit", "schedule", "loop", "optax", "overwritten"],
 )
 def test_a_step_that_ignores_its_rate_is_refused_before_any_work(step, state):
-    with pytest.raises(ValueError, match="step must train at the rate it is given, but no later loss depends on it"):
+    with pytest.raises(ValueError, match="step must train at the given rate, but no later loss depends on it"):
         range_test(step, state, BATCHES, ramp=cyclr.Ramp(steps=10))
 
 
@@ -735,7 +743,7 @@ def test_an_iterator_is_used_up_and_that_is_said(make, effort, caplog):
     source, ramp = make(), cyclr.Ramp(1e-3, 0.1, steps=25)
     curve = range_test(sgd, jnp.zeros(3), source, ramp=ramp)
     assert curve.losses[0] == pytest.approx(by_hand(np.zeros(3), BATCHES, curve.rates), rel=1e-4)
-    assert "batches is an iterator, which cannot be rewound: the range test used up 25" in caplog.text
+    assert "batches is an iterator, which cannot be rewound: the range test consumed 25 batches" in caplog.text
     np.testing.assert_array_equal(next(source), BATCHES[25])
     if effort == "thorough" and make is forever:
         curve = range_test(noisy_step, jnp.zeros(3), itertools.cycle(AS_LIST), effort="thorough")

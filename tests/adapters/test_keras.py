@@ -200,7 +200,7 @@ def test_momentum_goes_on_beneath_kerass_wrapper_for_scaled_losses():
         (lambda: WithMomentum(keras.optimizers.SGD(0.1), MOMENTUM), ValueError, "must have momentum to drive"),
         (lambda: WithMomentum(keras.optimizers.Adagrad(0.1), MOMENTUM), ValueError, "must have momentum to drive"),
         (lambda: WithMomentum(keras.optimizers.Adam(0.1), 0.9), TypeError, "momentum must be a schedule"),
-        (lambda: WithMomentum(keras.optimizers.Adam(0.1), 10 * WAVE), ValueError, "up to below 1"),
+        (lambda: WithMomentum(keras.optimizers.Adam(0.1), 10 * WAVE), ValueError, "at least 0 and below 1"),
     ],
 )
 def test_momentum_that_cannot_be_is_refused(make, kind, words):
@@ -400,7 +400,7 @@ def test_too_few_batches_for_the_ramp_are_an_error_that_says_so():
         RangeTest(model, ramp=cyclr.Ramp(steps=20)) as test,
     ):
         model.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[test])
-    with pytest.raises(ValueError, match="there must be a sweep to read"):
+    with pytest.raises(ValueError, match="at least one complete sweep is needed"):
         test.curve
 
 
@@ -426,11 +426,11 @@ def test_another_model_than_the_one_tested_is_refused():
         (lambda: RangeTest(linear(), progress=3), TypeError, "progress must be callable"),
         (lambda: RangeTest(linear(), better="min"), TypeError, "better must be a mapping"),
         (lambda: RangeTest(linear(), better={"score": "mix"}), ValueError, "did you mean 'min'"),
-        (lambda: RangeTest(linear(steps_per_execution=4)), ValueError, "each step must be seen"),
+        (lambda: RangeTest(linear(steps_per_execution=4)), ValueError, "steps_per_execution must be 1"),
         (
             lambda: RangeTest(linear(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))),
             ValueError,
-            "each batch must make a step",
+            "must make a step for each batch",
         ),
     ],
 )
@@ -498,7 +498,7 @@ def test_a_thorough_test_is_one_fit_with_steps_enough():
     ):
         model.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[test])
     with (
-        pytest.raises(RuntimeError, match="must be one fit, got a second"),
+        pytest.raises(RuntimeError, match="must be a single call of fit, got a second"),
         RangeTest(model, ramp=cyclr.Ramp(1e-9, 1e-8, steps=10), effort="thorough") as test,
     ):
         for _ in range(2):
@@ -651,7 +651,7 @@ class Sets(keras.callbacks.Callback):
 def test_a_callback_that_stops_the_training_is_named():
     model = linear()
     with (
-        pytest.raises(ValueError, match=r"got 4; leave out the callback that stopped .*\(beside the test: Stops\)"),
+        pytest.raises(ValueError, match=r"got 4; leave out the callback that stopped .*\(besides the test: Stops\)"),
         RangeTest(model, ramp=cyclr.Ramp(steps=20)) as test,
     ):
         model.fit(X, Y, batch_size=16, epochs=9, verbose=0, callbacks=[test, Stops()])

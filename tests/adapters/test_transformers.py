@@ -73,7 +73,7 @@ def test_a_checkpoint_of_another_schedule_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "there must be a schedule, got None; pass one, or set TrainingArguments"),
+        (None, "a schedule must be given, got None; pass one, or set TrainingArguments"),
         ("Triangle(1, 2)", "Triangular"),
         ("Triangular(1e-3, 1e-2, step_size=0)", "step_size must be"),
     ],

@@ -50,7 +50,7 @@ def test_keras_without_its_backend_says_which_variable_to_set():
     done = python(["tensorflow"], code)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert "ImportError: cyclr.keras needs Keras, which asks for a backend that is not installed (tensorflow" in last
+    assert "ImportError: cyclr.keras needs Keras, which is set to a backend that is not installed (tensorflow" in last
     assert "KERAS_BACKEND" in last
 
 

@@ -192,13 +192,16 @@ NOWHERE = ["--engine", "ray", "--address", "127.0.0.1:1"]
         (["--policies", "auto,cosin"], "did you mean 'cosine'?"),
         (["--policies", "auto"], "policies must name two or more"),
         (["--policies", "auto,auto"], "each once"),
-        (["--policy", "mine"], '--policy must be NAME="TEXT", got \'mine\'; such as mine="Constant(max_lr)"'),
+        (["--policy", "mine"], '--policy must be NAME="TEXT", got \'mine\'; write for example mine="Constant(max_lr)"'),
         (["--policy", "mine=Linear(max_rl, 0, steps=steps)"], "policy 'mine' may use the names base_lr, max_lr, steps"),
-        (["--policy", "fixed=Constant(max_lr)"], "each policy must have a name of its own, got 'fixed'"),
+        (["--policy", "fixed=Constant(max_lr)"], "each policy must have a unique name, got 'fixed'"),
         (["--policies", "cosin", "--policy", "mine=linear"], "did you mean 'cosine'?"),
-        (["--metric", "loss", "--minimize", "mae"], "--metric, --minimize and --maximize each name the metric; give"),
+        (["--metric", "loss", "--minimize", "mae"], "--metric, --minimize and --maximize each choose the metric; pass"),
         (["--baseline", "fixd"], "did you mean 'fixed'?"),
-        (["--rates", "0.1,x"], "--rates must be positive numbers with commas, got '0.1,x'; such as 0.01,0.03,0.1"),
+        (
+            ["--rates", "0.1,x"],
+            "--rates must be positive numbers separated by commas, got '0.1,x'; pass a list such as 0.01,0.03,0.1",
+        ),
         (["--rates", "0,0.1"], "rates must be positive"),
         (["--rates", "0.1,0.1"], "each rate once"),
         (["--seeds", "0"], "seeds must be a positive integer"),
@@ -206,15 +209,18 @@ NOWHERE = ["--engine", "ray", "--address", "127.0.0.1:1"]
         (["--workers", "0"], "workers must be a positive integer"),
         (["--target", "nan"], "target must be finite"),
         (["--engine", "jobib"], "did you mean 'joblib'?"),
-        (["--gpus-per-run", "1"], "choose the engine 'ray', or leave them out"),
+        (["--gpus-per-run", "1"], "choose 'ray', or leave them out"),
         (["--curve", "none.json"], "none.json: No such file"),
         (["--polices", "auto"], "Unknown option"),
         (NOWHERE, "no Ray cluster at 127.0.0.1:1: Connection refused; is it running"),
-        ([*NOWHERE[:2], "--address", "head"], "address must be HOST:PORT or auto, got 'head'; Ray's own port is 6379"),
+        (
+            [*NOWHERE[:2], "--address", "head"],
+            "address must be HOST:PORT or auto, got 'head'; Ray's default port is 6379",
+        ),
         ([*NOWHERE, "--working-dir", "gone"], "working_dir must be a folder, got 'gone'"),
-        (["--out", "sides.py"], "sides.py is a file; out must name a folder"),
-        (["--out", "sides.py/deeper"], "sides.py is a file; out must name a folder"),
-        (["--out", "/proc/1/study"], "/proc/1 cannot be written; choose another folder as out"),
+        (["--out", "sides.py"], "out must be a folder, got the file sides.py"),
+        (["--out", "sides.py/deeper"], "sides.py; choose another path"),
+        (["--out", "/proc/1/study"], "/proc/1 is not writable; choose another folder as out"),
     ],
 )
 def test_a_bad_argument_is_one_line_before_the_task_is_read(
@@ -230,7 +236,7 @@ def test_a_bad_argument_is_one_line_before_the_task_is_read(
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (WITHOUT_TEST, "has no test_loader: rates must not be chosen on the data that judges; give it both"),
+        (WITHOUT_TEST, "has no test_loader: rates must not be tuned on the data of the comparison; give it both"),
         ("def task(seed:\n", "sides.py, line 1: SyntaxError: '(' was never closed"),
     ],
 )
@@ -273,15 +279,16 @@ def test_which_way_a_metric_is_better_is_asked_for_where_nobody_says_so(cyclr: S
     complaint = cyclr("compare", "silent.py", *options).complaint
     assert "metrics['distance'] must say which way is better, which its name does not; write {'distance': " in complaint
     complaint = cyclr("compare", "says.py", *options, "--maximize", "distance").complaint
-    assert complaint.startswith("metric 'distance': the task says 'min' (lower is better), got 'max'; leave it out")
+    must = "metric 'distance' must have the direction that the task states, 'min' (lower is better), got 'max'"
+    assert complaint.startswith(f"{must}; leave it out")
     assert not Path("cyclr-compare").exists()
     called = cyclr("compare", "says.py", *options, "--minimize", "distance")
-    assert "Judged by test distance; lower is better." in called.out
+    assert "compared by the test distance at the end (lower is better)" in " ".join(called.out.split())
     assert load("cyclr-compare").rates == {"fixed": 0.1, "linear": 0.1}, "0.001 learns nothing in three epochs"
 
 
 def test_an_inconclusive_range_test_says_what_to_do(cyclr: Shell, task_file: Write) -> None:
     task_file("flat.py", SIDES.replace("return torch", "return 0 * torch"))
     complaint = cyclr("compare", "flat.py", "--policies", "auto,linear", "--rates", "found", "--epochs", 3).complaint
-    assert "the range test has no answer: " in complaint
-    assert "or pass rates (--rates) and leave auto out" in complaint
+    assert "the range test is inconclusive: " in complaint
+    assert "or pass rates (--rates) and leave out auto" in complaint

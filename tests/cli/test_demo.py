@@ -37,7 +37,7 @@ def copy(done: tuple[Path, str], tmp_path: Path) -> Path:
 
 def verdict(out: str) -> str:
     """The tables and all that follows them, except for the seconds, which differ."""
-    return re.sub(r"(\(\d of \d\)) +\S+", r"\1", out[out.index("3. Did it help?") :])
+    return re.sub(r"(\(\d of \d\)) +\S+", r"\1", out[out.index("3. Comparison") :])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -48,7 +48,7 @@ def test_it_shows_the_whole_job(done: tuple[Path, str]) -> None:
     folder, out = done
     policies = ("best fixed", "auto", "triangular", "triangular2", "one_cycle", "cosine", "linear", "step")
     assert all(f"\n{policy} " in out for policy in policies)
-    assert all(word in out for word in ("base_lr", "max_lr", "snapshots", "at half", "Tuning cost", "Is it the cycle"))
+    assert all(word in out for word in ("base_lr", "max_lr", "snapshots", "at half", "Tuning cost", "due to the cycle"))
     for image in ("range_test", "schedules", "accuracy", "comparison"):
         assert (folder / f"{image}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(folder.glob("runs/*/run.json"))) == 5 + 8 * 2
@@ -107,7 +107,7 @@ def test_killed_again_and_again_it_goes_on_and_ends_with_the_same_table(done: tu
     assert 12 <= sum(name.endswith("run.json") for name in before) < 21
     ran = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, env=WIDE)
     assert ran.returncode == 0
-    assert ran.stdout.partition("3. Did it help?")[0] == done[1].partition("3. Did it help?")[0]
+    assert ran.stdout.partition("3. Comparison")[0] == done[1].partition("3. Comparison")[0]
     assert verdict(ran.stdout) == verdict(done[1])
     after = contents(folder)
     assert before == {name: after[name] for name in before}

@@ -91,7 +91,7 @@ def test_the_papers_protocol_reads_a_held_out_metric_on_a_linear_ramp(cyclr: She
     ("change", "complaint"),
     [
         (("mse_loss,", "nll_loss,"), "RuntimeError: "),
-        (("batches, batches[:2]", "batches"), "has no val_loader; leave it out"),
+        (("batches, batches[:2]", "batches"), "has no val_loader; add one, or leave it out"),
         (("torch.randn(200, 8", "float('nan') * torch.randn(200, 8"), "the loss must be finite at the first step"),
     ],
 )

@@ -69,8 +69,8 @@ def test_help_loads_no_heavy_library(tmp_path: Path) -> None:
         ("show Cosin(1)", "did you mean 'Cosine'?"),
         ("show Linear(0,1,steps=epoch)", "a name in a spec must be bound to a number (bound: none), got 'epoch'"),
         ("show Triangular(2,1,step_size=9)", "base_lr must not exceed max_lr"),
-        ("show Constant(1) --png no/such/folder.png", "no folder no/such; make it first"),
-        ("show Constant(1) --png a.gif", "an image must end in .png, .pdf, .svg"),
+        ("show Constant(1) --png no/such/folder.png", "folder no/such does not exist; create it first"),
+        ("show Constant(1) --png a.gif", "an image file must end in .png, .pdf, .svg"),
         ("plan --steps 100", "--bounds LOW HIGH or --curve FILE must be given"),
         ("plan --bounds 1 2 --curve c.json --steps 100", "must not both be given"),
         ("plan --bounds 2 1 --steps 100", "base_lr must not exceed max_lr"),
@@ -81,18 +81,18 @@ def test_help_loads_no_heavy_library(tmp_path: Path) -> None:
         ("plan --bounds 1 2 --epochs 3", "epochs need steps_per_epoch"),
         ("plan --bounds 1 2 --steps 5 --cycles 3", "3 cycles need at least 6 steps, got 5"),
         ("plan --curve no.json --steps 100", "no.json: No such file or directory"),
-        ("find fashoin", "unknown task 'fashoin'; did you mean 'fashion'? built in are fashion"),
-        ("find no.py", "no file no.py; TASK is file.py:function, module:function or a built-in name"),
+        ("find fashoin", "unknown task 'fashoin'; did you mean 'fashion'? use a built-in task (fashion"),
+        ("find no.py", "no file no.py; TASK must be file.py:function, module:function or a built-in name"),
         ("find no_such_module:task", "no module 'no_such_module' for task 'no_such_module:task'"),
         ("find fashion --low 1 --high 0.1", "low must"),
         ("find fashion --steps 1", "steps must"),
         ("find fashion --seed -1", "seed must"),
         ("find fashion --signal f1", "--signal must be one of 'loss', 'val_loss', 'accuracy', got 'f1'"),
-        ("find fashion --out no/folder/c.json", "no folder no/folder; make it first"),
+        ("find fashion --out no/folder/c.json", "folder no/folder does not exist; create it first"),
         ("train fashion --policy triangualr", "did you mean 'triangular'?"),
         ("train fashion --epochs 0", "--epochs must be a positive integer, got 0"),
-        ("train fashion --schedule Constant(1) --bounds 1 2", "leave out --bounds and --curve"),
-        ("train fashion --schedule Constant(1) --policy step", "leave out --policy"),
+        ("train fashion --schedule Constant(1) --bounds 1 2", "--bounds and --curve must be left out"),
+        ("train fashion --schedule Constant(1) --policy step", "--schedule and --policy must not both be given"),
         ("train fashion --schedule Constant(min_lr)", "may use the names base_lr, max_lr, steps, epoch, got 'min_lr'"),
         ("train fashion --schedule Constnat(1)", "did you mean 'Constant'?"),
         ("demo --seeds 0", "--seeds must be a positive integer, got 0"),
@@ -145,7 +145,7 @@ def test_ctrl_c_is_one_line_and_exit_130(tmp_path: Path) -> None:
         time.sleep(0.1)
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(300) == 130
-        assert process.stderr.read() == "cyclr: interrupted; what is finished is kept\n"
+        assert process.stderr.read() == "cyclr: interrupted; finished work is kept\n"
 
 
 @pytest.mark.parametrize(("module", "arguments", "extra"), [

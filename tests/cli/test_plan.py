@@ -47,7 +47,7 @@ def test_a_written_plan_is_what_a_page_shows_and_what_is_printed_as_json(cyclr: 
 @pytest.mark.parametrize("option", ["--out", "--png"])
 def test_where_nothing_can_be_written_is_said_before_the_work(cyclr: Shell, tmp_path: Path, option: str) -> None:
     called = cyclr("plan", "--bounds", 1e-3, 1e-2, "--steps", 100, option, tmp_path / "no" / "plan.png")
-    assert "no folder" in called.complaint
+    assert "does not exist; create it first" in called.complaint
     assert not called.out
 
 

@@ -40,7 +40,7 @@ def test_a_file_is_read_once(task_file: Write) -> None:
         ("x = 1\ny = x / 0\n", "bad.py, line 2: ZeroDivisionError: division by zero"),
         ("import no_such_thing\n", "bad.py, line 1: ModuleNotFoundError: No module named 'no_such_thing'"),
         ("import torch\ntorch.nn.Linear(1, -1)\n", "bad.py, line 2: "),
-        ("raise SystemExit(3)\n", "the code exits while it is read; put its main part under"),
+        ("raise SystemExit(3)\n", "the code exits while it is imported; put its main part under"),
         ("def tsak(seed): pass\n", "bad.py has no function 'task'; did you mean 'tsak'?"),
         ("task = 3\n", "bad.py has no function 'task'; write bad.py:FUNCTION"),
         ("def task(): pass\n", "TypeError: task() takes 0 positional arguments but 1 was given"),

@@ -58,7 +58,7 @@ def test_a_finished_folder_is_not_trained_again_and_other_settings_are_refused(c
     before = Path("out/run.json").read_bytes()
     again = cyclr(*command, "--epochs", 3, "--json")
     assert again.json == first
-    assert "nothing is left to do" in again.err
+    assert "is already finished" in again.err
     complaint = cyclr(*command, "--epochs", 4).complaint
     assert complaint == "out was made with other settings (epochs 3, now 4); choose another folder"
     assert Path("out/run.json").read_bytes() == before
@@ -68,7 +68,7 @@ def test_a_folder_of_other_things_is_left_alone(cyclr: Shell, task_file: Write) 
     path = task_file("plane.py", GOOD)
     Path("thesis").mkdir()
     Path("thesis/chapter.tex").write_text("")
-    assert "thesis holds other files" in cyclr("train", path, "--bounds", 1, 2, "--out", "thesis").complaint
+    assert "thesis contains other files" in cyclr("train", path, "--bounds", 1, 2, "--out", "thesis").complaint
     assert [path.name for path in Path("thesis").iterdir()] == ["chapter.tex"]
 
 

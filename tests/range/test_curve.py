@@ -100,7 +100,7 @@ def test_a_file_that_is_no_curve_is_refused(tmp_path, text):
 @pytest.mark.parametrize(
     ("arguments", "kind", "says"),
     [
-        (([1], [1]), ValueError, "two or more"),
+        (([1], [1]), ValueError, "at least two finite rates"),
         (([1, np.nan], [1, 2]), ValueError, "finite"),
         (([-1, 1], [1, 2]), ValueError, "rates"),
         (([0, 1], [1, 2]), ValueError, "log ramp"),

@@ -143,7 +143,7 @@ def test_a_curve_with_probes_is_saved_and_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("peaks", "probes", "says"),
     [
-        ([0.1, 0.01], np.ones((2, 8)), "increase"),
+        ([0.1, 0.01], np.ones((2, 8)), "increasing"),
         ([0.0, 0.1], np.ones((2, 8)), "positive"),
         ([0.1], np.ones((2, 8)), "one row"),
         ([], np.ones((2, 8)), "one row"),

@@ -70,7 +70,7 @@ def test_a_first_loss_that_is_not_finite_is_an_error_and_no_sweep(bad):
     recorder = Recorder(Ramp(steps=5))
     with pytest.raises(ValueError, match="finite at the first step, before any update"):
         answer(recorder, lambda step, rate: bad)
-    with pytest.raises(ValueError, match="there must be a sweep to read"):
+    with pytest.raises(ValueError, match="at least one complete sweep is needed"):
         recorder.curve()
 
 

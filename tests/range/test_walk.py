@@ -169,5 +169,5 @@ def test_bad_input_is_refused(how, error, words):
 
 
 def test_nothing_recorded_is_no_curve():
-    with pytest.raises(ValueError, match="there must be a sweep to read"):
+    with pytest.raises(ValueError, match="at least one complete sweep is needed"):
         Recorder(Ramp()).curve()

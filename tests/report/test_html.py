@@ -157,12 +157,12 @@ def test_a_title_is_what_is_shown_or_what_was_asked_for() -> None:
 
 @pytest.mark.parametrize("thing", ["study.json", None, Bounds(0.1, 1), [study()]])
 def test_what_cannot_be_shown_is_a_type_error(thing: object) -> None:
-    with pytest.raises(TypeError, match="what a page shows must be one of Curve, Plan, Run, Schedule, Study, got "):
+    with pytest.raises(TypeError, match="an object to be shown must be one of Curve, Plan, Run, Schedule, Study, got "):
         report.page(thing)
 
 
 def test_nothing_is_no_page() -> None:
-    with pytest.raises(ValueError, match="a page must show something, got nothing"):
+    with pytest.raises(ValueError, match="a page must show at least one object, got none"):
         report.page()
 
 

@@ -44,7 +44,7 @@ def test_a_folder_of_runs_is_a_study_without_those_that_tuned_rates(tmp_path: Pa
     write_json(tmp_path / "runs/tuning-0.1/run.json", run("fixed 0.1", 0, options={"tuning": True}))
     (made,) = report.read(tmp_path)
     assert made.runs == [run("auto", 0), run("auto", 1)]
-    assert made.notes == ["1 run that tuned a rate is not shown; it took 40 steps."]
+    assert made.notes == ["1 tuning run is not shown; it took 40 steps."]
 
 
 def test_runs_of_two_tasks_are_no_study(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_runs_that_cannot_be_compared_are_shown_with_the_reason(runs: list[Run],
 
 
 def test_an_empty_study_says_so() -> None:
-    assert first_words(report.page(study(runs=[]))) == ["This study holds no run yet."]
+    assert first_words(report.page(study(runs=[]))) == ["This study contains no run yet."]
 
 
 def test_a_metric_nobody_measured_gives_way_to_one_that_was() -> None:
@@ -180,7 +180,7 @@ def test_how_the_rates_were_found_is_told_where_nothing_can_be_compared() -> Non
     [{"step": 10, "loss": 1.0}, {"step": 10, "loss": 1.0}],
 ])  # fmt: skip
 def test_points_without_steps_that_rise_are_an_error(points: list[dict[str, float]]) -> None:
-    with pytest.raises(ValueError, match="the points of policy 'a', seed 0 must have steps that rise from 1"):
+    with pytest.raises(ValueError, match="the points of policy 'a', seed 0 must have increasing steps from 1 on"):
         report.page(study(runs=[run("a", points=points)]))
 
 

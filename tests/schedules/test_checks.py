@@ -118,7 +118,7 @@ def test_operators_refuse_what_cannot_be_combined():
         _ = True * finite
     with pytest.raises(TypeError):
         _ = finite * finite
-    with pytest.raises(ValueError, match="the schedule to oppose must move"):
+    with pytest.raises(ValueError, match="the schedule to oppose must not be constant"):
         cyclr.Opposed(endless, 0.8, 0.9)
     with pytest.raises(ValueError, match="low must not exceed high"):
         cyclr.Opposed(finite, 0.9, 0.8)

@@ -40,7 +40,7 @@ def test_a_schedule_of_a_user_is_called_like_any_other():
     assert [KNEE(step) for step in range(200)] == [by_hand(step) for step in range(200)]
     assert KNEE(np.arange(200)).tolist() == [by_hand(step) for step in range(200)]
     assert KNEE.cycle_ends() == (100,)
-    with pytest.raises(ValueError, match="step must be a finite number, not below 0, got -1"):
+    with pytest.raises(ValueError, match="step must be a finite number of at least 0, got -1"):
         KNEE(-1)
 
 
@@ -179,7 +179,7 @@ def test_a_hook_of_the_wrong_kind_is_an_error_when_the_class_is_made(members, me
 
 
 def test_a_class_whose_name_no_text_can_hold_is_refused():
-    with pytest.raises(TypeError, match=r"must have a name that its text can hold, got .*<locals>.*; move it"):
+    with pytest.raises(TypeError, match=r"must have a name that can be used in texts, got .*<locals>.*; move it"):
 
         class Inner(cyclr.Schedule):
             pass
@@ -192,7 +192,7 @@ def test_a_class_whose_name_no_text_can_hold_is_refused():
         ({"value": None, "values": lambda self, step, xp: 0.1}, "must define value, got .*; rename values to value"),
         ({"ends": None, "end": lambda self, until: ()}, "must define ends, got .*; rename end to ends"),
         ({"lowest": None, "highest": None}, "must define highest, lowest, got"),
-        ({"frozen": False}, r"must be a frozen dataclass, got a dataclass that can be changed; write @dataclass\(froz"),
+        ({"frozen": False}, r"must be a frozen dataclass, got a mutable dataclass; write @dataclass\(froz"),
         ({"frozen": None}, "must be a frozen dataclass, got a plain class"),
     ],
 )

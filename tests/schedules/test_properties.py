@@ -154,7 +154,7 @@ def test_the_amplitude_of_triangular2_fades_without_overflow(rate, size):
 @pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
 def test_bad_steps_are_refused(schedule):
     for step in (-1, -0.5, math.nan, math.inf):
-        with pytest.raises(ValueError, match="step must be a finite number, not below 0, got"):
+        with pytest.raises(ValueError, match="step must be a finite number of at least 0, got"):
             schedule(step)
     for step in (True, "1", None, [1], np.array([True]), np.array([1j])):
         with pytest.raises(TypeError, match="step must be a number or an array"):

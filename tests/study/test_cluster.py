@@ -58,7 +58,7 @@ def test_a_failed_run_is_named_and_the_connection_closed(nodes: Any, tmp_path: P
 
 
 def test_more_than_any_node_has_is_an_error_at_once(nodes: Any, tmp_path: Path) -> None:
-    needs = r"a run needs 1 CPUs and 1 GPUs of one node, and the cluster's nodes have 1 CPUs and 0 GPUs, 1 CPUs and 0"
+    needs = r"a run needs 1 CPUs and 1 GPUs of one node, got nodes with 1 CPUs and 0 GPUs, 1 CPUs and 0"
     with pytest.raises(ValueError, match=needs):
         make_runs(GO_ON, {"p": setup(0)}, tmp_path, engine=Engine("ray", address=nodes.address, gpus_per_run=1))
     with pytest.raises(ValueError, match="a run needs 2 CPUs"):

@@ -121,7 +121,7 @@ def test_a_function_is_compared_under_policies_of_the_users_own(done: tuple[Path
     assert study.rates["written"] == 0.05
     assert study.tuning_cost["mine"] == study.tuning_cost["linear"] == 2 * 30
     assert study.tuning_cost["written"] == 0, "a text without max_lr has nothing to tune"
-    assert "written: the rates are those written in its text." in study.notes
+    assert "written: the rates are those in its text." in study.notes
     rows = {row.policy: row for row in summarize(study)}
     assert rows["linear"].difference is None
     assert {row.seeds for row in rows.values()} == {2}
@@ -177,14 +177,18 @@ def test_one_policy_of_the_users_own_is_compared_with_the_default_ones() -> None
         ({"mine": "cosin"}, ValueError, "policy 'mine' must be one of"),
         ({"mine": ""}, ValueError, "policy 'mine' must be one of"),
         ({"mine": 0.1}, TypeError, "policy 'mine' must be one of"),
-        ({"a/b": "linear"}, ValueError, "the name of a policy must be of letters, digits, spaces and . _ - +, got"),
-        ({"": "linear"}, ValueError, "the name of a policy must be of letters"),
+        (
+            {"a/b": "linear"},
+            ValueError,
+            "the name of a policy must consist of letters, digits, spaces and . _ - +, got",
+        ),
+        ({"": "linear"}, ValueError, "the name of a policy must consist of letters"),
         (
             {"fixed": "Constant(max_lr)"},
             ValueError,
-            "policy 'fixed' is built in, and 'Constant(max_lr)' is another one; choose another name",
+            "must not be that of a built-in one, got 'fixed' for 'Constant(max_lr)'; choose another name",
         ),
-        ("auto", ValueError, "policies must name two or more, each once"),
+        ("auto", ValueError, "policies must name two or more policies, each once"),
         ("auto,cosin", ValueError, "did you mean 'cosine'?"),
     ],
 )
@@ -203,7 +207,7 @@ def test_a_bad_policy_is_named_before_any_work(tmp_path: Path, policies: object,
         ),
         (
             "Triangular2(base_lr, max_lr, step_size=epoch)",
-            "which lasts for ever; use the name steps for its length, or end it with .take(steps)",
+            "which lasts endlessly; use the name steps for its length, or end it with .take(steps)",
         ),
         ("Linaer(max_lr, 0, steps=steps)", "'mine': a spec must call a known schedule, got 'Linaer'; did you mean"),
         ("Linear(max_lr, -1, steps=steps)", "policy 'mine': cannot make Linear(max_lr, -1, steps=steps)"),
@@ -234,7 +238,7 @@ def test_the_direction_of_a_metric_is_said_or_known(metric: object, directions: 
 def test_a_direction_that_is_not_known_is_asked_for() -> None:
     with pytest.raises(ValueError, match=r"metric 'score' must say which way .* --minimize score or --maximize score"):
         _maximize(asked(metric="score"), FACTS)
-    with pytest.raises(ValueError, match=r"metric 'score': the task says 'min' \(lower is better\), got 'max'"):
+    with pytest.raises(ValueError, match=r"metric 'score' must have the direction that the task states, 'min' \(lower"):
         _maximize(asked(metric=("score", "max")), msgspec.structs.replace(FACTS, directions={"score": "min"}))
     with pytest.raises(ValueError, match="the direction of metric must be one of 'min', 'max', got 'up'"):
         asked(metric=("score", "up"))
@@ -244,8 +248,8 @@ def test_a_direction_that_is_not_known_is_asked_for() -> None:
     ("changes", "kind", "says"),
     [
         ({"rates": "tund"}, ValueError, "did you mean 'tuned'?"),
-        ({"rates": []}, ValueError, "rates must name at least one rate, got none"),
-        ({"rates": [0.1, 0.1]}, ValueError, "rates must name each rate once"),
+        ({"rates": []}, ValueError, "rates must contain at least one rate, got none"),
+        ({"rates": [0.1, 0.1]}, ValueError, "rates must contain each rate once"),
         ({"rates": [0.1, -1]}, ValueError, "rates must be positive, got -1"),
         ({"seeds": 10_001}, ValueError, "seeds must be at most 10000"),
         ({"engine": "ray"}, TypeError, "engine must be an Engine, got 'ray'; pass cyclr.study.Engine(workers=2)"),
@@ -266,7 +270,7 @@ def test_a_function_that_other_processes_cannot_import_is_refused() -> None:
     for task in (lambda seed: None, inside, main):
         with pytest.raises(ValueError, match="task must be a function that other processes can import, got"):
             name_of(task)
-    with pytest.raises(TypeError, match="task must be a text or a function of a seed"):
+    with pytest.raises(TypeError, match="task must be a string or a function of a seed"):
         name_of(3)  # type: ignore[arg-type]
     code = "import cyclr\ndef mine(seed): ...\ncyclr.study.compare(mine)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -309,7 +313,7 @@ class Here:
     [
         (SIDES, {"metric": "accurcy"}, "metric must be one of 'accuracy', 'loss', got 'accurcy'; did you mean"),
         (SIDES, {"epochs": 1}, "policy 'auto': steps must be an integer of at least 20, got 10"),
-        (SIDES.replace("seed(seed)", "seed(0)"), {}, "begins alike under seeds 0 and 1, with the same weights and the"),
+        (SIDES.replace("seed(seed)", "seed(0)"), {}, "must depend on its seed, got the same weights and the"),
         (SIDES.replace("cut(200, 300)", "[]"), {}, "val_loader must hold at least one batch"),
         (SIDES.replace("cut(0, 200)", "(b for b in ())"), {}, "train_loader must be a loader that can be started"),
     ],

@@ -97,7 +97,7 @@ def test_what_diverged_is_not_chosen_and_an_end_of_the_grid_is_told(tmp_path: Pa
     assert high.rates == {"fixed": 0.5, "step": 0.5}
     assert "fixed: its peak 0.5 is the lowest that was tried; a lower one may be better." in high.notes
     lost = made(tmp_path / "lost", design(arms=arms({"fixed": "fixed", "step": "step"}, None, [2, 5])))
-    assert "fixed: diverged at every peak that was tried; lower ones may suit it." in lost.notes
+    assert "fixed: diverged at every peak that was tried; lower ones may work." in lost.notes
     assert [row.diverged for row in summarize(lost)] == [2, 2]
     inside = made(tmp_path / "inside", design(arms=arms({"fixed": "fixed", "step": "step"}, None, [0.003, 0.01, 0.03])))
     assert not any("tried;" in note for note in inside.notes)

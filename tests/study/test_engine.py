@@ -88,7 +88,9 @@ def test_a_broken_record_is_kept_and_its_run_made_again(tmp_path: Path, caplog: 
 
 def test_a_record_of_other_settings_stops_all_before_any_work(tmp_path: Path) -> None:
     make_runs(MAKE, {"p-1": setup(1)}, tmp_path)
-    with pytest.raises(ValueError, match=r"p-1/run.json is of other settings \(seed 1, now 2\); choose another folder"):
+    with pytest.raises(
+        ValueError, match=r"p-1/run.json was made with other settings \(seed 1, now 2\); choose another folder"
+    ):
         make_runs(MAKE, {"p-0": setup(0), "p-1": setup(2)}, tmp_path)
     assert not (tmp_path / "p-0").exists()
 
@@ -154,7 +156,7 @@ def test_a_second_call_in_the_folder_is_refused_while_the_first_is_at_work(tmp_p
     refused = []
 
     def second(name: str, run: Run) -> None:
-        with pytest.raises(RunError, match=f"^another study is at work in {tmp_path}; wait for its end, or choose"):
+        with pytest.raises(RunError, match=f"^another process is using {tmp_path}; wait until it ends, or choose"):
             make_runs(MAKE, {"q": setup(1)}, tmp_path)
         refused.append(name)
         assert make_runs(MAKE, {name: run.setup}, tmp_path) == {name: run}  # nothing to do: no lock
@@ -191,7 +193,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_any_work(tmp_path: Path
 
 def test_what_only_a_cluster_has_is_refused_on_one_machine() -> None:
     for extra in ({"address": "host:1"}, {"gpus_per_run": 1}, {"working_dir": "."}):
-        with pytest.raises(ValueError, match="are for a cluster; choose the engine 'ray', or leave them out"):
+        with pytest.raises(ValueError, match="need engine 'ray', got 'joblib'; choose 'ray', or leave them out"):
             Engine(**extra)
     with pytest.raises(ValueError, match=r"engine must be one of 'joblib', 'ray', got 'Ray'; did you mean 'ray'\?"):
         Engine("Ray")

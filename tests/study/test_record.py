@@ -160,7 +160,7 @@ def test_a_folder_of_other_things_is_not_taken_but_one_with_a_left_over_draft_is
     (tmp_path / ".settings.json.0a1b2c3d.tmp").write_text("{")
     claim(tmp_path / "settings.json", RUN.setup)
     (tmp_path / "settings.json").rename(tmp_path / "thesis.tex")
-    with pytest.raises(ValueError, match=r"holds other files and no settings\.json; choose a new folder"):
+    with pytest.raises(ValueError, match=r"contains other files and no settings\.json; choose a new folder"):
         claim(tmp_path / "settings.json", RUN.setup)
 
 
@@ -178,7 +178,7 @@ def test_a_study_is_loaded_from_its_file_its_folder_and_single_runs(tmp_path: Pa
         write_json(tmp_path / "runs" / f"{run.policy}-{run.seed}" / "run.json", run)
     made = load(tmp_path)
     assert sorted((run.policy, run.seed) for run in made.runs) == sorted((run.policy, run.seed) for run in runs)
-    assert made.notes == ["1 run that tried out a rate is not shown; it took 20 steps."]
+    assert made.notes == ["1 tuning run is not shown; it took 20 steps."]
     assert load(tmp_path / "runs" / "two-1" / "run.json").runs == [runs[-1]]
     study = Study(task="fashion", runs=runs, tuning_cost={"one": 20}, bounds=Bounds(0.01, 0.1, evidence=("seen",)))
     write_json(tmp_path / "study.json", study)

@@ -157,4 +157,4 @@ def test_the_verdict_follows_the_interval(low: float, high: float, words: str, l
 
 def test_one_seed_gets_no_verdict() -> None:
     row = Summary("auto", Interval(1, 1, 1), Interval(1, -math.inf, math.inf), Interval(1, 1, 1), 1, 1, 0, 1)
-    assert "says nothing about chance" in verdict(row, "best")
+    assert "the variation between seeds is unknown" in verdict(row, "best")

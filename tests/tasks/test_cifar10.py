@@ -16,7 +16,7 @@ from cyclr.torch import Task, range_test, train
 
 
 def write_binary(folder: Path, *, train: int = 60, test: int = 40, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random pictures in the official layout: five files of `train` records, one of `test`."""
+    """Random images in the official layout: five files of `train` records, one of `test`."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, np.ndarray] = {}
@@ -24,11 +24,11 @@ def write_binary(folder: Path, *, train: int = 60, test: int = 40, seed: int = 0
         ("train", [f"data_batch_{i}.bin" for i in range(1, 6)], train),
         ("test", ["test_batch.bin"], test),
     ):
-        pictures = rng.integers(0, 256, (each * len(names), 32, 32, 3), dtype=np.uint8)
+        images = rng.integers(0, 256, (each * len(names), 32, 32, 3), dtype=np.uint8)
         labels = rng.integers(0, 10, each * len(names), dtype=np.uint8)
-        pictures[np.arange(len(labels)), :8] = labels[:, None, None, None] * 25  # something to learn
-        found |= {f"{half}_images": pictures, f"{half}_labels": labels}
-        planes = pictures.transpose(0, 3, 1, 2).reshape(len(labels), 3072)
+        images[np.arange(len(labels)), :8] = labels[:, None, None, None] * 25  # something to learn
+        found |= {f"{half}_images": images, f"{half}_labels": labels}
+        planes = images.transpose(0, 3, 1, 2).reshape(len(labels), 3072)
         for index, name in enumerate(names):
             part = slice(index * each, (index + 1) * each)
             records = [
@@ -51,8 +51,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_pictures_come_in_the_order_of_the_files_less_the_mean_picture_in_every_pass(tmp_path: Path) -> None:
     arrays = write_binary(tmp_path)
     task = cifar10(3, data=tmp_path)
-    pictures = arrays["train_images"].astype(np.float64)
-    expected = (pictures - pictures.mean(axis=0)).transpose(0, 3, 1, 2)
+    images = arrays["train_images"].astype(np.float64)
+    expected = (images - images.mean(axis=0)).transpose(0, 3, 1, 2)
     for _ in range(2):
         batches = list(task.train_loader)
         assert [len(labels) for _, labels in batches] == [100, 100, 100]
@@ -60,7 +60,7 @@ def test_pictures_come_in_the_order_of_the_files_less_the_mean_picture_in_every_
         np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
         np.testing.assert_array_equal(torch.cat([labels for _, labels in batches]), arrays["train_labels"])
     (inputs, labels), *_ = task.test_loader
-    tests = arrays["test_images"].astype(np.float64) - pictures.mean(axis=0)  # the mean of what is trained on
+    tests = arrays["test_images"].astype(np.float64) - images.mean(axis=0)  # the mean of what is trained on
     np.testing.assert_allclose(inputs.numpy(), tests.transpose(0, 3, 1, 2), atol=1e-4)
     np.testing.assert_array_equal(labels, arrays["test_labels"])
 
@@ -92,7 +92,7 @@ def test_the_archive_as_downloaded_is_read_where_it_lies(data: Path, tmp_path: P
     for path in (archive, tmp_path):  # or the folder that holds it
         task = cifar10(0, data=path)
         for loader, other in ((task.train_loader, expected.train_loader), (task.test_loader, expected.test_loader)):
-            assert torch.equal(loader.dataset.pictures, other.dataset.pictures)
+            assert torch.equal(loader.dataset.images, other.dataset.images)
             assert torch.equal(loader.dataset.labels, other.dataset.labels)
     assert [path.name for path in tmp_path.iterdir()] == [archive.name]
 
@@ -112,7 +112,7 @@ def test_a_link_in_an_archive_is_not_followed(data: Path, tmp_path: Path) -> Non
             link = tarfile.TarInfo(path.name)
             link.type, link.linkname = tarfile.SYMTYPE, str(path)
             tar.addfile(link)
-    with pytest.raises(FileNotFoundError, match=r"links.tar must hold data_batch_1.bin, got \[\]"):
+    with pytest.raises(FileNotFoundError, match=r"links.tar must contain data_batch_1.bin, got \[\]"):
         cifar10(0, data=tmp_path / "links.tar")
 
 
@@ -121,12 +121,16 @@ def test_broken_and_other_archives_are_named(data: Path, tmp_path: Path) -> None
     (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "page.tar.gz").write_bytes(b"<html>not found</html>")
     for name in ("cut", "page"):
-        with pytest.raises(ValueError, match=rf"must be a whole tar archive, got '.*{name}.tar.gz'; fetch it again"):
+        with pytest.raises(
+            ValueError, match=rf"must be a complete tar archive, got '.*{name}.tar.gz'; download it again"
+        ):
             cifar10(0, data=tmp_path / f"{name}.tar.gz")
     (tmp_path / "python").mkdir()
     (tmp_path / "python/data_batch_1").write_bytes(b"a pickle")
     pack(tmp_path / "python", tmp_path / "cifar-10-python.tar.gz")
-    with pytest.raises(FileNotFoundError, match=r"must hold data_batch_1.bin, got \['data_batch_1'\]; take the binary"):
+    with pytest.raises(
+        FileNotFoundError, match=r"must contain data_batch_1.bin, got \['data_batch_1'\]; take the binary"
+    ):
         cifar10(0, data=tmp_path / "cifar-10-python.tar.gz")
 
 
@@ -138,7 +142,7 @@ def test_without_data_the_error_says_where_it_is_and_both_ways_to_name_it(monkey
         assert part in str(caught.value)
 
 
-def test_tuning_holds_out_the_last_training_pictures_and_hides_the_test_pictures(data: Path) -> None:
+def test_tuning_holds_out_the_last_training_images_and_hides_the_test_images(data: Path) -> None:
     task = cifar10(0, data=data, tuning=True)
     assert task.test_loader is None
     assert (task.steps_per_epoch, len(task.val_loader.dataset)) == (3, 30)
@@ -172,9 +176,9 @@ def missing_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "error", "words"),
     [
-        (broken_size, ValueError, "data_batch_3.bin must hold records of 3073 bytes, got '3074 bytes'"),
-        (broken_label, ValueError, "must be a label from 0 to 9 for each of 1 pictures"),
-        (missing_file, FileNotFoundError, "must hold data_batch_5.bin"),
+        (broken_size, ValueError, "data_batch_3.bin must consist of records of 3073 bytes, got '3074 bytes'"),
+        (broken_label, ValueError, "must be a label from 0 to 9 for each of 1 images"),
+        (missing_file, FileNotFoundError, "must contain data_batch_5.bin"),
     ],
 )
 def test_broken_files_are_named(tmp_path: Path, harm: object, error: type[Exception], words: str) -> None:
@@ -190,8 +194,8 @@ def test_a_broken_npz_file_is_named(tmp_path: Path) -> None:
     arrays = write_binary(tmp_path / "bin", train=1, test=1)
     np.savez(tmp_path / "floats.npz", **{**arrays, "train_images": arrays["train_images"] / 255})
     for name, words in (
-        ("cut", "must be a whole .npz file, got '.*cut.npz'"),
-        ("other", "must hold train_images, .*got \\['pictures'\\]"),
+        ("cut", "must be a complete .npz file, got '.*cut.npz'"),
+        ("other", "must contain train_images, .*got \\['pictures'\\]"),
         ("floats", "must be bytes of shape"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -213,7 +217,7 @@ def test_a_broken_npz_file_is_named(tmp_path: Path) -> None:
         ({"optimizer": "sdg"}, ValueError, "did you mean 'sgd'"),
         ({"precision": "half"}, ValueError, "precision must be one of"),
         ({"pictures": 0}, ValueError, "pictures must be a positive integer"),
-        ({"pictures": 301}, ValueError, "pictures must not exceed the 300 of the data, got 301"),
+        ({"pictures": 301}, ValueError, "pictures must not exceed the 300 images of the data, got 301"),
     ],
 )
 def test_wrong_arguments_are_refused(data: Path, settings: dict, error: type[Exception], words: str) -> None:

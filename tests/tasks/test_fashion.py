@@ -158,7 +158,7 @@ def test_the_full_task_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_the_full_task_takes_no_pictures_of_another_size(tmp_path: Path) -> None:
     fill(tmp_path, size=14)
-    with pytest.raises(ValueError, match=r"must be pictures of 28x28, got \(7, 14, 14\)"):
+    with pytest.raises(ValueError, match=r"must contain images of 28x28, got \(7, 14, 14\)"):
         full(0, data=tmp_path)
 
 

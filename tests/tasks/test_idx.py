@@ -49,9 +49,9 @@ def test_a_folder_gives_its_four_arrays(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "name", "complaint"),
     [
-        (idx(np.zeros((2, 3), np.uint8))[:-1], "part", "must hold 6 bytes of data, got 5"),
-        (idx(np.zeros((2, 3), np.uint8)) + b"x", "part", "must hold 6 bytes of data, got 7"),
-        (b"\0\0\x08\x03\0\0", "part", "must hold a header of 16 bytes, got 6"),
+        (idx(np.zeros((2, 3), np.uint8))[:-1], "part", "must have 6 bytes of data, got 5"),
+        (idx(np.zeros((2, 3), np.uint8)) + b"x", "part", "must have 6 bytes of data, got 7"),
+        (b"\0\0\x08\x03\0\0", "part", "must have a header of 16 bytes, got 6"),
         (b"", "part", "must be an idx file of bytes"),
         (b"\0\0\x0d\x01\0\0\0\x01abcd", "part", "must be an idx file of bytes"),  # floats
         (gzip.compress(idx(np.zeros(50, np.uint8)), mtime=0)[:-12], "part.gz", "must be a whole gzip file"),
@@ -69,12 +69,12 @@ def test_a_broken_file_is_named(tmp_path: Path, raw: bytes, name: str, complaint
 def test_a_missing_file_is_named_with_the_advice(tmp_path: Path) -> None:
     fill(tmp_path)
     (tmp_path / _idx.PARTS["test_labels"]).unlink()
-    with pytest.raises(FileNotFoundError, match=r"must hold t10k-labels-idx1-ubyte.gz, got .*; ask a friend"):
+    with pytest.raises(FileNotFoundError, match=r"must contain t10k-labels-idx1-ubyte.gz, got .*; ask a friend"):
         _idx.read_folder(tmp_path, advice="ask a friend")
 
 
-def test_pictures_without_labels_are_an_error(tmp_path: Path) -> None:
+def test_images_without_labels_are_an_error(tmp_path: Path) -> None:
     fill(tmp_path)
     (tmp_path / _idx.PARTS["train_labels"]).write_bytes(idx(np.zeros(6, np.uint8)))
-    with pytest.raises(ValueError, match="a label for each train picture, got 7 and 6 labels"):
+    with pytest.raises(ValueError, match="one label per train image, got 7 images and 6 labels"):
         _idx.read_folder(tmp_path)

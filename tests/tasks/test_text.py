@@ -148,9 +148,9 @@ def test_a_file_of_one_s_own_is_read_byte_by_byte(own: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "must hold at least 650 bytes, got '0 bytes'"),
-        (b"x" * 649, "must hold at least 650 bytes, got '649 bytes'"),
-        (b"fine " * 200 + b"\xff\xfe", "must be UTF-8, got 'byte 1000'"),
+        (b"", "must have at least 650 bytes, got '0 bytes'"),
+        (b"x" * 649, "must have at least 650 bytes, got '649 bytes'"),
+        (b"fine " * 200 + b"\xff\xfe", "must be UTF-8, got 'an invalid byte at position 1000'"),
     ],
 )
 def test_a_file_that_will_not_do_is_named(tmp_path: Path, content: bytes, words: str) -> None:
@@ -169,7 +169,7 @@ def test_the_shortest_text_still_trains(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_another_kind_of_path_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"data must be a text file, got .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"data must be an existing text file, got .*nowhere"):
         text(0, data=tmp_path / "nowhere")
     with pytest.raises(TypeError, match="data must be a path, got 3"):
         text(0, data=3)

@@ -210,5 +210,5 @@ def test_many_things_in_a_list_are_data_and_not_looked_into() -> None:
 def test_an_optimizer_that_needs_a_closure_is_refused_without_a_step_of_ones_own() -> None:
     made = Trainer()
     optimizer = torch.optim.LBFGS(made.model.parameters())
-    with pytest.raises(ValueError, match="a step without a closure, got 'LBFGS'; pass update="):
+    with pytest.raises(ValueError, match="a step without a closure, got 'LBFGS'; pass a step function"):
         range_test(made.model, optimizer, DataLoader(data(), batch_size=8), cross_entropy)

@@ -359,7 +359,7 @@ def test_an_iterator_that_cannot_be_taken_back_is_told_of() -> None:
     for held in (itertools.count(), (number for number in range(9)), iter(DataLoader(NUMBERS))):
         dataset = Transformed(lambda index: float(index))
         dataset.held = held
-        words = f"holds a {type(held).__name__}, which cannot be taken back"
+        words = f"holds a {type(held).__name__}, which cannot be rewound"
         with pytest.warns(RuntimeWarning, match=words), preserved(nn.Linear(1, 1), loader=DataLoader(dataset)):
             pass
         assert dataset.held is held

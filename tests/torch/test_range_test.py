@@ -719,7 +719,7 @@ def exhausted() -> Any:
         ({"progress": 3}, TypeError, "progress must be callable"),
         ({"scheduler": 3}, TypeError, "scheduler must be"),
         ({"scaler": 3}, TypeError, "scaler must be"),
-        ({"optimizer": torch.optim.SGD(Net().parameters())}, ValueError, "hold parameters of the model, got '12"),
+        ({"optimizer": torch.optim.SGD(Net().parameters())}, ValueError, "have parameters of the model, got '12"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(options: dict[str, Any], error: type[Exception], words: str) -> None:

@@ -242,7 +242,7 @@ def test_loading_sets_the_rates_at_once_and_leaves_the_dict_alone(steps: int, te
         ({"last_epoch": 3, "schedule": "Constant(0.5)"}, r"got Constant\(0.5\) saved and Triangular\("),
         (
             {"last_epoch": 3, "schedule": ["Constant(0.5)"]},
-            "the present one.*at the saved step, 3,",
+            "the current one.*at the saved step, 3,",
         ),
         ({"last_epoch": 3, "schedule": repr(WAVE), "momentum": repr(MOMENTUM)}, "the saved momentum must be"),
         ({"last_epoch": 3}, "must be of a cyclr.torch.Scheduler"),

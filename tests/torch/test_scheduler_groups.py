@@ -230,7 +230,7 @@ def test_a_scheduler_stepped_once_an_epoch_is_warned_of_in_the_second():
                 optimizer.step()
             scheduler.step()
 
-    with pytest.warns(UserWarning, match="called once in 20 optimizer steps, but the schedule of 40 steps"):
+    with pytest.warns(UserWarning, match="called once per 20 optimizer steps, but the schedule of 40 steps"):
         train()
 
 
@@ -280,7 +280,7 @@ def test_a_metric_given_to_step_is_an_error(value: Any):
     optimizer = sgd()
     scheduler = Scheduler(optimizer, WAVE)
     go(optimizer, scheduler, 3)
-    with pytest.raises(TypeError, match=r"must be a whole number of steps.*takes no metric"):
+    with pytest.raises(TypeError, match=r"must be an integer number of steps.*takes no metric"):
         scheduler.step(value)
     assert (scheduler.last_epoch, rates(optimizer)) == (3, [WAVE(3)])
 
@@ -290,7 +290,7 @@ def test_a_metric_given_to_step_is_an_error(value: Any):
     [
         (lambda step: 0.1 / (1 + step), "it was called with the group, not with the step"),
         (lambda step: 0.1**step, "it was called with the group, not with the step"),
-        ("Triangular(0.01, 0.1, step_size=5)", r"read a text by cyclr.parse\(text\)"),
+        ("Triangular(0.01, 0.1, step_size=5)", r"convert a text with cyclr.parse\(text\)"),
         (0.1, r"write Constant\(0.1\)"),
         (None, "a Plan"),
         (Triangular, "a Plan"),

@@ -114,7 +114,7 @@ def test_a_range_test_and_auto_take_a_task_in_place_of_its_parts() -> None:
     ramp = Ramp(1e-4, steps=60)
     assert np.array_equal(range_test(one, ramp=ramp).losses, range_test(*parts, ramp=ramp).losses, equal_nan=True)
     assert auto(one, epochs=10).plan == auto(*parts, epochs=10).plan
-    with pytest.raises(TypeError, match="optimizer must be left out where a task is given"):
+    with pytest.raises(TypeError, match="optimizer must be left out if a task is given"):
         range_test(one, one.optimizer)
-    with pytest.raises(TypeError, match="loss_fn must be left out where a task is given"):
+    with pytest.raises(TypeError, match="loss_fn must be left out if a task is given"):
         auto(one, loss_fn=one.loss_fn, epochs=1)

@@ -1,4 +1,4 @@
-"""The shell: one file a verb, found by its name."""
+"""The command line: one file per command, found by its name."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ def make_app() -> App:
     """The parser."""
     app = App(
         name="cyclr",
-        help="Cyclical learning rates: find the bounds, plan the cycle, train with it, see whether it helped.\n\n"
+        help="Cyclical learning rates: find the bounds with a learning-rate range test, plan a schedule, train with "
+        "it, and compare it with other schedules.\n\n"
         "TASK is a built-in name (fashion, digits, …), `file.py:function` or `module:function`; the function takes a "
         "seed and returns a `cyclr.torch.Task`.",
         version=__version__,
         help_format="markdown",
-        help_epilogue="New here? Run `cyclr demo`: all of it on real data, in about a minute.",
+        help_epilogue="New here? Run `cyclr demo`: all of these steps on real data, in about a minute.",
         default_parameter=Parameter(negative=()),
         suppress_keyboard_interrupt=False,  # `main` says what happens to the work
     )
@@ -47,13 +48,13 @@ def make_app() -> App:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command line.
+    """Run one command line.
 
     Args:
-        arguments: Those of this process by default.
+        arguments: The command line; by default that of this process.
 
     Returns:
-        0 if all went well, 2 if the input was bad, 130 after Ctrl-C.
+        0 on success, 2 on invalid input, 130 after Ctrl-C.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     tokens = list(sys.argv[1:] if arguments is None else arguments)
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                    console=_console.help_console())  # fmt: skip
         sys.stdout.flush()
     except KeyboardInterrupt:
-        _console.error("interrupted; what is finished is kept")
+        _console.error("interrupted; finished work is kept")
         return 130
     except BrokenPipeError:  # `cyclr … | head`: the reader is gone
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Charts of characters: braille dots, or plain ASCII where there is no terminal that shows them."""
+"""Charts made of characters: braille dots, or ASCII if the output cannot show them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from cyclr._page.numbers import number, precise
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille character, four rows of two
 _HEIGHT = 12  # lines
-_FINEST = 4  # points for each dot across; more cannot be seen
-_FAR = 1e6  # heights of the chart: a line that leaves it goes straight up from there on
+_FINEST = 4  # points per horizontal dot; more would be invisible
+_FAR = 1e6  # in heights of the chart: a line that goes further outside is drawn as vertical
 
 
 def lines(figure: Figure, *, width: int, fine: bool) -> list[str]:
-    """The one coloured line of a figure, and its marks, as lines of text.
+    """The highlighted line of a figure and its marks, as lines of text.
 
     Args:
-        figure: What to draw.
-        width: Characters in a line.
+        figure: The figure to draw.
+        width: Characters per line.
         fine: Whether to draw with braille dots instead of ASCII.
 
     Returns:
-        The lines, none where the figure has no such line. NaN and infinite values are gaps.
+        The lines; empty if the figure has no such line. NaN and infinite values are gaps.
 
     >>> from cyclr import Linear
     >>> from cyclr._page.figures import schedule
@@ -69,7 +69,7 @@ def lines(figure: Figure, *, width: int, fine: bool) -> list[str]:
 
 
 def _limits(line: Line, axis: Axis) -> tuple[float, float]:
-    """From and to of the vertical axis: what the line needs of the figure's range."""
+    """Limits of the vertical axis: the part of the figure's range that the line covers."""
     finite = line.y[np.isfinite(line.y)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if axis.zero:
@@ -79,10 +79,10 @@ def _limits(line: Line, axis: Axis) -> tuple[float, float]:
 
 
 def _unit(values: Array, low: float, high: float, *, log: bool = False) -> Array:
-    """`values` as shares of the way from `low` to `high`; a half where these are equal, NaN where not finite.
+    """`values` scaled so that `low` is 0 and `high` is 1; 0.5 if both are equal, NaN where not finite.
 
-    Everything is divided by its greatest size first, so that neither a difference of the largest floats overflows nor
-    one of the smallest vanishes.
+    Everything is first divided by the largest magnitude, so that differences of very large floats do not overflow and
+    those of very small ones do not vanish.
     """
     with np.errstate(all="ignore"):
         if log:
@@ -94,12 +94,12 @@ def _unit(values: Array, low: float, high: float, *, log: bool = False) -> Array
 
 
 def _trace(dots: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> None:
-    """A line through the points, cut at the edge of the canvas; gaps stay gaps."""
+    """A line through the points, clipped at the edge of the canvas; gaps stay gaps."""
     height, width = dots.shape
     for (c0, r0), (c1, r1) in pairwise(zip(columns.tolist(), rows.tolist(), strict=True)):
         if not all(map(math.isfinite, (c0, r0, c1, r1))):
             continue
-        # The part of the way from the first point to the second that lies on the canvas.
+        # The part of the segment that lies on the canvas.
         ends = sorted((edge - r0) / (r1 - r0) for edge in (-0.4, height - 0.6)) if r0 != r1 else [0.0, 1.0]
         begin, end = max(0.0, ends[0]), min(1.0, ends[1])
         if begin > end:

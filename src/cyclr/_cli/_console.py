@@ -1,6 +1,6 @@
 """Printing: results on stdout, progress and errors on stderr.
 
-Markup and emoji are off: the name of a user's task is text, never an instruction to the terminal.
+Markup and emoji are off: text from the user, such as a task's name, must not be interpreted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cyclr._page.blocks import Block, Facts, Figure, Figures, Section, Sentences
 _RULE = box.SIMPLE_HEAD
 _ASCII_RULE = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 _IMAGES = (".png", ".pdf", ".svg")
-PLAIN_WIDTH = 100  # of a line where there is no terminal to ask
+PLAIN_WIDTH = 100  # of a line if there is no terminal
 _WIDEST_CHART = 120
 
 
@@ -44,22 +44,22 @@ def stderr() -> Console:
 
 
 def help_console() -> Console:
-    """For help, whose text is our own and may hold markup."""
+    """For help, which may contain markup."""
     return Console(width=_width(terminal=sys.stdout.isatty()))
 
 
 def fancy(console: Console) -> bool:
-    """Whether it shows more than ASCII: it is a terminal, and its encoding can."""
+    """Whether it is a terminal whose encoding shows more than ASCII."""
     return console.is_terminal and not console.is_dumb_terminal and console.encoding.lower().startswith("utf")
 
 
 def say(text: str = "", style: str = "") -> None:
-    """Prints a line of results, in ASCII where the output may show no more."""
+    """Print a line of results, in ASCII if the output cannot show more."""
     stdout().print(Text(plain(text), style=style))
 
 
 def listed(sentences: Iterable[str]) -> None:
-    """Prints a list of sentences, one below the other; what does not fit a line is indented below its first word."""
+    """Print a list of sentences, one per line, with a hanging indent."""
     for sentence in sentences:
         lines = textwrap.fill(
             one_line(plain(sentence)), stdout().width, initial_indent="- ", subsequent_indent="  ",
@@ -69,28 +69,28 @@ def listed(sentences: Iterable[str]) -> None:
 
 
 def note(text: str) -> None:
-    """Prints a line about what is going on."""
+    """Print a progress message."""
     stderr().print(Text(text), soft_wrap=True)
 
 
 def error(text: str) -> None:
-    """Prints the one line about what is wrong."""
+    """Print a one-line error message."""
     line = Text.assemble(("cyclr: ", "bold red"), one_line(text))
     stderr().print(line, soft_wrap=True)
 
 
 def heading(text: str) -> None:
-    """Prints a title above what follows."""
+    """Print a section title."""
     say()
     say(text, "bold")
 
 
 def show(section: Section, *, title: str | None = None) -> None:
-    """Prints what is said of a thing: all that is brief, and the figures that a chart of characters can show.
+    """Print the description of an object: its short blocks, and the figures that a chart of characters can show.
 
     Args:
         section: From `describe`.
-        title: In place of the section's own title.
+        title: Replaces the section's title.
     """
     heading(section.title if title is None else title)
     for part in section.parts:
@@ -140,7 +140,7 @@ def _table(table: Table) -> None:
 
 
 def _facts(facts: Facts) -> None:
-    """One name and value on a line; the terminal breaks a long value, so that it can be copied."""
+    """One name and value per line; a long value is wrapped by the terminal, so that it can be copied."""
     width = max(len(name) for name, _ in facts.pairs)
     for name, value in facts.pairs:
         line = Text.assemble((f"{name:<{width}}  ", "bold"), plain(one_line(value)))
@@ -148,21 +148,21 @@ def _facts(facts: Facts) -> None:
 
 
 def document(value: Any) -> None:
-    """Prints the one JSON document of `--json`; numbers that JSON lacks are null."""
+    """Print the JSON document of `--json`; NaN and infinity become null."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
 def check_target(path: Path | None, *, image: bool = False) -> None:
-    """Checks before any work that `path` can be written.
+    """Check before any work that `path` can be written.
 
     Raises:
-        ValueError: If its folder does not exist, or its ending is not that of an image.
-        ImportError: If images need a library that is not installed.
+        ValueError: If its folder does not exist, or its extension is not that of an image.
+        ImportError: If matplotlib is needed for an image and not installed.
     """
     if path is None:
         return
     if not path.parent.is_dir():
-        raise ValueError(f"{path}: no folder {path.parent}; make it first")
+        raise ValueError(f"{path}: folder {path.parent} does not exist; create it first")
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it")
     if image:
@@ -170,11 +170,11 @@ def check_target(path: Path | None, *, image: bool = False) -> None:
 
         figure()
         if path.suffix.lower() not in _IMAGES:
-            raise ValueError(f"{path}: an image must end in {', '.join(_IMAGES)}")
+            raise ValueError(f"{path}: an image file must end in {', '.join(_IMAGES)}")
 
 
 def plain(text: str) -> str:
-    """`text`, in ASCII where the output may show no more."""
+    """`text`, in ASCII if the output cannot show more."""
     if fancy(stdout()):
         return text
     for fine, coarse in (("±", "+/-"), ("–", "-"), ("…", "..."), ("×", "x")):
@@ -188,5 +188,5 @@ def _console(*, stderr: bool) -> Console:
 
 
 def _width(*, terminal: bool) -> int | None:
-    """None lets rich ask the terminal."""
+    """Width in characters; None lets rich ask the terminal."""
     return None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH

@@ -1,4 +1,4 @@
-"""One training spread over the processes that `torchrun` started."""
+"""One training in several processes started by `torchrun`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """A process group of all processes, of which the first alone prints; nothing where `torchrun` is not at work."""
+    """A process group in which only the first process prints; nothing if not started by `torchrun`."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield
         return
@@ -33,11 +33,11 @@ def joined() -> Iterator[None]:
     else:
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
             yield
-    distributed.destroy_process_group()  # after an error the others may be waiting: torchrun ends them
+    distributed.destroy_process_group()  # after an error the other processes may be waiting; torchrun stops them
 
 
 def once(do: Callable[[], T]) -> T:
-    """What the first process gets from `do`, or the error that it raises, in all of them."""
+    """The result of `do`, which only the first process calls, or the error that it raises, in all processes."""
     group = _all()
     if group is None:
         return do()
@@ -47,7 +47,7 @@ def once(do: Callable[[], T]) -> T:
 
 
 def check_shared(text: str, task: Task) -> None:
-    """That several processes train one model, not one each.
+    """Check that several processes train one model, not one each.
 
     Raises:
         TaskError: If the model is not wrapped.
@@ -60,7 +60,7 @@ def check_shared(text: str, task: Task) -> None:
 
 
 def _all() -> Any:
-    """The group of all processes; None where there is one alone."""
+    """The group of all processes; None if there is only one."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
     from torch import distributed

@@ -1,4 +1,4 @@
-"""How far a long piece of work has come: a bar in a terminal, now and then a line elsewhere. Always on stderr."""
+"""Progress of long tasks on stderr: a bar in a terminal, otherwise an occasional line."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from cyclr._page.numbers import rate as lr_text
 
 
 class Update(Protocol):
-    """What a piece of work calls as it goes on: how much is done, what to say beside it, and how much there is."""
+    """Called with the amount done, a text to show beside it, and the total."""
 
     def __call__(self, done: int, beside: str = "", total: int | None = None) -> None: ...
 
 
-_EVERY = 2.0  # seconds between two lines where there is no terminal
+_EVERY = 2.0  # seconds between two lines if there is no terminal
 
 
 @contextmanager
 def progress(title: str, total: int, unit: str = "steps", *, done: int = 0) -> Iterator[Update]:
-    """A context whose value is called with how much is done and what to say beside it.
+    """A context manager whose value is called with the amount done and a text to show beside it.
 
     Args:
-        title: What the work is called.
-        total: How much there is to do.
-        unit: What is counted.
-        done: What was done before; it does not count for the time left.
+        title: Name of the work.
+        total: Total amount.
+        unit: The unit of the amounts.
+        done: The amount done earlier; it is left out when the remaining time is estimated.
     """
     if _console.stderr().is_terminal:
         with _bar(title, total, unit, done) as update:
@@ -42,14 +42,14 @@ def progress(title: str, total: int, unit: str = "steps", *, done: int = 0) -> I
 
 @contextmanager
 def steps_of(title: str, total: int = 0) -> Iterator[Callable[[int, int, float, float], None]]:
-    """A context whose value is called with step, steps, rate and loss of a training or a range test."""
+    """A context manager whose value is called with step, steps, rate and loss of a training or a range test."""
     with progress(title, total) as update:
         yield lambda step, steps, rate, loss: update(step, f"rate {lr_text(rate)}  loss {number(loss)}", steps)
 
 
 @contextmanager
 def pieces() -> Iterator[Callable[..., None]]:
-    """A context whose value is called as a study goes on: one bar after the other, each for a piece of its work."""
+    """A context manager whose value is called as a study progresses: one bar for each stage."""
     with ExitStack() as stack:
         update, shown = None, ""
 

@@ -1,4 +1,4 @@
-"""`cyclr compare`: does it help on this network, and how sure is that?"""
+"""`cyclr compare`: compares policies on a task, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -49,37 +49,39 @@ def compare(
     out: Path = Path("cyclr-compare"),
     json: bool = False,
 ) -> None:
-    """Compare policies on a task: equal budgets, the same seeds, and a peak for each found in the same way.
+    """Compare policies on a task with equal budgets, the same seeds, and peak rates tuned in the same way.
 
-    `auto` uses the max_lr found by the range test. The peak of each other policy is the best of five around it, tried
-    by whole trainings on validation data under a seed of its own; these count as its tuning cost. So a task needs both
-    validation and test data (val_loader and test_loader), or a function task(seed, tuning=False) that holds out part
-    of the training data when asked to. If interrupted, run the same command again to resume.
+    `auto` uses the max_lr found by the range test. For every other policy, five peaks around it are tried by full
+    trainings under a separate seed, and the best on the validation data is used; these trainings count as its tuning
+    cost. A task therefore needs validation and test data (val_loader and test_loader), or a function
+    task(seed, tuning=False) that holds out part of the training data if tuning is true. If interrupted, run the same
+    command again to resume.
 
     Args:
-        task: A built-in name, file.py:function or module:function.
+        task: A built-in task, file.py:function or module:function.
         policies: Names of built-in policies, separated by commas.
-        policy: A policy of your own, NAME="TEXT", such as mine="Linear(max_lr, 0, steps=steps)": the text of a
-            schedule that may use the names base_lr, max_lr, steps (the budget) and epoch. Can be repeated.
-        seeds: How many seeds each policy is trained with.
-        epochs: The budget of each training; every schedule is stretched to it.
-        rates: Peaks to try, separated by commas (a single one is taken as it is); or tuned: five around the
-            range test's answer; or found: the range test's answer for all, which needs no validation data.
-        curve: A range test that `cyclr find --out` saved, in place of the one that is made here: a quick one, or a
-            thorough one for trainings of 8,000 steps or more.
-        baseline: The policy that the others are compared with; by default fixed, if it is among them, or the first.
-        metric: loss or a metric of the task, measured on held-out data; by default its first one.
-        minimize: The same, and makes sure that lower is better.
-        maximize: The same, and makes sure that higher is better.
-        target: A value of the metric; the time to reach it is reported. By default what the baseline has at the end.
-        workers: Most trainings at a time; by default 2, and with Ray as many as the cluster has room for.
-        engine: joblib, processes on this machine; or ray, a cluster. The range test is made on this machine.
-        address: Address of the Ray cluster, HOST:PORT or auto; by default one is started here.
-        cpus_per_run: Cores, and so threads, of each training.
-        gpus_per_run: GPUs of each training, for Ray.
-        working_dir: A folder of code that Ray sends to its nodes.
-        out: The folder for records.
-        json: Print one JSON document instead.
+        policy: An additional policy as NAME="TEXT", such as mine="Linear(max_lr, 0, steps=steps)". TEXT is a schedule
+            that may use the names base_lr, max_lr, steps (the budget) and epoch (steps in an epoch). Can be repeated.
+        seeds: Number of seeds that each policy is trained with.
+        epochs: Budget of each training, in epochs; every schedule is stretched to it.
+        rates: Peak rates to try, separated by commas (a single one is used without tuning); or tuned: five peaks
+            around the max_lr of the range test; or found: that max_lr for all, which needs no validation data.
+        curve: A range test saved by `cyclr find --out`, to use instead of running one. By default a quick one is run,
+            or a thorough one for trainings of 8,000 steps or more.
+        baseline: The policy that the others are compared with; by default fixed if it is compared, else the first.
+        metric: The metric to compare: loss or a metric of the task, measured on held-out data; by default the task's
+            first metric.
+        minimize: Like --metric, and states that lower is better.
+        maximize: Like --metric, and states that higher is better.
+        target: A value of the metric; the time to reach it is reported. By default the baseline's final mean.
+        workers: Maximum number of concurrent trainings; by default 2, or with Ray as many as fit on the cluster.
+        engine: joblib (processes on this machine) or ray (a cluster). The range test always runs on this machine.
+        address: Address of the Ray cluster, HOST:PORT or auto; by default RAY_ADDRESS, else a local one is started.
+        cpus_per_run: CPU cores, and thus threads, of each training.
+        gpus_per_run: GPUs of each training; only with Ray.
+        working_dir: A folder of code that Ray sends to its nodes; only with Ray.
+        out: Folder for the records.
+        json: Print one JSON document instead of tables.
     """
     with pieces() as progress:
         made = make_study(
@@ -100,11 +102,11 @@ def compare(
         _console.document(_as_data(Comparison.of(made)))
     else:
         _console.show(describe(made))
-        _console.note(f"records are in {out}; cyclr report {out} makes a page of them")
+        _console.note(f"records are in {out}; run cyclr report {out} for an HTML report")
 
 
 def _policies(listed: str, own: Sequence[str]) -> str | Mapping[str, str]:
-    """The names, and the user's own policies with their texts, which may hold commas."""
+    """The names, and the user's own policies with their texts, which may contain commas."""
     if not own:
         return listed
     names = [name.strip() for name in listed.split(",")]
@@ -112,9 +114,10 @@ def _policies(listed: str, own: Sequence[str]) -> str | Mapping[str, str]:
     for given in own:
         name, sign, text = given.partition("=")
         if not sign or not name.isprintable():
-            raise ValueError(_check.problem('--policy must be NAME="TEXT"', given, 'such as mine="Constant(max_lr)"'))
+            advice = 'write for example mine="Constant(max_lr)"'
+            raise ValueError(_check.problem('--policy must be NAME="TEXT"', given, advice))
         if name.strip() in (*names, *texts):
-            raise ValueError(_check.problem("each policy must have a name of its own", name.strip()))
+            raise ValueError(_check.problem("each policy must have a unique name", name.strip()))
         texts[name.strip()] = text.strip()
     return {name: name for name in names} | texts
 
@@ -125,13 +128,13 @@ def _rates(text: str) -> str | tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        advice = f"such as 0.01,0.03,0.1; or {TUNED}, or {FOUND}"
-        raise ValueError(_check.problem("--rates must be positive numbers with commas", text, advice)) from None
+        advice = f"pass a list such as 0.01,0.03,0.1, or {TUNED}, or {FOUND}"
+        raise ValueError(_check.problem("--rates must be positive numbers separated by commas", text, advice)) from None
 
 
 def _metric(metric: str | None, minimize: str | None, maximize: str | None) -> str | tuple[str, Better] | None:
     if sum(name is not None for name in (metric, minimize, maximize)) > 1:
-        raise ValueError("--metric, --minimize and --maximize each name the metric; give one of them")
+        raise ValueError("--metric, --minimize and --maximize each choose the metric; pass only one of them")
     if minimize is not None:
         return minimize, "min"
     return metric if maximize is None else (maximize, "max")

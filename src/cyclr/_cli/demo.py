@@ -1,4 +1,4 @@
-"""`cyclr demo`: all of it on real data, from the range test to the question whether it helped."""
+"""`cyclr demo`: the whole workflow on real data, from the range test to a comparison of policies."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ STEPS_PER_EPOCH = 120
 POLICIES = ("auto", "triangular", "triangular2", "one_cycle", "cosine", "linear", "step")
 FIXED_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 BASELINE = "best fixed"
-PLAIN = "linear"  # the simplest schedule without a cycle: what is left of a gain beside it is due to the cycle
+PLAIN = "linear"  # the simplest schedule without a cycle: a gain over it is due to the cycle
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What decides the table; kept beside the records."""
+    """The settings that determine the table; kept with the records."""
 
     task: str
     seeds: int
@@ -48,18 +48,18 @@ class Settings(msgspec.Struct, frozen=True):
 def demo(
     *, out: Path = Path("cyclr-demo"), seeds: int = 10, epochs: int = 10, workers: int = 2, json: bool = False
 ) -> None:
-    """Find the rates, plan the cycle, train with it and see whether it helped: on real data, in about a minute.
+    """Find the bounds, plan a schedule, train with it and compare it with others: on real data, in about a minute.
 
-    Fashion-MNIST at 14x14 and a small network. A range test finds the bounds; then seven policies at the found rate
-    and the best of five fixed rates are trained with equal budgets on the same seeds. If interrupted, run the same
+    Trains a small network on Fashion-MNIST at 14x14. A range test finds the bounds; then seven policies that use them
+    and the best of five fixed rates are trained with equal budgets and the same seeds. If interrupted, run the same
     command again to resume.
 
     Args:
-        out: The folder for records and images.
-        seeds: How many seeds each policy is trained with.
-        epochs: The budget of each training.
-        workers: Most trainings at a time.
-        json: Print one JSON document instead.
+        out: Folder for records and images.
+        seeds: Number of seeds that each policy is trained with.
+        epochs: Budget of each training, in epochs.
+        workers: Maximum number of concurrent trainings.
+        json: Print one JSON document instead of tables.
     """
     seeds, epochs = _check.count("--seeds", seeds), _check.count("--epochs", epochs)
     engine = Engine(workers=workers)
@@ -83,9 +83,9 @@ def demo(
             "rows": comparison.rows, "verdict": [*comparison.verdicts, *found.notes],
         })  # fmt: skip
     else:
-        _console.show(describe(comparison), title="3. Did it help? All policies, equal budgets, the same seeds")
+        _console.show(describe(comparison), title="3. Comparison: does it help? Equal budgets, the same seeds")
     _images(out, curve, made, found)
-    _console.note(f"records and images are in {out}; cyclr report {out} makes a page of them")
+    _console.note(f"records and images are in {out}; run cyclr report {out} for an HTML report")
 
 
 def _design(found: Bounds, *, seeds: int, steps: int) -> Design:
@@ -103,20 +103,20 @@ def _tell_plan(curve: Curve, made: Plan) -> None:
         "Fashion-MNIST at 14x14: 6,000 training and 2,000 test images; a network with one hidden layer, SGD with "
         "momentum, batches of 50. Fixed rates are tuned on 1,000 held-out training images."
     )
-    _console.show(describe(Reading.of(curve)), title="1. Range test: between which rates?")
+    _console.show(describe(Reading.of(curve)), title="1. Range test: which bounds?")
     _console.show(describe(made), title=f"2. Plan: which schedule for {count(made.steps, 'step')}?")
 
 
 def _notes(found: Study) -> list[str]:
-    """What the tables do not say by themselves."""
+    """Conclusions that the tables do not state."""
     rows = {row.policy: row for row in summarize(found, baseline=PLAIN)}
     early = max(rows.values(), key=lambda row: row.half.mean).policy
     best, auto = (Unit(percent=True).with_unit(rows[policy].half.mean) for policy in (early, "auto"))
     cycle = (
-        f"Is it the cycle, or only the tuned rate and the annealing to zero? Compared with {PLAIN}, which has both but "
-        f"no cycle: {verdict(rows['auto'], PLAIN, points=True)}"
+        f"Is the gain due to the cycle, or only to the tuned rate and annealing to zero? Compared with {PLAIN}, which "
+        f"has both but no cycle: {verdict(rows['auto'], PLAIN, points=True)}"
     )
-    return [cycle, f"Stopped at half the budget, {early} would be first with {best}; auto has {auto} there."]
+    return [cycle, f"If stopped at half the budget, {early} would be best with {best}; auto reaches {auto} by then."]
 
 
 def _images(out: Path, curve: Curve, made: Plan, found: Study) -> None:

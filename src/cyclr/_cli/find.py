@@ -1,4 +1,4 @@
-"""`cyclr find`: a range test on a task, and the bounds that follow from it."""
+"""`cyclr find`: a range test on a task and the resulting bounds."""
 
 from __future__ import annotations
 
@@ -37,32 +37,33 @@ def find(
     png: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Find the bounds of the learning rate by a range test (learning-rate finder).
+    """Find lower and upper bounds of the learning rate with a range test (learning-rate finder).
 
-    Trains with a rate that rises from --low to --high and reads off where learning starts and where it goes wrong.
-    For losses, also shows the suggestions of published rules, which differ by a factor of 5 to 20.
+    Trains while the rate increases from --low to --high, and reads the bounds off the recorded curve: where the loss
+    starts to fall and where training becomes unstable. For losses, also shows the suggestions of published rules,
+    which differ by a factor of 5 to 20.
 
     Args:
-        task: A built-in name, file.py:function or module:function.
+        task: A built-in task, file.py:function or module:function.
         seed: Random seed for the task.
-        low: First rate.
-        high: Last rate.
-        steps: Steps of one sweep.
-        repeats: How many sweeps.
-        scale: How the rate rises: log, by equal factors; or linear, by equal differences, as in the paper.
-        effort: quick, the sweeps alone; or thorough, then three to five short cycles with peaks around the answer:
-            about 600 to 900 more steps.
-        signal: What to read: loss, or a metric of the task, which is then measured on its held-out data.
-        out: Save the curve here, as JSON, for `cyclr plan --curve`.
-        png: Also save a plot here.
-        json: Print one JSON document instead.
+        low: Learning rate at the start of a sweep.
+        high: Learning rate at the end of a sweep.
+        steps: Optimizer steps of one sweep.
+        repeats: Number of sweeps; more of them make the bounds more precise.
+        scale: How the rate increases: log, by equal factors; or linear, by equal differences, as in the paper.
+        effort: quick, the sweeps alone; or thorough, then three to five short cycles with peaks around their result,
+            which takes about 600 to 900 more steps.
+        signal: The signal to read the bounds from: loss, or a metric of the task, measured on its held-out data.
+        out: Save the curve to this JSON file, for `cyclr plan --curve`.
+        png: Also save a plot to this image file.
+        json: Print one JSON document instead of a table and a chart.
     """
     _console.check_target(out)
     _console.check_target(png, image=True)
     from cyclr.tasks import _find as tasks
     from cyclr.tasks import _run as work
 
-    made = tasks.build(task, seed, tuning=signal != "loss")  # a built-in task holds data out only when asked to
+    made = tasks.build(task, seed, tuning=signal != "loss")  # only then do built-in tasks hold out data
     ramp = Ramp(low, high, steps, scale)
     with steps_of(f"range test on {task}") as tell:
         curve = work.find_curve(made, task, ramp=ramp, repeats=repeats, effort=effort, signal=signal, progress=tell)

@@ -33,22 +33,23 @@ def plan(
     png: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Plan whole cycles for a budget: print the schedule to train with, and the reason for each choice.
+    """Plan a schedule for a budget: print the schedule to train with and the reason for each choice.
 
-    Give --bounds or --curve, and --epochs with --steps-per-epoch, or --steps.
+    Pass the bounds as --bounds or --curve, and the budget as --steps or as --epochs with --steps-per-epoch.
 
     Args:
-        bounds: Lower and upper bound of the cycle.
-        curve: A range test written by `cyclr find --out`; the bounds are found in it.
-        signal: The signal of that curve to read.
-        epochs: The budget in epochs.
+        bounds: Lower and upper bound of the learning rate.
+        curve: A range test saved by `cyclr find --out`; the bounds are read off it.
+        signal: The signal of that curve to read the bounds from: loss or a recorded metric.
+        epochs: Budget in epochs.
         steps_per_epoch: Optimizer steps in an epoch.
-        steps: The budget in steps.
-        cycles: Number of cycles; by default one, which ends best. More give good models during training.
-        no_anneal: End at the lower bound instead of zero.
-        out: Write the plan to this file, as JSON, for `cyclr report`.
-        png: Also save a plot of the schedule here.
-        json: Print one JSON document instead.
+        steps: Budget in optimizer steps.
+        cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
+            during training.
+        no_anneal: End at the lower bound instead of annealing to zero.
+        out: Save the plan to this JSON file, for `cyclr report`.
+        png: Also save a plot of the schedule to this image file.
+        json: Print one JSON document instead of a table and a chart.
     """
     _console.check_target(out)
     _console.check_target(png, image=True)
@@ -72,7 +73,7 @@ def plan(
 
 
 def bounds_of(bounds: tuple[float, float] | None, curve: Path | None, signal: str = "loss") -> Bounds | None:
-    """The bounds that were given, or that are found in a file; None if neither was given."""
+    """The bounds that were given, or those read off a curve file; None if neither was given."""
     if bounds is not None and curve is not None:
         raise ValueError("--bounds and --curve must not both be given; leave one out")
     if bounds is not None:

@@ -1,4 +1,4 @@
-"""`cyclr report`: records to one HTML page."""
+"""`cyclr report`: an HTML report from records."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ def report(*paths: Path, out: Path | None = None, title: str | None = None) -> N
     The report is one file and needs no network.
 
     Args:
-        paths: Folders of studies, or single files: a study, a run, a curve (`find --out`), a plan (`plan --out`).
-        out: The report; by default report.html in the first folder, or beside the first file.
+        paths: Folders of studies, or single files: a study, a run, a curve (`find --out`) or a plan (`plan --out`).
+        out: The HTML file to write; by default report.html in the first folder, or next to the first file.
         title: Title of the report.
     """
     from cyclr.report import read, write
 
     if not paths:
-        raise ValueError("PATH must be given: a study's folder, or a study.json, run.json, curve.json or plan.json")
+        raise ValueError("PATH must be given; pass a study's folder or a study.json, run.json, curve.json or plan.json")
     first = paths[0]
     target = out or (first if first.is_dir() else first.parent) / "report.html"
     _console.check_target(out)
     if any(target.exists() and target.samefile(path) for path in paths if path.exists()):
-        raise ValueError(f"{target} is a file to be shown; name another file with --out")
+        raise ValueError(f"--out must not be one of the input files, got {target}; choose another file")
     if out is None and target.exists() and not _made_by_us(target):
-        raise ValueError(f"{target} was not made by cyclr; name another file, or this one, with --out")
+        raise ValueError(
+            f"{target} exists and was not made by cyclr; pass --out with another file, or with this one to overwrite it"
+        )
     write(target, *(thing for path in paths for thing in read(path)), title=title)
     _console.say(f"wrote {target}")
 
 
 def _made_by_us(path: Path) -> bool:
-    """Whether the first lines of a file say that cyclr made it."""
+    """Whether a file's header says that cyclr made it."""
     with path.open("rb") as file:
         return b'<meta name="generator" content="cyclr ' in file.read(1000)

@@ -26,10 +26,10 @@ def show(
 
     Args:
         spec: The schedule as text, such as "Triangular(1e-3, 6e-3, step_size=2000)".
-        epoch: Steps in an epoch; SPEC may then use the word epoch for it.
-        steps: Number of steps to draw; by default all, or three cycles of an endless schedule.
-        png: Also save a plot here.
-        json: Print one JSON document instead.
+        epoch: Steps in an epoch; SPEC can then use the name epoch.
+        steps: Number of steps to draw; by default all of them, or three cycles of an endless schedule.
+        png: Also save a plot to this image file.
+        json: Print one JSON document instead of a table and a chart.
     """
     _console.check_target(png, image=True)
     names = {} if epoch is None else {"epoch": _check.count("epoch", epoch)}

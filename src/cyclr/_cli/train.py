@@ -34,7 +34,7 @@ EXAMPLES = (
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What decides how `cyclr train` ends; kept in its folder."""
+    """The settings that determine the result of `cyclr train`; kept in its folder."""
 
     task: str
     policy: str
@@ -58,23 +58,23 @@ def train(
     out: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Train a task under a policy, from the range test to the last epoch.
+    """Train a task with a policy or a schedule, including the range test if one is needed.
 
-    The rates come from --bounds, from --curve or from a range test made first; a --schedule needs them only if it uses
-    base_lr or max_lr. With --out everything is recorded: if interrupted, run the same command again to resume. Under
-    torchrun all its processes train one model.
+    The bounds come from --bounds, from --curve or from a range test that is run first; a --schedule needs them only if
+    it uses base_lr or max_lr. With --out the training is recorded: if interrupted, run the same command again to
+    resume. Under torchrun, all processes train one model.
 
     Args:
-        task: A built-in name, file.py:function or module:function.
-        epochs: The budget.
+        task: A built-in task, file.py:function or module:function.
+        epochs: Budget in epochs.
         policy: The rule that makes the schedule: auto, fixed, step, linear, cosine, one_cycle, triangular2, …
-        schedule: A schedule as text in place of a policy; it may use the names epoch (the steps in an epoch), steps
-            (the budget), base_lr and max_lr.
+        schedule: A schedule as text, instead of a policy; it may use the names epoch (steps in an epoch), steps (the
+            budget), base_lr and max_lr.
         bounds: Lower and upper bound of the learning rate.
-        curve: A range test that `cyclr find --out` saved.
+        curve: A range test saved by `cyclr find --out`, to use instead of running one.
         seed: Random seed for the weights and the order of the data.
-        out: A folder for run.json, curve.json and the checkpoint.
-        json: Print one JSON document instead, the record of the run.
+        out: Folder for run.json, curve.json and the checkpoint; by default nothing is saved.
+        json: Print the record of the run as one JSON document instead of a table.
     """
     epochs, seed = _check.count("--epochs", epochs), _check.count("--seed", seed, least=0)
     _check.choice("--policy", policy, POLICIES)
@@ -91,13 +91,14 @@ def train(
 
 
 def _check_schedule(text: str, policy: str, given: Bounds | None) -> None:
-    """That it is a text with the right names, and that nothing else is given which it does not use."""
+    """Check that the text uses known names only, and that no option is given that it does not use."""
     check_text("--schedule", text)
     if policy != "auto":
-        raise ValueError("--schedule takes the place of a policy; leave out --policy")
+        raise ValueError("--schedule and --policy must not both be given; leave one out")
     if given is not None and not uses_bounds(text):
         raise ValueError(
-            "--schedule says all about the rates, as it uses neither base_lr nor max_lr; leave out --bounds and --curve"
+            "--bounds and --curve must be left out with a --schedule that uses neither base_lr nor max_lr; leave them "
+            "out, or use these names in the schedule"
         )
 
 
@@ -110,11 +111,11 @@ def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet
     processes.check_shared(task, made)
     per_epoch = made.steps_per_epoch
     if per_epoch is None:
-        raise ValueError(f"task {task}: train_loader must have a length, so that an epoch has an end")
+        raise ValueError(f"task {task}: train_loader must have a length, which defines an epoch; add __len__")
     steps = settings.epochs * per_epoch
     text = settings.schedule
     if text is not None:
-        read(text, Bounds(0.1, 1), steps=steps, epoch=per_epoch)  # what is wrong with it is said before the range test
+        read(text, Bounds(0.1, 1), steps=steps, epoch=per_epoch)  # report errors in the text before the range test
     if out is not None:
         processes.once(lambda: claim(out / SETTINGS, settings))
     if text is None or uses_bounds(text):
@@ -129,7 +130,7 @@ def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet
 
 
 def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet: bool) -> Bounds:
-    """The bounds, from a range test that is made once."""
+    """The bounds, from a range test that is run once."""
     from cyclr.tasks import _run as work
 
     path = None if out is None else out / CURVE
@@ -157,7 +158,7 @@ def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool
 
 
 def _run(setup: Setup, task: Task, out: Path | None) -> Run:
-    """The run: read if it is finished, resumed if it was stopped."""
+    """The run: loaded if finished, resumed if interrupted."""
     from cyclr.tasks import _run as work
 
     def make() -> Run:
@@ -170,8 +171,8 @@ def _run(setup: Setup, task: Task, out: Path | None) -> Run:
     run = processes.once(lambda: read_json(record, Run) if record.exists() else None)
     if run is not None:
         if run.setup != setup:
-            raise ValueError(f"{record} is of another schedule, {run.schedule}; choose another folder")
-        _console.note(f"{record} is finished; nothing is left to do")
+            raise ValueError(f"{record} was made with another schedule, {run.schedule}; choose another folder")
+        _console.note(f"{record} is already finished")
         return run
     run = made = make()
     processes.once(lambda: write_json(record, made))

@@ -1,1 +1,1 @@
-"""What is said of a study, a curve or a plan, once, as blocks that the terminal, HTML and Markdown print."""
+"""Descriptions of studies, curves and plans as blocks, which the terminal, HTML and Markdown all render."""

@@ -1,4 +1,4 @@
-"""The blocks that a page is made of. Each renderer knows one way to show each block, and all text in them is data."""
+"""The blocks of a page. Each renderer shows each type of block in one way; all text in them is treated as data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Sentences:
 
     Args:
         items: One sentence each.
-        first: Whether they are what a reader should see first.
+        first: Whether they should be shown most prominently.
     """
 
     kind: ClassVar[str] = "sentences"
@@ -43,12 +43,12 @@ class Table:
 
     Args:
         key: A name by which a test or a program finds the table, such as "study/ends".
-        caption: What it shows, and how to read it.
+        caption: What it shows and how to read it.
         columns: The heading of each column.
-        rows: A cell for each column; the first cell is the row's heading.
-        words: How many columns, from the left, hold words; the others hold numbers.
-        folded: Whether it is a long list that few readers need: HTML folds it, terminal and Markdown leave it out.
-        short: Shorter headings for the terminal, whose lines are 80 characters.
+        rows: One cell per column; the first cell is the row's heading.
+        words: Number of columns, from the left, that hold words; the others hold numbers.
+        folded: Whether it holds details that few readers need: HTML folds it, terminal and Markdown leave it out.
+        short: Shorter headings for a terminal of 80 characters.
     """
 
     kind: ClassVar[str] = "table"
@@ -68,10 +68,10 @@ class Axis:
     Args:
         name: Its title.
         scale: "linear" or "log".
-        range: From and to; None fits the data.
-        zero: Whether zero is shown, where the range fits the data.
-        percent: Whether the values are fractions, to be labelled in percent.
-        ticks: Names for the values 0, 1, 2, … in place of numbers.
+        range: Lower and upper limit; None fits the data.
+        zero: Whether to include zero if the range fits the data.
+        percent: Whether the values are fractions, labelled in percent.
+        ticks: Names for the values 0, 1, 2, … instead of numbers.
     """
 
     name: str
@@ -87,10 +87,10 @@ class Line:
     """A line through points; NaN is a gap.
 
     Args:
-        x: Increasing.
+        x: Increasing positions.
         y: A value for each x.
-        name: For the legend; "" for none.
-        colour: A place in `figures.COLOURS`; None is a thin grey line, one of many that are alike.
+        name: Name in the legend; "" for none.
+        colour: An index of `figures.COLOURS`; None is a thin grey line, one of many of a kind.
         low: The lower edge of a band around the line.
         high: The upper edge of that band.
     """
@@ -108,14 +108,14 @@ class Points:
     """Single points.
 
     Args:
-        x: Where.
-        y: Where.
-        name: For the legend.
-        colour: A place in `figures.COLOURS`; None is grey.
+        x: Horizontal positions.
+        y: Vertical positions.
+        name: Name in the legend.
+        colour: An index of `figures.COLOURS`; None is grey.
         symbol: "circle", "hollow" or "diamond".
         labels: A name for each point.
-        low: Where an interval around each x begins.
-        high: Where it ends.
+        low: Lower end of an interval around each x.
+        high: Upper end of that interval.
     """
 
     x: Array
@@ -133,11 +133,11 @@ class Mark:
     """A vertical line across the figure.
 
     Args:
-        at: Its x.
-        name: For the legend; "" for none.
-        colour: A place in `figures.COLOURS`; None is dark and solid.
-        interval: Shaded from and to.
-        letter: Stands for it in the terminal.
+        at: Its x position.
+        name: Name in the legend; "" for none.
+        colour: An index of `figures.COLOURS`; None is dark and solid.
+        interval: Limits of a shaded interval.
+        letter: Its symbol in the terminal.
     """
 
     at: float
@@ -149,7 +149,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Figure:
-    """What a figure shows, as plain data that Plotly, matplotlib and the terminal each draw.
+    """A figure as plain data, which Plotly, matplotlib and the terminal can draw.
 
     Args:
         key: A name by which a test or a program finds the figure, such as "range-test/loss".
@@ -159,8 +159,8 @@ class Figure:
         lines: The lines.
         points: Single points.
         marks: Vertical lines.
-        code: Source text that is shown with it.
-        height: In pixels, where that can be chosen.
+        code: Source text shown with it.
+        height: Height in pixels, where supported.
     """
 
     key: str
@@ -175,7 +175,7 @@ class Figure:
 
     @property
     def main(self) -> Line | None:
-        """The one line in colour, where there is just one: what a chart of characters can show."""
+        """The only coloured line, if there is exactly one: the line that a chart of characters shows."""
         coloured = [line for line in self.lines if line.colour is not None]
         return coloured[0] if len(coloured) == 1 else None
 
@@ -203,8 +203,8 @@ class Part:
 
     Args:
         heading: The heading.
-        blocks: What stands below it.
-        brief: Whether it is shown everywhere; what is not is for the HTML page only.
+        blocks: The blocks below it.
+        brief: Whether it is shown everywhere; otherwise only on the HTML page.
     """
 
     heading: str
@@ -214,7 +214,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """All about one study, curve, plan or schedule.
+    """The description of one study, curve, plan or schedule.
 
     Args:
         title: Its title.
@@ -226,8 +226,8 @@ class Section:
 
 
 def clean(text: str) -> str:
-    """`text` with a space for each character that does not print, except line breaks.
+    """`text` with a space for each non-printing character, except line breaks.
 
-    Such characters could turn the direction of what follows, or break the encoding of the page.
+    Such characters could change the direction of the following text, or break the encoding of the page.
     """
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)

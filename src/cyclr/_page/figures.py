@@ -1,4 +1,4 @@
-"""The figures, as data: what each shows is decided here, and drawn elsewhere."""
+"""The figures as data; other modules draw them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cyclr._schedules import Schedule
 from cyclr.study._records import Run
 from cyclr.study._summary import Summary
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow that is too pale on white.
+# Okabe and Ito's colours, which are distinguishable for colour-blind readers, without yellow, too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 GREY = "#8a8a8a"
-_BASE, _MAX, _RULES, _SNAPSHOTS = 2, 1, 5, 1  # places in COLOURS
+_BASE, _MAX, _RULES, _SNAPSHOTS = 2, 1, 5, 1  # indices of COLOURS
 _FEW = 2001  # points of a small figure
 
 
 def schedule(value: Schedule, steps: int | None = None, *, epoch: int | None = None, name: str = "") -> Figure:
-    """A schedule over its steps, or over epochs where their length is given."""
+    """A schedule against steps, or against epochs if their length is given."""
     at = sample(value, steps)
     scale = epoch or 1
     line = Line(at / scale, np.asarray(value(at)), name)
@@ -33,11 +33,11 @@ def schedule(value: Schedule, steps: int | None = None, *, epoch: int | None = N
 
 
 def small_schedule(key: str, caption: str, code: str, value: Schedule | None, steps: int, highest: float) -> Figure:
-    """A schedule as one of several of the same height, with its text; None draws nothing."""
+    """A schedule as one of several figures of equal height, with its text; None draws nothing."""
     lines: tuple[Line, ...] = ()
     if value is not None:
         at = sample(value, steps, points=_FEW)
-        with np.errstate(all="ignore"):  # a record may hold any schedule
+        with np.errstate(all="ignore"):  # a record may contain any schedule
             lines = (Line(at, np.asarray(value(at))),)
     y = Axis("", range=(0, 1.05 * highest))
     return Figure(key, caption, Axis(""), y, lines, code=code, height=170)
@@ -57,7 +57,7 @@ def plan(value: Schedule, steps: int, snapshots: Sequence[int], epoch: int | Non
 def range_test(
     curve: Curve, signal: str = "loss", bounds: Bounds | None = None, rules: Mapping[str, float | None] | None = None
 ) -> Figure:
-    """A range test: each repeat, their smoothed median, the bounds, and the suggestions of published rules."""
+    """A range test: each repeat, the smoothed median, the bounds, and the suggestions of published rules."""
     values = curve.losses if signal == "loss" else curve.metrics[signal]
     rates, middle = smoothed(curve, signal)
     lines = []
@@ -94,8 +94,8 @@ def metric(runs: Iterable[Run], name: str, unit: Unit, *, epoch: int | None = No
     Args:
         runs: The runs; each must have measured the metric.
         name: The metric.
-        unit: How its values are written.
-        epoch: Steps in an epoch; then the axis counts epochs.
+        unit: How its values are formatted.
+        epoch: Steps in an epoch; if given, the axis counts epochs.
     """
     own: dict[str, list[Run]] = {}
     for run in runs:
@@ -127,7 +127,7 @@ def _banded(at: Array, values: Array, name: str, colour: int) -> Line:
 
 
 def differences(rows: Iterable[Summary], baseline: str, unit: Unit) -> Figure:
-    """How far each policy ends from the baseline, with intervals; hollow and grey where that is not significant."""
+    """The final difference of each policy from the baseline, with intervals; hollow and grey if not significant."""
     found = [(row.policy, row.difference, row.differs) for row in rows if row.difference is not None]
     groups = []
     for differs, colour, symbol, name in (
@@ -140,7 +140,7 @@ def differences(rows: Iterable[Summary], baseline: str, unit: Unit) -> Figure:
             continue
         means = unit.scale * np.array([change.mean for _, _, change in here])
         ends = unit.scale * np.array([(change.low, change.high) for _, _, change in here])
-        low, high = np.where(np.isfinite(ends), ends, means[:, None]).T  # one seed bounds nothing
+        low, high = np.where(np.isfinite(ends), ends, means[:, None]).T  # the interval of one seed is unbounded
         places = np.array([place for place, _, _ in here])
         labels = tuple(policy for _, policy, _ in here)
         groups.append(Points(means, places, name, colour, symbol, labels, low, high))
@@ -156,7 +156,7 @@ def differences(rows: Iterable[Summary], baseline: str, unit: Unit) -> Figure:
 
 
 def losses(run: Run) -> Figure | None:
-    """The training loss of one run; None where fewer than two are finite."""
+    """The training loss of one run; None if fewer than two values are finite."""
     steps, values = run.series("loss")
     if sum(map(math.isfinite, values)) < 2:
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cyclr.study._stats import Interval
 
-NONE = "–"  # where there is no finite number
+NONE = "–"  # for a value that is not finite
 
 
 def number(value: float | None, sign: str = "") -> str:
@@ -21,7 +21,7 @@ def number(value: float | None, sign: str = "") -> str:
 
 
 def precise(value: float) -> str:
-    """A rate that was typed, not measured.
+    """A rate that was given, not measured.
 
     >>> precise(0.00123456789)
     '0.00123457'
@@ -48,7 +48,7 @@ def between(ends: tuple[float, float] | None) -> str:
 
 
 def share(value: float) -> str:
-    """A share of a whole, such as the level of an interval.
+    """A fraction, such as the level of an interval.
 
     >>> share(0.9)
     '90 %'
@@ -66,7 +66,7 @@ def ratio(value: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """A p-value; "" where there is none.
+    """A p-value; "" if there is none.
 
     >>> p_value(0.04567), p_value(float("nan"))
     ('0.046', '')
@@ -75,7 +75,7 @@ def p_value(value: float) -> str:
 
 
 def whole(value: float) -> str:
-    """A number of steps; infinitely many are never reached.
+    """A number of steps; infinity means never reached.
 
     >>> whole(11700), whole(45.5), whole(float("inf"))
     ('11,700', '45.5', 'never')
@@ -84,7 +84,7 @@ def whole(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A time in seconds, without the unit; an infinite one is never reached.
+    """A time in seconds, without the unit; infinity means never reached.
 
     >>> seconds(5.78246), seconds(12345.6), seconds(float("inf"))
     ('5.78', '12,346', 'never')
@@ -104,7 +104,7 @@ def count(value: int, noun: str) -> str:
 
 
 def budget(steps: int, epoch: int | None) -> str:
-    """A number of steps, and of epochs where their length is known.
+    """A number of steps, and of epochs if their length is known.
 
     >>> budget(11700, 390), budget(100, None)
     ('11,700 steps: 30 epochs of 390', '100 steps')
@@ -113,7 +113,7 @@ def budget(steps: int, epoch: int | None) -> str:
 
 
 def listed(values: Iterable[int], most: int) -> str:
-    """Whole numbers with commas; of more than `most` the first ones and the last.
+    """Integers separated by commas; if there are more than `most`, the first ones and the last.
 
     >>> listed([10, 20, 3000], 8), listed(range(100), 3)
     ('10, 20, 3,000', '0, 1, 2, … 99')
@@ -123,7 +123,7 @@ def listed(values: Iterable[int], most: int) -> str:
 
 
 def in_words(signal: str) -> str:
-    """What a signal or a metric is called.
+    """The displayed name of a signal or a metric.
 
     >>> in_words("loss"), in_words("test_accuracy")
     ('training loss', 'test accuracy')
@@ -133,10 +133,10 @@ def in_words(signal: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """How the values of a metric are written.
+    """How the values of a metric are formatted.
 
     Args:
-        percent: Whether they are fractions, written in percent, and their differences in percentage points.
+        percent: Whether they are fractions, shown in percent, and their differences in percentage points.
 
     >>> unit = Unit(percent=True)
     >>> unit.estimate(Interval(0.856, 0.852, 0.861)), unit.change(Interval(0.0246, 0.0037, 0.0455))
@@ -149,7 +149,7 @@ class Unit:
 
     @property
     def scale(self) -> int:
-        """What a value is multiplied by."""
+        """Factor from stored to shown values."""
         return 100 if self.percent else 1
 
     def of(self, name: str) -> str:
@@ -171,7 +171,7 @@ class Unit:
         return self.value(value) + (" %" if self.percent else "")
 
     def estimate(self, interval: Interval) -> str:
-        """A mean with its interval; the mean alone where the interval is unbounded."""
+        """A mean with its interval; the mean alone if the interval is unbounded."""
         return self._bracketed(interval, "")
 
     def change(self, interval: Interval) -> str:

@@ -1,4 +1,4 @@
-"""What is said of a thing, once: panels register themselves, `describe` collects what they say."""
+"""Descriptions of objects: panels register themselves, `describe` collects their parts."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _PANELS: dict[type, dict[str, tuple[float, Panel[Any]]]] = {}
 
 
 def panel(view: type[View], *, place: float = 100) -> Callable[[Panel[View]], Panel[View]]:
-    """Registers a function that says something of a thing; terminal, HTML and Markdown then show it.
+    """Register a function that describes an object; terminal, HTML and Markdown then show its part.
 
     Args:
-        view: What the function takes: `Comparison` (a study), `Reading` (one signal of a curve), `Curve`, `Plan`,
-            `Shown` (a schedule) or `Run`.
-        place: Panels stand in the order of their places; by default after the built-in ones. A function of the same
+        view: The type that the function takes: `Comparison` (a study), `Reading` (one signal of a curve), `Curve`,
+            `Plan`, `Shown` (a schedule) or `Run`.
+        place: Panels are sorted by their places; by default they come after the built-in ones. A function with the same
             name and module replaces an earlier one, so that a notebook's cell can be run again.
 
     Returns:
-        A decorator. The function returns a `Part`, or None where it has nothing to say.
+        A decorator. The function returns a `Part`, or None for nothing.
 
     >>> from cyclr import Plan
     >>> from cyclr._page.blocks import Sentences
@@ -47,11 +47,11 @@ def panel(view: type[View], *, place: float = 100) -> Callable[[Panel[View]], Pa
 
 
 def withdraw(view: type[View], function: Panel[View]) -> None:
-    """Takes back what `panel` registered.
+    """Unregister a panel.
 
     Args:
         view: As in `panel`.
-        function: The panel.
+        function: The panel's function.
 
     Raises:
         KeyError: If it is not registered.
@@ -65,22 +65,22 @@ def _name(function: Panel[Any]) -> str:
 
 @singledispatch
 def read(thing: object) -> tuple[str, Sequence[object]]:
-    """The title of a thing, and the views of it that panels take; each kind of thing registers its own.
+    """The title of an object and its views, which panels take; each type of object registers its own.
 
     Raises:
-        TypeError: If nothing is known of things of this type.
+        TypeError: If objects of this type cannot be shown.
     """
     own = [kind for kind in read.registry if kind is not object and not kind.__module__.startswith("cyclr._page")]
     kinds = sorted(kind.__name__ for kind in own)
-    raise TypeError(_check.problem(f"what a page shows must be one of {', '.join(kinds)}", thing))
+    raise TypeError(_check.problem(f"an object to be shown must be one of {', '.join(kinds)}", thing))
 
 
 def describe(thing: object) -> Section:
-    """All that is said of a thing: built once, shown by terminal, HTML and Markdown alike.
+    """Describe an object by blocks, which terminal, HTML and Markdown all render.
 
     Args:
-        thing: A `Study`, `Run`, `Curve`, `Plan` or `Schedule`; or a view with options of its own: a `Reading` is one
-            signal of a curve, a `Shown` a schedule up to some step.
+        thing: A `Study`, `Run`, `Curve`, `Plan` or `Schedule`; or a view with its own options: `Reading`, one signal
+            of a curve, or `Shown`, a schedule up to some step.
 
     Returns:
         The section.
@@ -93,7 +93,7 @@ def describe(thing: object) -> Section:
     >>> describe(Linear(0.1, 0, steps=100)).title
     'Schedule'
     """
-    for module in iter_modules(panels.__path__):  # one file each: a new one needs no entry anywhere
+    for module in iter_modules(panels.__path__):  # one file each: a new one needs no registration elsewhere
         import_module(f"{panels.__name__}.{module.name}")
     title, views = read(thing)
     return Section(title, tuple(part for view in views for part in _parts(view)))

@@ -1,4 +1,4 @@
-"""Which values a figure shows: the steps of a schedule, the smoothed signal of a curve, the range worth seeing."""
+"""The values that a figure shows: the steps of a schedule, the smoothed signal of a curve, the range of an axis."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cyclr._range.smooth import smooth
 from cyclr._schedules import Schedule
 from cyclr.study._records import Run
 
-POINTS = 20001  # far more than a screen has pixels in a row, so that peaks keep their height
+POINTS = 20001  # far more than the pixels of a screen's width, so that peaks keep their height
 _FEWEST_TO_SMOOTH = 8
 
 
 def sample(schedule: Schedule, steps: int | None = None, *, points: int = POINTS) -> np.ndarray:
-    """Steps at which to evaluate a schedule, so that no turning point of a short one is missed."""
+    """Steps at which to evaluate a schedule; all steps of a short one, so that no turning point is missed."""
     if steps is None and schedule.duration == math.inf:
         raise ValueError(
             _check.problem("steps must be given for an endless schedule", None, "pass the number of steps to draw")
@@ -40,15 +40,15 @@ def smoothed(curve: Curve, signal: str = "loss") -> tuple[np.ndarray, np.ndarray
 
 
 def window(values: np.ndarray, middle: np.ndarray, *, rising: bool = False) -> tuple[float, float]:
-    """The range of a signal that a figure shows: a loss that diverges must not flatten the rest.
+    """The range of a signal to show, so that a divergence does not flatten the rest.
 
     Args:
         values: The signal, one row for each repeat.
         middle: Its median over the repeats.
-        rising: Whether higher is better; then its fall is cut off instead.
+        rising: Whether higher is better; then low values are cut off instead.
 
     Returns:
-        From and to.
+        Lower and upper limit.
     """
     if rising:
         low, high = window(-values, -middle)
@@ -64,7 +64,7 @@ def window(values: np.ndarray, middle: np.ndarray, *, rising: bool = False) -> t
 
 
 def by_step(runs: Iterable[Run], metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """All steps at which one of the runs was evaluated, and each run's metric there.
+    """All steps at which any of the runs was evaluated, and each run's metric there.
 
     Between two evaluations of a run its metric is interpolated; before the first and after the last it is NaN.
 
@@ -77,7 +77,7 @@ def by_step(runs: Iterable[Run], metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def settled(series: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float] | None:
-    """The range of the values after the first fifth of the steps, whose rise would flatten the rest; None if none.
+    """The range of the values without the first fifth of the steps, which would flatten the rest; None if empty.
 
     Args:
         series: Steps, and values of shape (runs, steps).

@@ -1,4 +1,4 @@
-"""What panels take: a thing together with what several panels need to know of it."""
+"""Views, which panels take: an object with values derived from it that several panels need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cyclr._schedules import Schedule
 from cyclr.study._records import Run, Study
 from cyclr.study._summary import Summary, is_fraction, summarize, verdict
 
-_OURS = ("step", "lr", "loss")  # in a run's points; all else in them is a metric
+_OURS = ("step", "lr", "loss")  # of a run's points; all others are metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class Comparison:
     """A study with its comparison.
 
     Args:
-        study: The study; its metric and its baseline are filled in where the record leaves them open.
+        study: The study; its metric and its baseline are filled in if the record lacks them.
         measured: The runs in which the metric was measured.
-        rows: A summary of each policy; none where the runs cannot be compared.
-        why: The reason why they cannot.
-        unit: How the values of the metric are written.
+        rows: A summary of each policy; empty if the runs cannot be compared.
+        why: The reason why they cannot be compared.
+        unit: How the values of the metric are formatted.
     """
 
     study: Study
@@ -42,7 +42,7 @@ class Comparison:
 
     @classmethod
     def of(cls, study: Study) -> Comparison:
-        """Compares the policies of `study`, which must hold a run.
+        """Compare the policies of `study`, which must have a run.
 
         Raises:
             ValueError: If the steps of a run's points do not increase.
@@ -53,7 +53,7 @@ class Comparison:
         unit = Unit(is_fraction(msgspec.structs.replace(study, runs=list(measured))))
         try:
             return cls(study, measured, summarize(study), "", unit)
-        except ValueError as error:  # unfinished, or not made to be compared: its runs are shown all the same
+        except ValueError as error:  # unfinished, or not meant to be compared: show its runs anyway
             return cls(study, measured, (), f"These runs cannot be compared: {error}.", unit)
 
     @property
@@ -63,12 +63,12 @@ class Comparison:
 
     @property
     def better(self) -> str:
-        """Which values of the metric are better: "higher" or "lower"."""
+        """Which values of the metric are better, "higher" or "lower"."""
         return "higher" if self.study.maximize else "lower"
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """One sentence on each policy beside the baseline."""
+        """One sentence for each policy, compared with the baseline."""
         study = self.study
         return tuple(
             verdict(row, study.baseline, points=self.unit.percent, maximize=study.maximize)
@@ -79,14 +79,14 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One signal of a curve, and what follows from it.
+    """One signal of a curve, with its bounds.
 
     Args:
         curve: The curve.
         signal: "loss" or the name of a metric.
-        bounds: The bounds; None where the range test is inconclusive.
+        bounds: The bounds; None if the range test is inconclusive.
         why: The reason why it is inconclusive.
-        rules: The suggestion of each published rule; None where it has none.
+        rules: The suggestion of each published rule; None if it has none.
     """
 
     curve: Curve
@@ -97,7 +97,7 @@ class Reading:
 
     @classmethod
     def of(cls, curve: Curve, signal: str = "loss") -> Reading:
-        """Reads `signal` of `curve`.
+        """Read the bounds from `signal` of `curve`.
 
         Raises:
             ValueError: If there is no such signal.
@@ -115,8 +115,8 @@ class Shown:
 
     Args:
         schedule: The schedule.
-        steps: Up to which step.
-        epoch: Steps in an epoch, where they are known.
+        steps: Number of steps to show.
+        epoch: Steps in an epoch, if known.
     """
 
     schedule: Schedule
@@ -125,7 +125,7 @@ class Shown:
 
     @classmethod
     def of(cls, schedule: Schedule, steps: int | None = None, epoch: int | None = None) -> Shown:
-        """The whole schedule by default; of an endless one three cycles, or a thousand steps where it has none."""
+        """By default the whole schedule, or three cycles of an endless one, or a thousand steps if it has no cycles."""
         last = _window(schedule) if steps is None else _check.count("steps", steps)
         return cls(schedule, last, None if epoch is None else _check.count("epoch", epoch))
 
@@ -143,15 +143,15 @@ def _check_steps(runs: Iterable[Run]) -> None:
         _check.count(f"the steps of {which}", run.steps)
         steps = [point.get("step") or 0 for point in run.points]
         if not all(before < after for before, after in pairwise([0, *steps])):
-            raise ValueError(f"the points of {which} must have steps that rise from 1, got {steps[:5]}")
+            raise ValueError(f"the points of {which} must have increasing steps from 1 on, got {steps[:5]}")
 
 
 def _judged(study: Study) -> Study:
-    """The study, with a metric and a baseline where it does not name them itself."""
+    """The study, with a metric and a baseline filled in if it lacks them."""
     changes: dict[str, str | bool] = {}
     names = dict.fromkeys(name for run in study.runs for point in run.points for name in point)
     if study.metric not in names:
-        # A metric whose better direction is not known can be shown, but not judged by.
+        # A metric of unknown direction can be shown, but not used for comparison.
         known = {name: direction(name) for name in reversed(names) if name not in _OURS}
         metric = next((name for name, better in known.items() if better), "loss")
         changes |= {"metric": metric, "maximize": known.get(metric) == "max"}

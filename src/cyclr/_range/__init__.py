@@ -1,4 +1,4 @@
-"""The range test: its loop, what it recorded, and how bounds are read from that. Knows no framework."""
+"""The range test, independent of any framework: its loop, its record, and how bounds are estimated from that."""
 
 from cyclr._range.bounds import Bounds as Bounds
 from cyclr._range.bounds import Inconclusive as Inconclusive

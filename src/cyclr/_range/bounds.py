@@ -1,4 +1,4 @@
-"""Both bounds of a cyclical learning rate, or the reason why there are none."""
+"""Lower and upper bound of a cyclical learning rate, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ Interval = tuple[float, float]
 
 
 class Inconclusive(ValueError):  # noqa: N818 (it is an answer, too)
-    """The range test is inconclusive. The message says what was seen and what to try."""
+    """The range test is inconclusive. The message says what was observed and what to try."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Between which learning rates to cycle.
+    """Lower and upper bound of the learning rate.
 
     Args:
         base_lr: Lower bound.
         max_lr: Upper bound.
-        base_interval: Interval for the lower bound of one more repeat, from and to; None if unknown.
+        base_interval: Prediction interval (from, to) for the lower bound of one more repeat; None if unknown.
         max_interval: The same for the upper bound.
         level: Nominal coverage of the intervals.
-        evidence: What was seen, one sentence each.
-        tuning_cost: Optimizer steps that were spent to find them.
+        evidence: What was observed, one sentence each.
+        tuning_cost: Optimizer steps spent to find the bounds.
 
     Raises:
         TypeError: If an argument is of the wrong kind.

@@ -1,4 +1,4 @@
-"""What a range test saw: rates, losses, metrics, repeats."""
+"""The record of a range test: rates, losses, metrics, repeats."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ FORMAT = "cyclr.curve.1"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """What a range test recorded: one sweep through a ramp of rates, or several.
+    """The record of a range test: one or more sweeps through a ramp of rates.
 
     Args:
         rates: The learning rate of each step of a sweep, increasing; shape (steps,).
-        losses: Training loss of each step, one row a repeat; shape (repeats, steps). NaN after the end of a
-            repeat; a single row may be given flat.
-        metrics: Further signals by name, each of the shape of `losses`, NaN where not measured.
-        scale: "log" or "linear": how the rates rise.
+        losses: Training loss of each step, one row per repeat; shape (repeats, steps). NaN after the end of a
+            repeat. A single repeat may have shape (steps,).
+        metrics: Further signals by name, each of the shape of `losses`; NaN where not measured.
+        scale: "log" or "linear": the spacing of the rates.
         stops: Why each repeat ended: "end", "diverged" or "non-finite".
-        maximize: Names of the metrics of which higher values are better; all others, and the loss, are better lower.
-        peaks: The peak rates of probe cycles, if any were made, increasing; shape (probes,).
-        probes: Training losses of each probe cycle, one row a peak, NaN beyond the end of one that diverged.
-        earlier_steps: Optimizer steps made before, in sweeps that were inconclusive.
+        maximize: Names of the metrics for which higher is better; for all others, and the loss, lower is better.
+        peaks: The peak rates of probe cycles, if any, increasing; shape (probes,).
+        probes: Training losses of each probe cycle, one row per peak; NaN after the end of one that diverged.
+        earlier_steps: Optimizer steps of earlier sweeps that were inconclusive.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -65,11 +65,11 @@ class Curve:
         choice("scale", self.scale, SCALES)
         rates = _array("rates", self.rates)
         if rates.ndim != 1 or len(rates) < 2 or not np.isfinite(rates).all() or rates[0] < 0:
-            raise ValueError(problem("rates must be two or more finite rates in one row", self.rates))
+            raise ValueError(problem("rates must be a one-dimensional array of at least two finite rates", self.rates))
         if not (np.diff(rates) > 0).all():
             raise ValueError(problem("rates must increase", self.rates, "sort them together with the losses"))
         if self.scale == "log" and rates[0] == 0:
-            raise ValueError("rates must be positive on a log ramp, got 0 first; start above zero")
+            raise ValueError("rates must be positive on a log ramp, got 0 as the first; start above zero")
         losses = _rows("losses", self.losses, len(rates))
         metrics = {str(name): _rows(f"metrics[{name!r}]", rows, len(rates)) for name, rows in self.metrics.items()}
         for name, rows in metrics.items():
@@ -77,7 +77,7 @@ class Curve:
                 raise ValueError(problem(f"metrics[{name!r}] must have the shape of losses {losses.shape}", rows.shape))
         stops = tuple(self.stops) or ("end",) * len(losses)
         if len(stops) != len(losses):
-            raise ValueError(problem(f"stops must name one reason a repeat ({len(losses)})", stops))
+            raise ValueError(problem(f"stops must hold one reason per repeat ({len(losses)})", stops))
         for stop in stops:
             choice("stops", stop, STOPS)
         for name in self.maximize:
@@ -92,21 +92,21 @@ class Curve:
 
     @property
     def tuning_cost(self) -> int:
-        """Optimizer steps that were made: sweeps and probe cycles, non-finite last steps included, and earlier ones."""
+        """Total optimizer steps: sweeps, probe cycles and earlier sweeps, including non-finite last steps."""
         bad = self.stops.count("non-finite") + int(np.isnan(self.probes).any(axis=1).sum())
         return int(np.isfinite(self.losses).sum() + np.isfinite(self.probes).sum()) + bad + self.earlier_steps
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """Names of what can be read: "loss" and the metrics."""
+        """Names of the recorded signals: "loss" and the metrics."""
         return ("loss", *self.metrics)
 
     def bounds(self, signal: str = "loss", *, level: float = 0.9) -> Bounds:
-        """Both bounds of a cyclical learning rate, with intervals over the repeats and the evidence.
+        """Lower and upper bound of the learning rate, with intervals and evidence.
 
         Args:
             signal: "loss" (training loss) or the name of a metric.
-            level: Nominal probability that the interval holds the answer of one more repeat.
+            level: Nominal probability that the interval contains the bound from one more repeat.
 
         Returns:
             The bounds.
@@ -122,33 +122,33 @@ class Curve:
         return find(rates, values, probes=probes, level=level, signal=read, **made)
 
     def suggest(self, rule: str, signal: str = "loss") -> float:
-        """The rate that a published rule reads off this curve: the median over repeats, in log rate.
+        """The rate that a published rule suggests for this curve: the median over repeats, in log rate.
 
         Args:
             rule: "valley", "slide", "steep", "minimum", "lightning", "torch-lr-finder" or "ignite".
             signal: "loss" or the name of a metric.
 
         Returns:
-            One learning rate. The rules differ by 5 to 20 times on one and the same curve; prefer `bounds`.
+            One learning rate. The rules differ by a factor of 5 to 20 on the same curve; prefer `bounds`.
 
         Raises:
-            Inconclusive: If the rule has no answer, because the curve is too short for it.
+            Inconclusive: If the rule has no suggestion because the curve is too short.
             ValueError: If there is no such rule or signal.
         """
         read = RULES[choice("rule", rule, RULES)]
         rates, values = self._points(signal)
-        # How a non-finite loss is treated is up to each rule; what was not recorded it cannot see.
+        # Each rule decides how to treat a non-finite loss; steps that were not recorded are left out.
         rows = [
             row if stop == "non-finite" else row[: _known(row)] for row, stop in zip(values, self.stops, strict=True)
         ]
         answers = [read(rates, row) for row in rows]
         found = [answer for answer in answers if answer is not None and answer > 0]
         if not found:
-            raise Inconclusive(f"{rule!r} has no answer: the sweeps end after {self.tuning_cost} steps; record more")
+            raise Inconclusive(f"{rule!r} suggests no rate: the sweeps end after {self.tuning_cost} steps; record more")
         return float(np.exp(np.median(np.log(found))))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the curve as JSON, all or nothing: a reader never sees half a file.
+        """Write the curve as JSON, atomically: a reader never sees a partial file.
 
         Args:
             path: The file; its folder must exist.
@@ -190,7 +190,7 @@ class Curve:
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes", "earlier_steps")
-        plain.setdefault("earlier_steps", plain.get("spent", 0))  # curves of version 0.1 call it "spent", or lack it
+        plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
         for name in fields:
             if name not in plain:
                 raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")
@@ -204,7 +204,7 @@ class Curve:
             raise ValueError(f"{path}: {error}") from None
 
     def _points(self, signal: str) -> tuple[Array, Array]:
-        """Rates at which the signal was measured, and its values there, turned so that less is better."""
+        """Rates at which the signal was measured, and its values there, with the sign such that lower is better."""
         choice("signal", signal, self.signals)
         values = self.losses if signal == "loss" else self.metrics[signal]
         measured = slice(None) if signal == "loss" else np.isfinite(values).any(axis=0)
@@ -230,19 +230,19 @@ def _rows(name: str, value: ArrayLike, steps: int) -> Array:
     rows = rows[None] if rows.ndim == 1 else rows
     if rows.ndim != 2 or rows.shape[1] != steps or not len(rows):
         raise ValueError(problem(f"{name} must have shape (repeats, {steps})", rows.shape, "one value for each rate"))
-    # An infinite loss is as little evidence as none.
+    # An infinite loss is treated like a missing one.
     return np.where(np.isfinite(rows), rows, np.nan)
 
 
 def _probes(peaks: ArrayLike, probes: ArrayLike) -> tuple[Array, Array]:
     tried = _array("peaks", peaks)
     if tried.ndim != 1 or not (np.isfinite(tried).all() and (tried > 0).all() and (np.diff(tried) > 0).all()):
-        raise ValueError(problem("peaks must be positive rates in one row that increase", peaks))
+        raise ValueError(problem("peaks must be a one-dimensional array of increasing positive rates", peaks))
     rows = _array("probes", probes)
     if not len(tried) and not rows.size:
         return np.empty(0), np.empty((0, 0))
     if rows.ndim != 2 or len(rows) != len(tried) or not rows.shape[1]:
-        raise ValueError(problem(f"probes must be one row of losses for each of {len(tried)} peaks", rows.shape))
+        raise ValueError(problem(f"probes must hold one row of losses for each of the {len(tried)} peaks", rows.shape))
     return tried, np.where(np.isfinite(rows), rows, np.nan)
 
 

@@ -1,4 +1,4 @@
-"""What is measured on held-out data during a range test."""
+"""Metrics on held-out data during a range test."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 from cyclr._check import count
 from cyclr._metrics import GivenMetric, as_metrics, functions_of
 
-EVALUATIONS = 20  #: in one sweep, unless told otherwise
+EVALUATIONS = 20  #: per sweep by default
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Held-out data, what to measure on it, and how often.
+    """Held-out data, the metrics to measure on it, and how often.
 
     Args:
-        loader: Held-out batches, in the form that the framework's range test takes its training batches in.
-        metrics: Names to metrics: a function under a name whose direction is certain ("accuracy", "mae"), else a pair
+        loader: Held-out batches, in the same form as the training batches of the framework's range test.
+        metrics: Metrics by name: a function if the name is unambiguous ("accuracy", "mae"), else a pair
             (function, "min" or "max") or a `cyclr.Metric`.
         every: Steps between two evaluations; the first one is after the first step. By default a twentieth of a sweep.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If it is not known which way a metric is better, or `every` is below 1.
+        ValueError: If the direction of a metric is unknown, or `every` is below 1.
 
     >>> held_out = HeldOut([], {"accuracy": len, "gap": (len, "min")})
     >>> held_out.metrics["accuracy"].better, held_out.metrics["gap"].better
@@ -49,7 +49,7 @@ class HeldOut:
 
     @property
     def maximize(self) -> frozenset[str]:
-        """Names of the metrics of which higher values are better."""
+        """Names of the metrics for which higher is better."""
         return frozenset(name for name, metric in as_metrics(self.metrics).items() if metric.better == "max")
 
     def steps_between(self, sweep: int) -> int:

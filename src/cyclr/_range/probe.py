@@ -1,4 +1,4 @@
-"""Probe cycles: short whole cycles that show what a peak is worth."""
+"""Probe cycles: short complete cycles that show how good a peak is."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from cyclr._schedules import Schedule, one_cycle
 Array = NDArray[np.float64]
 
 MOST = 5  #: cycles
-SPREAD = 10**0.5  #: from one peak to the next
+SPREAD = 10**0.5  #: ratio of one peak to the next
 LENGTH = 160  #: steps of a cycle
-TAIL = 20  #: further steps at a rate of zero, whose losses judge the cycle
-DOUBT = 0.4  #: the best peak of a long training is that of a short one up to a factor of this deviation in the log
-SHIFT = 0.3  #: by how much higher the best peak of short cycles is, in the log
-SWEEP = 0.3  #: weight of the sweep beside the probe cycles
-DEAREST = 300 + MOST * (LENGTH + TAIL)  #: steps of a sweep and all its probe cycles
-SHARE = 0.15  #: of a training: the most that preparing it may cost
+TAIL = 20  #: further steps at a rate of zero, whose mean loss is the result of the cycle
+DOUBT = 0.4  #: standard deviation of the log ratio between the best peak of a long training and that of a short one
+SHIFT = 0.3  #: mean of that log ratio: the best peak of short cycles is higher
+SWEEP = 0.3  #: weight of the sweep relative to the probe cycles
+DEAREST = 300 + MOST * (LENGTH + TAIL)  #: maximum steps of a sweep and its probe cycles
+SHARE = 0.15  #: maximum tuning cost as a fraction of the training
 
 
 def effort_for(steps: int) -> str:
-    """How to prepare a training of `steps` steps: thoroughly if that costs at most 15 % of it.
+    """The effort for a training of `steps` steps: thorough if that takes at most 15 % of it.
 
     >>> effort_for(7_999), effort_for(8_000)
     ('quick', 'thorough')
@@ -31,7 +31,7 @@ def effort_for(steps: int) -> str:
 
 
 def candidates(max_lr: float) -> tuple[float, ...]:
-    """The first peaks to try, around the upper bound that a sweep gave.
+    """The first peaks to try, around the upper bound from a sweep.
 
     >>> [round(peak, 3) for peak in candidates(0.1)]
     [0.032, 0.1, 0.316]
@@ -40,7 +40,7 @@ def candidates(max_lr: float) -> tuple[float, ...]:
 
 
 def further(peaks: Array, probes: Array) -> float | None:
-    """The next peak to try: beyond the best one while that is the highest or the lowest; None if done.
+    """The next peak to try: the one beyond the best, while the best is the highest or the lowest; None if done.
 
     Args:
         peaks: The peaks tried so far, increasing.
@@ -56,7 +56,7 @@ def further(peaks: Array, probes: Array) -> float | None:
 
 
 def cycle(peak: float) -> Schedule:
-    """The cycle that tries a peak: linear from a tenth of it up to it, then linear to zero.
+    """The probe cycle for a peak: linear from a tenth of it to the peak, then linear to zero.
 
     >>> cycle(1.0)
     Linear(0.1, 1.0, steps=48) >> Linear(1.0, 0.0, steps=112)
@@ -65,19 +65,19 @@ def cycle(peak: float) -> Schedule:
 
 
 def ends(probes: Array) -> Array:
-    """The mean loss at the end of each cycle, infinite for one that diverged."""
+    """The mean loss at the end of each cycle; infinite if it diverged."""
     return np.where(np.isfinite(probes).all(axis=1), probes[:, -TAIL:].mean(axis=1), np.inf)
 
 
 def probed(at: Array, swept: Array, start: float, peaks: Array, probes: Array) -> Array:
-    """The expected regret of each log rate, by the sweep and the probe cycles together, as a share of the gain.
+    """The expected regret of each log rate, from the sweep and the probe cycles combined, as a fraction of the gain.
 
-    The sweep shows where learning breaks down, the probe cycles what annealing repairs. If no cycle gained anything,
-    only the sweep counts, for the rates below the peaks that were tried.
+    The sweep shows where learning breaks down, the probe cycles what annealing makes up for. If no cycle improved
+    the loss, only the sweep is used, for rates below the peaks that were tried.
 
     Args:
-        at: Log rates at which it is wanted.
-        swept: The expected regret of each of them by the sweep alone.
+        at: Log rates at which to evaluate it.
+        swept: The expected regret at each of them from the sweep alone.
         start: The loss before any training.
         peaks: The peaks tried, increasing.
         probes: The losses of each cycle.
@@ -87,7 +87,7 @@ def probed(at: Array, swept: Array, start: float, peaks: Array, probes: Array) -
     if gain <= 0:
         return swept + (at > logs[0] - SHIFT)
     missing = (levels - levels.min()) / gain
-    # Below the lowest peak the trend goes on; above the highest, if the regret rises there, nothing is gained at all.
+    # Below the lowest peak the trend is extrapolated; above the highest, if the regret rises there, the gain is zero.
     slope = max(0.0, missing[0] - missing[1]) if len(missing) > 1 else 0.0
     above = 1.0 if len(missing) > 1 and missing[-1] > missing[-2] else float(missing[-1])
     step = np.log(SPREAD)

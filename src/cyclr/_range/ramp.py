@@ -1,4 +1,4 @@
-"""The rates of a sweep: a schedule like any other."""
+"""The rates of a sweep, as an ordinary schedule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCALES = ("log", "linear")
 class Ramp:
     """The rates of a sweep: from `low` at step 0 up to `high` at step `steps - 1`.
 
-    `scale="log"`: rate(t) = low * (high / low)**(t / (steps - 1)), equal factors (fast; what most tools do).
+    `scale="log"`: rate(t) = low * (high / low)**(t / (steps - 1)), equal factors (fast; used by most tools).
     `scale="linear"`: rate(t) = low + (high - low) * t / (steps - 1), equal differences (the paper's).
 
     Args:
@@ -28,7 +28,7 @@ class Ramp:
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If a rate is not positive and finite, if they are not in order, or `steps` is below 2.
+        ValueError: If a rate is not positive and finite, `low` is not below `high`, or `steps` is below 2.
 
     >>> Ramp(1e-4, 1.0, steps=5).rates.round(6).tolist()
     [0.0001, 0.001, 0.01, 0.1, 1.0]
@@ -70,9 +70,9 @@ class Ramp:
         return np.asarray(self.schedule(np.arange(self.steps)), dtype=np.float64)
 
     def slower(self, times: int) -> Ramp:
-        """The same range in `times` as many steps."""
+        """The same range with `times` as many steps."""
         return replace(self, steps=times * self.steps)
 
 
-#: Arguments of every range test in version 0.1, where `ramp` was the scale.
+#: Arguments of every range test in version 0.1; there, `ramp` was the scale.
 RAMP_0_1 = ("ramp", Ramp, {"low": "low", "high": "high", "steps": "steps", "ramp": "scale"})

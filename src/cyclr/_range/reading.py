@@ -1,4 +1,4 @@
-"""From the losses of a sweep to both bounds. The constants come from the landscapes in docs/bounds.md."""
+"""Bounds from the losses of a sweep. The constants come from the landscapes in docs/bounds.md."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from cyclr._range.smooth import calm, smoother
 
 Array = NDArray[np.float64]
 
-LEAST_RATE = 1e-7  #: of the highest rate: a linear ramp may begin at 0, which has no logarithm
-LEAST = 12  #: points below which a sweep is inconclusive
-MOST = 300  #: points that are smoothed; longer sweeps are averaged in blocks first
-CLEAR = 4.0  #: a fall counts from this many standard errors on: 98 % of sweeps of pure noise stay below
-DEEP = 20.0  #: times the noise at the bottom: what is far above that is compared by its logarithm
-DOUBT = 1.0  #: a sweep is right up to a factor whose logarithm has this standard deviation
-LOST = 0.2  #: a curve that has lost this share of its gain again has turned
-FALLS = 0.05  #: a curve with this share of its gain within the last factor of doubt is still falling
+LEAST_RATE = 1e-7  #: relative to the highest rate: a linear ramp may begin at 0, which has no logarithm
+LEAST = 12  #: minimum number of points; with fewer, a sweep is inconclusive
+MOST = 300  #: maximum number of points to smooth; longer sweeps are averaged in blocks first
+CLEAR = 4.0  #: minimum fall in standard errors: 98 % of sweeps of pure noise stay below
+DEEP = 20.0  #: times the noise at the bottom: values far above that are compared by their logarithms
+DOUBT = 1.0  #: standard deviation of the log of the factor by which the optimum of a sweep may be off
+LOST = 0.2  #: a curve that has lost this fraction of its gain again has turned
+FALLS = 0.05  #: a curve with this fraction of its gain within the last factor of doubt is still falling
 CYCLING = 4.0  #: the lower bound is the upper one divided by this (the paper's advice) ...
-LEARNING = 0.2  #: ... or, if that is higher, the rate at which this share of the gain is made
-SCATTER = 0.08  #: the log of an answer scatters over initial weights by at least this standard deviation ...
-INITIAL = 3.0  #: ... and by this multiple of the variance due to the noise in a curve: typical, one curve cannot tell
+LEARNING = 0.2  #: ... or, if that is higher, the rate at which this fraction of the gain is made
+SCATTER = 0.08  #: standard deviation of a log bound over initial weights: at least this ...
+INITIAL = 3.0  #: ... and this multiple of the variance due to the noise in a curve (a typical value)
 RESAMPLES = 40
-BLOCK = 5  #: neighbouring residuals resampled together
+BLOCK = 5  #: number of neighbouring residuals that are resampled together
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What one sweep shows, in log rates."""
+    """The regret of one sweep, in log rates."""
 
     where: Array
-    regret: Array  #: of each of `where`, from 0 to 1
+    regret: Array  #: at each of `where`, from 0 to 1
     top: float
     start: float  #: the signal before any training
     onset: float
@@ -56,13 +56,13 @@ def find(
     signal: str,
     log: bool,
 ) -> Bounds:
-    """Bounds from a signal that is better lower; rows are repeats, NaN beyond the end of a repeat.
+    """Bounds from a signal for which lower is better; rows are repeats, NaN after the end of a repeat.
 
-    `probes` are the peaks and the losses of probe cycles, None without any. `steps` is the length of a sweep, of which
-    `values` may hold only a few.
+    `probes` are the peaks and the losses of probe cycles, or None. `steps` is the length of a sweep, of which `values`
+    may hold only a few points.
 
     Raises:
-        Inconclusive: If most repeats do not fall clearly, or fall until the very end.
+        Inconclusive: If most repeats do not fall clearly, or fall until the end.
     """
     probability("level", level)
     readings: list[_Reading] = []
@@ -87,11 +87,11 @@ def find(
         swept = np.mean([risk(at, reading.where, reading.regret, doubt=DOUBT) for reading in readings], axis=0)
         start = float(np.mean([reading.start for reading in readings]))
         top = float(at[np.argmin(probed(at, swept, start, *probes))])
-    # An answer scatters over initial weights, which repeats do not change, and over batches, which they average out.
+    # A bound varies with initial weights, which repeats do not change, and with batches, which they average out.
     noise = float(np.mean([reading.spread**2 for reading in readings]))
     between = float(tops.var(ddof=1)) if len(tops) > 1 else noise
     scatter = np.sqrt(SCATTER**2 + INITIAL * noise + between / len(tops))
-    # The difference of two answers scatters more than one of them.
+    # The difference of two bounds varies more than each of them.
     half = NormalDist().inv_cdf(0.5 + level / 2) * np.sqrt(2) * scatter
     max_lr = _short(np.exp(top))
     onset = float(np.exp(np.median([reading.onset for reading in readings])))
@@ -109,19 +109,19 @@ def find(
 
 
 def _short(rate: float) -> float:
-    """Three digits: no range test is more precise, and people read and copy these."""
+    """Rounded to three digits: no range test is more precise, and users read and copy these."""
     return float(f"{rate:.3g}")
 
 
 def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, ended: bool) -> _Reading:
-    """One sweep of `steps` steps, up to the end of its evidence; `ended` if that is before its highest rate."""
+    """One sweep of `steps` steps, up to its last valid value; `ended` if that is before its highest rate."""
     if len(values) < LEAST:
         raise Inconclusive(
             f"the {signal} was measured at only {len(values)} rates, {LEAST} are needed: use more steps, or start lower"
         )
     rates, values = _thinned(rates, values)
     head = max(3, len(values) // 10)
-    # A linear ramp reaches rates that change the loss after a few steps; a log ramp spends a good part below them.
+    # A linear ramp reaches rates that change the loss after a few steps; a log ramp has many steps below them.
     opening = head if log else max(1, max(3, steps // 50) * len(values) // steps)
     start = float(np.median(values[:opening]))
     calmed = calm(values)
@@ -132,7 +132,7 @@ def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, en
             f"the {signal} does not fall clearly: {max(errors, 0):.1f} standard errors, {CLEAR:.0f} are needed; "
             "it is flat, rising or dominated by noise; start lower, use more steps or larger batches"
         )
-    # How far the loss explodes is no evidence; unbounded it would dominate the smoothing.
+    # The size of a divergence is not informative, and would dominate the smoothing.
     calmed = np.minimum(calmed, start + max(start - along.min(), 0))
     positions = np.log(rates) if log else rates
     lowered, height = _lowered(calmed, along, start)
@@ -146,7 +146,7 @@ def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, en
         )
     turned = ended or bool((regret[lowest:] > LOST).any())
     logs = np.log(np.maximum(rates, rates[-1] * LEAST_RATE))
-    # On a plateau the lowest point is anywhere; a curve falls if much is gained within the last factor of doubt.
+    # On a plateau the lowest point is arbitrary; a curve is still falling if much is gained within the last factor.
     falls = np.interp(logs[-1] - DOUBT, logs, regret) > FALLS
     if falls and not turned and lowest >= len(line) - head:
         raise Inconclusive(
@@ -164,8 +164,8 @@ def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, en
 def _lowered(values: Array, along: Array, start: float) -> tuple[Array, float]:
     """Values and start as inverse hyperbolic sines above the lowest mean of neighbours, in units of the noise there.
 
-    A loss that came down to next to nothing has been growing for long before that can be seen, but not in its
-    logarithm; near the bottom, and where there is noise, this is a straight line.
+    If a loss has fallen to almost zero, its rise is visible in its logarithm long before it is visible in the loss;
+    near the bottom and within the noise, the inverse hyperbolic sine is linear.
     """
     bottom, together = int(along.argmin()), len(values) - len(along) + 1
     scale = max(DEEP * _noise(values[bottom : bottom + together]), 1e-12 * float(np.ptp(values)))
@@ -173,7 +173,7 @@ def _lowered(values: Array, along: Array, start: float) -> tuple[Array, float]:
 
 
 def _regret(line: Array, height: float) -> Array:
-    """The share of the possible gain not made yet; beyond the lowest point, the share of `height` that is lost again.
+    """The fraction of the possible gain not made yet; beyond the lowest point, the fraction of `height` lost again.
 
     `line` and `height`, the line's height at the start, are inverse hyperbolic sines: see `_lowered`.
     """
@@ -184,7 +184,7 @@ def _regret(line: Array, height: float) -> Array:
 
 
 def _top(where: Array, regret: Array) -> float:
-    """The log rate with the lowest expected regret; beyond the ramp nothing is known to be gained."""
+    """The log rate with the lowest expected regret; beyond the ramp the gain is taken as zero."""
     at = grid(where[0], where[-1])
     return float(at[np.argmin(risk(at, where, regret, doubt=DOUBT))])
 
@@ -198,12 +198,12 @@ def _fall_in_errors(values: Array, along: Array, opening: int) -> float:
 
 
 def _noise(values: Array) -> float:
-    """Standard deviation around a line, from the differences between neighbours; spikes count little."""
+    """Standard deviation around a line, from the differences between neighbours; robust to spikes."""
     return 1.4826 * float(np.median(np.abs(np.diff(values)))) / np.sqrt(2)
 
 
 def _resampled(residuals: Array, rng: np.random.Generator) -> Array:
-    """As many residuals, in random blocks of neighbours."""
+    """Resampled residuals, in random blocks of neighbours."""
     starts = rng.integers(0, len(residuals) - BLOCK + 1, size=len(residuals) // BLOCK + 1)
     return np.concatenate([residuals[start : start + BLOCK] for start in starts])[: len(residuals)]
 
@@ -226,7 +226,7 @@ def _evidence(
     base_lr: float,
     onset: float,
 ) -> tuple[str, ...]:
-    """What was seen, in sentences."""
+    """What was observed, in sentences."""
     alone = float(np.exp(np.median([reading.top for reading in readings])))
     lowest = float(np.exp(np.median(np.log([reading.lowest for reading in readings]))))
     kept = f" (in {len(readings)} of {repeats} repeats)" if len(readings) < repeats else ""

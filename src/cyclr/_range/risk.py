@@ -1,4 +1,4 @@
-"""The rate with the lowest expected regret where the best one is not known exactly."""
+"""The rate with the lowest expected regret if the optimum is known only up to a factor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-STEP = 0.02  #: between the rates that are compared, in log rate
+STEP = 0.02  #: spacing of the compared rates, in log rate
 _NODES = np.linspace(-2.4, 2.4, 17)
 _WEIGHTS = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 
@@ -18,21 +18,21 @@ def grid(low: float, high: float) -> Array:
 
 
 def risk(at: Array, where: Array, regret: Array, *, doubt: float, shift: float = 0.0, above: float = 1.0) -> Array:
-    """The expected regret of a rate if the rates in `where` are right up to an unknown factor.
+    """The expected regret of a rate if the rates in `where` are known only up to a factor.
 
-    The logarithm of the factor is taken as normal around `shift` with standard deviation `doubt`, so that
+    The logarithm of the factor is normal with mean `shift` and standard deviation `doubt`, so that
 
         risk(x) = mean of regret(x + shift + doubt * z) over z
 
-    A rate whose neighbours are as good is preferred to a slightly better one beside a cliff.
+    A rate whose neighbours are equally good is preferred to a slightly better one next to a cliff.
 
     Args:
-        at: Log rates at which it is wanted.
+        at: Log rates at which to evaluate it.
         where: Log rates at which the regret is known, increasing.
         regret: The regret there.
         doubt: Standard deviation of the log of the factor.
-        shift: Its mean: by how much the rates in `where` are too high.
-        above: The regret beyond the highest rate. Below the lowest it is that of the lowest.
+        shift: Mean of the log of the factor: by how much the rates in `where` are too high.
+        above: The regret above the highest rate. Below the lowest rate it is that of the lowest.
 
     >>> x = np.linspace(-3, 3, 601)
     >>> cliff = np.where(x < 1, -0.1 * x, 10.0)

@@ -1,4 +1,4 @@
-"""Rules that read one rate off a range test; the published ones as their authors wrote them, for comparison."""
+"""Rules that read one rate off a range test; the published ones as their authors implemented them, for comparison."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cyclr._check import problem
 Array = NDArray[np.float64]
 Rule = Callable[[Array, Array], float | None]
 
-#: Rules by name. Each takes the rates and the losses of one sweep; None means that it has no answer.
+#: Rules by name. Each takes the rates and the losses of one sweep; None means no suggestion.
 RULES: dict[str, Rule] = {}
 
 
@@ -20,15 +20,15 @@ def rule(name: str) -> Callable[[Rule], Rule]:
     """Register a rule that reads one rate off a range test, for `Curve.suggest`, `cyclr find` and reports.
 
     Args:
-        name: What it is called.
+        name: Its name.
 
     Returns:
         A decorator for a function of the rates and the losses of one sweep, both of shape (steps,), that returns one
-        rate, or None if it has no answer. A non-finite last loss is passed on as NaN.
+        rate, or None for no suggestion. A non-finite last loss is passed on as NaN.
 
     Raises:
-        TypeError: If the name is not a string, or the rule not callable.
-        ValueError: If there is a rule of that name already.
+        TypeError: If the name is not a string, or the rule is not callable.
+        ValueError: If a rule of that name exists.
 
     >>> import numpy as np
     >>> from cyclr import Curve, rule
@@ -70,17 +70,17 @@ def _average_from_first(losses: Array) -> Array:
 
 
 def _until(losses: Array, times: float) -> int:
-    """Number of losses kept by "stop when the loss exceeds `times` the best, this one included"; nan never does."""
+    """Number of losses kept by "stop when the loss exceeds `times` the best so far"; NaN never stops."""
     return _first(losses > times * np.fmin.accumulate(losses)) + 1
 
 
 def _first(where: NDArray[np.bool_]) -> int:
-    """Index of the first True, the length without any."""
+    """Index of the first True; the length if there is none."""
     return int(np.argmax(where)) if where.any() else len(where)
 
 
 def _fastai(rates: Array, losses: Array) -> tuple[Array, Array]:
-    """Fastai's average, its stop, and its trim: a tenth of the ramp, the last five, and all from the first nan on."""
+    """The average, stop rule and trimming of fastai: the first tenth, the last five points, all from the first NaN."""
     losses = _average(losses, 0.98, 1)
     losses = losses[: _until(losses, 4)]
     kept = slice(len(rates) // 10, max(len(losses) - 5, 0))
@@ -91,7 +91,7 @@ def _fastai(rates: Array, losses: Array) -> tuple[Array, Array]:
 
 @rule("valley")
 def valley(rates: Array, losses: Array) -> float | None:
-    """Fastai's default: half-way through the longest falling subsequence."""
+    """The default of fastai: half-way through the longest falling subsequence."""
     rates, losses = _fastai(rates, losses)
     if len(losses) < 1:
         return None
@@ -107,7 +107,7 @@ def valley(rates: Array, losses: Array) -> float | None:
 
 @rule("slide")
 def slide(rates: Array, losses: Array) -> float | None:
-    """fastai: walk left from the end until the slope has levelled."""
+    """fastai: go left from the end until the slope has levelled off."""
     rates, losses = _fastai(rates, losses)
     if len(losses) < 16:
         return None
@@ -129,16 +129,16 @@ def minimum(rates: Array, losses: Array) -> float | None:
 
 @rule("steep")
 def steep(rates: Array, losses: Array) -> float | None:
-    """fastai: the rate of the steepest fall over the logarithm of the rate."""
+    """fastai: the rate of steepest descent with respect to the logarithm of the rate."""
     rates, losses = _fastai(rates, losses)
     return float(rates[np.argmin(np.diff(losses) / np.diff(np.log(rates)))]) if len(losses) > 1 else None
 
 
 @rule("lightning")
 def lightning(rates: Array, losses: Array) -> float | None:
-    """Lightning 2.5.3 and later: the steepest fall over the rate itself (not its logarithm)."""
-    losses = _average(losses, 0.98, 2)  # its power counts one step too many; so does this
-    # Its stop compares each loss with the best before it.
+    """Lightning 2.5.3 and later: steepest descent with respect to the rate itself (not its logarithm)."""
+    losses = _average(losses, 0.98, 2)  # its exponent is off by one; reproduced here
+    # Its stop rule compares each loss with the best before it.
     losses = losses[: _first(losses[1:] > 4 * np.fmin.accumulate(losses)[:-1]) + 2][10:-1]
     rates, known = rates[10:][: len(losses)], np.isfinite(losses)
     rates, losses = rates[known], losses[known]
@@ -147,7 +147,7 @@ def lightning(rates: Array, losses: Array) -> float | None:
 
 @rule("torch-lr-finder")
 def torch_lr_finder(rates: Array, losses: Array) -> float | None:
-    """torch-lr-finder: the steepest fall from one step to the next, without 10 steps in front and 5 behind."""
+    """torch-lr-finder: the steepest descent from one step to the next, skipping the first 10 and the last 5 steps."""
     losses = _average_from_first(losses)
     losses = losses[: _until(losses, 5)][10:-5]
     return float(rates[10 + int(np.argmin(np.gradient(losses)))]) if len(losses) > 1 else None
@@ -155,7 +155,7 @@ def torch_lr_finder(rates: Array, losses: Array) -> float | None:
 
 @rule("ignite")
 def ignite(rates: Array, losses: Array) -> float | None:
-    """Ignite: the steepest fall before the lowest loss."""
+    """Ignite: the steepest descent before the lowest loss."""
     losses = _average_from_first(losses)
     losses = losses[: _until(losses, 5)]
     losses = losses[: int(np.argmin(losses)) + 1] if len(losses) else losses

@@ -1,4 +1,4 @@
-"""How `auto` looks for the bounds."""
+"""How `auto` finds the bounds."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cyclr._range.walk import EFFORTS, Progress
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The range test that `auto` makes, and which of its signals the bounds are read from.
+    """The range test of `auto`, and the signal from which the bounds are read.
 
     Args:
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
-        effort: "quick" or "thorough"; by default "thorough" where it costs at most 15 % of the training.
+        effort: "quick" or "thorough"; by default "thorough" if that takes at most 15 % of the steps of the training.
         held_out: Held-out data and the metrics to measure on it.
         signal: "loss" (the training loss), "val_loss" or the name of a metric in `held_out`.
-        progress: Called after each block of steps with (steps done, steps in all, rate, loss).
+        progress: Called after each block of steps with (steps done, total steps, rate, loss).
 
     Raises:
         TypeError: If an argument is of the wrong kind.

@@ -1,4 +1,4 @@
-"""Smoothing without lag, its strength taken from the data."""
+"""Smoothing without lag; its strength is chosen from the data."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-PRICE = 2.0  #: of a degree of freedom in the cross-validation; at 1 it follows noise too often (docs/bounds.md)
-STIFFNESS = 10.0 ** np.arange(-7, 3)  #: tried ones, for positions from 0 to 1: from 60 degrees of freedom down to 2
+PRICE = 2.0  #: penalty per degree of freedom in the cross-validation; 1 overfits noise too often (docs/bounds.md)
+STIFFNESS = 10.0 ** np.arange(-7, 3)  #: candidates, for positions from 0 to 1: from 60 degrees of freedom down to 2
 
 
 def calm(values: Array, *, window: int = 7, limit: float = 4.0) -> Array:
-    """`values` with lone spikes pulled back to `limit` robust deviations from their running median."""
+    """`values` with isolated spikes clipped to `limit` robust deviations from the running median."""
     half = min(window // 2, len(values) - 1)
     padded = np.pad(values, half, mode="reflect")
     neighbours = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
     middle = np.median(neighbours, axis=1)
     off = values - middle
-    # One deviation for the whole curve would take the steep part of it for spikes; so local, but no less than the
-    # typical one.
+    # A single deviation for the whole curve would clip its steep part; so it is local, but at least the typical one.
     local = 1.4826 * np.median(np.abs(neighbours - middle[:, None]), axis=1)
     spread = np.maximum(local, np.median(local))
     return middle + np.clip(off, -limit * spread, limit * spread)
@@ -34,20 +33,20 @@ def smoother(position: Array, values: Array) -> Array:
 
         n * |values - smooth|**2 / (n - PRICE * degrees of freedom)**2
 
-    so it is the data that say how much to smooth.
+    so the data determine the amount of smoothing.
 
     Args:
-        position: Where the values stand; increasing, at least 5 of them.
+        position: Positions of the values; increasing, at least 5 of them.
         values: One value for each position, all finite.
 
     Returns:
-        A matrix of shape (n, n); its product with `values` is their smooth.
+        A matrix of shape (n, n); its product with `values` is the smoothed values.
 
     Reference:
-        Craven & Wahba (1979), Smoothing noisy data with spline functions. The price is Wood's gamma (2006).
+        Craven & Wahba (1979), Smoothing noisy data with spline functions. PRICE is Wood's gamma (2006).
     """
     place = (position - position[0]) / (position[-1] - position[0])
-    # Even steps are even up to rounding: rounded, ramps of one length share their matrices.
+    # Positions differ by rounding errors; after rounding, ramps of equal length share their matrices.
     matrices = _matrices(np.round(place, 9).tobytes())
     best, lowest = matrices[-1], np.inf
     for matrix in matrices:
@@ -61,7 +60,7 @@ def smoother(position: Array, values: Array) -> Array:
 
 @lru_cache(maxsize=2)  # 7 MB each for 300 points
 def _matrices(place: bytes) -> tuple[Array, ...]:
-    """The matrices that smooth at these places from 0 to 1, one for each stiffness."""
+    """The smoothing matrices for these positions from 0 to 1, one for each stiffness."""
     from scipy.interpolate import make_smoothing_spline
 
     x = np.frombuffer(place)
@@ -69,14 +68,14 @@ def _matrices(place: bytes) -> tuple[Array, ...]:
 
 
 def smooth(position: Array, values: Array) -> Array:
-    """A centred smooth of `values` over `position`, lone spikes calmed first. See `smoother`.
+    """`values` smoothed over `position` without lag, isolated spikes clipped first. See `smoother`.
 
     Args:
-        position: Where the values stand; increasing, at least 5 of them.
+        position: Positions of the values; increasing, at least 5 of them.
         values: One value for each position, all finite.
 
     Returns:
-        The smooth at each position.
+        The smoothed value at each position.
 
     >>> import numpy as np
     >>> x = np.linspace(0, 1, 50)

@@ -1,4 +1,4 @@
-"""The one loop of every range test: sweeps and probe cycles, over four things that a framework can do.
+"""The loop of every range test: sweeps and probe cycles, built on four operations that a framework provides.
 
 The loop is a generator of orders (`Recorder.orders`), because some frameworks are called and others call us: `walk`
 carries the orders out with an adapter's `Walker`; Keras, which owns its training loop, answers them from callbacks.
@@ -24,52 +24,52 @@ Array = NDArray[np.float64]
 L = TypeVar("L")
 
 EFFORTS = ("quick", "thorough")
-BLOCK = 10  #: losses are read from the device in blocks: to wait for each would slow every step
-SLOWER = 3  #: times as slow is the sweep that a thorough test makes if the first one is inconclusive
+BLOCK = 10  #: losses are read from the device in blocks, as waiting for each one would slow every step
+SLOWER = 3  #: a thorough test repeats an inconclusive sweep this many times slower
 
-#: Called after each block with (steps done, steps in all, rate, loss).
+#: Called after each block with (steps done, total steps, rate, loss).
 Progress: TypeAlias = Callable[[int, int, float, float], object]
 
 
 class Walker(Protocol[L]):
-    """What an adapter lets the loop do with a training; `L` is a loss that need not have left the device yet."""
+    """The operations on a training that an adapter provides; `L` is a loss that may still be on the device."""
 
     def step(self, rate: float, /) -> L:
-        """Make one optimizer step at `rate`, and return its loss without waiting for it."""
+        """Make one optimizer step at `rate` and return its loss without waiting for it."""
         ...
 
     def read(self, losses: Sequence[L], /) -> Sequence[float]:
-        """The losses as numbers; where several processes train together, their mean, the same for all."""
+        """The losses as numbers; with several processes, their mean, identical in all of them."""
         ...
 
     def measure(self) -> Mapping[str, float]:
-        """The metrics on held-out data, by name. Not called unless the walk is told to measure."""
+        """The metrics on held-out data, by name. Only called if metrics are to be measured."""
         ...
 
     def rewind(self, *, data: bool) -> None:
-        """Put the training back to where the test found it.
+        """Restore the training to its state before the test.
 
         Args:
-            data: Put batches and randomness back, too; if not, they go on from where they are.
+            data: Whether to restore batches and randomness, too; otherwise they continue from where they are.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Order: make a step at each of these rates, and answer with their losses."""
+    """Order: make a step at each of these rates and answer with their losses."""
 
     rates: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Order: measure the metrics on held-out data, and answer with a mapping."""
+    """Order: measure the metrics on held-out data and answer with a mapping."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewind:
-    """Order: put the training back to its start, with `data` also batches and randomness."""
+    """Order: restore the training to its start; with `data`, batches and randomness, too."""
 
     data: bool
 
@@ -79,17 +79,17 @@ Orders: TypeAlias = Generator[Order, Any, Curve]
 
 
 def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
-    """Make a whole range test: carry out all orders with what an adapter offers.
+    """Run a whole range test: carry out all orders through an adapter.
 
     Args:
         walker: The training.
-        recorder: What to do, and where it is recorded. A recorder is used once.
+        recorder: Gives the orders and records the results. A recorder can be used once.
 
     Returns:
         The curve.
 
     Raises:
-        ValueError: If the loss is not finite at the very first step.
+        ValueError: If the loss is not finite at the first step.
     """
     orders, answer = recorder.orders(), None
     while True:
@@ -107,15 +107,15 @@ def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
 
 
 class Recorder:
-    """What a range test does next, and what came of it.
+    """Decides what a range test does next, and records the results.
 
     Args:
         ramp: The rates of a sweep.
-        repeats: Number of sweeps. Each begins from the same weights, with the batches that come next.
-        effort: "quick" (the sweeps alone), or "thorough": then three to five probe cycles around the answer of the
-            sweeps, which are made again three times slower first if they are inconclusive.
-        every: Steps between two measurements on held-out data, the first one after the first step; 0 for none.
-        maximize: Names of the metrics of which higher values are better.
+        repeats: Number of sweeps. Each begins from the same weights and takes the next batches.
+        effort: "quick" (the sweeps alone), or "thorough": also three to five probe cycles around the max_lr of the
+            sweeps, which are first repeated three times slower if they are inconclusive.
+        every: Steps between two evaluations on held-out data, the first one after the first step; 0 for none.
+        maximize: Names of the metrics for which higher is better.
         progress: Called after each block of steps.
         block: Steps between two readings of the losses.
 
@@ -144,15 +144,15 @@ class Recorder:
         self.ramp, self.repeats, self.effort = ramp, count("repeats", repeats), choice("effort", effort, EFFORTS)
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress, block
         sweeps = self.repeats * self.ramp.steps
-        #: optimizer steps of the whole test, at most
+        #: maximum optimizer steps of the whole test
         self.most_steps = sweeps if self.effort == "quick" else (1 + SLOWER) * sweeps + MOST * (LENGTH + TAIL)
         self._sweeps: list[_Sweep] = []
-        self._sweep: _Sweep | None = None  # the one that is being made, or whose last step was the last of all
+        self._sweep: _Sweep | None = None  # the current sweep, or the one that was made last
         self._probed: dict[float, Array] = {}
         self._earlier = 0
 
     def orders(self) -> Orders:
-        """All orders of the test, one after the other; the generator's return value is the curve."""
+        """Yield all orders of the test; the generator's return value is the curve."""
         yield from self._all_sweeps()
         if self.effort == "thorough":
             bounds = _bounds_of(self.curve())
@@ -168,23 +168,23 @@ class Recorder:
         return self.curve()
 
     def note(self, metrics: Mapping[str, float]) -> None:
-        """Record metrics that were measured after the last step of a sweep; of probe cycles none are kept."""
+        """Record metrics that were measured after the last step of a sweep; those of probe cycles are dropped."""
         if self._sweep is not None and self._sweep.losses:
             self._sweep.note(metrics)
 
     def curve(self) -> Curve:
-        """What is recorded so far: whole sweeps, and the probe cycles once all are made.
+        """The curve so far: complete sweeps, and the probe cycles once all are done.
 
         Raises:
-            ValueError: If there is none yet.
+            ValueError: If no sweep is complete.
         """
         if not self._sweeps:
-            raise ValueError("there must be a sweep to read, got none; make the range test first")
+            raise ValueError("at least one complete sweep is needed, got none; run the range test first")
         names = list(dict.fromkeys(name for sweep in self._sweeps for name in sweep.metrics))
         losses = self._rows([dict(enumerate(sweep.losses)) for sweep in self._sweeps])
         metrics = {name: self._rows([sweep.metrics.get(name, {}) for sweep in self._sweeps]) for name in names}
         for rows in metrics.values():
-            rows[np.isnan(losses)] = np.nan  # what came after the end of a sweep, unseen, is no evidence
+            rows[np.isnan(losses)] = np.nan  # values after the end of a sweep are ignored
         peaks = sorted(self._probed)
         return Curve(
             self.ramp.rates,
@@ -207,7 +207,7 @@ class Recorder:
             try:
                 yield from self._one_sweep(repeat, self._sweep)
             except BaseException:
-                self._sweeps.pop()  # given up in the middle: its end would be taken for one
+                self._sweeps.pop()  # interrupted: its last step must not be taken for its end
                 raise
 
     def _one_sweep(self, repeat: int, sweep: _Sweep) -> Generator[Order, Any, None]:
@@ -221,19 +221,19 @@ class Recorder:
                 sweep.note((yield Measure()))
 
     def _next_reading(self, start: int) -> int:
-        """The step before which losses are read again: after a block, before a measurement, at the end."""
+        """The step before which losses are read next: after a block, before an evaluation, at the end."""
         stops = range(start + 1, min(start + self.block, self.ramp.steps) + 1)
         return next((stop for stop in stops if self._measures_after(stop)), stops[-1])
 
     def _measures_after(self, steps: int) -> bool:
-        # On a linear ramp the second measurement is late, so the first one shows what there was before any training.
+        # On a linear ramp the second evaluation is late, so the first one shows the state before any training.
         return self.every > 0 and (steps == 1 or steps % self.every == 0)
 
     def _probes(self, max_lr: float) -> Generator[Order, Any, None]:
-        """Peaks around `max_lr`, and the losses of a short cycle to each, NaN from the first that is not finite.
+        """Peaks around `max_lr`, and the losses of a short cycle to each; NaN from the first non-finite loss on.
 
-        All cycles have the same start, the same randomness and, where the data can be rewound, the same batches, so
-        that they differ by their peaks alone.
+        All cycles have the same start, the same randomness and, if the data can be rewound, the same batches, so that
+        they differ only in their peaks.
         """
         found: dict[float, Array] = {}
         todo: Sequence[float] = candidates(max_lr)
@@ -248,7 +248,7 @@ class Recorder:
         self._probed = found
 
     def _one_probe(self, peak: float, number: int) -> Generator[Order, Any, Array]:
-        """The losses of one cycle and of some steps more at its last rate, zero."""
+        """The losses of one cycle and of some further steps at its last rate, zero."""
         rates = np.asarray(cycle(peak)(np.arange(LENGTH + TAIL)), dtype=np.float64).tolist()
         losses = np.full(len(rates), np.nan)
         for start in range(0, len(rates), self.block):
@@ -265,7 +265,7 @@ class Recorder:
             self.progress(done, total, rate, float(loss))
 
     def _rows(self, values: Sequence[Mapping[int, float]]) -> Array:
-        """One row a sweep, NaN where there is no value."""
+        """One row per sweep; NaN where there is no value."""
         rows = np.full((len(values), self.ramp.steps), np.nan)
         for row, known in zip(rows, values, strict=True):
             row[list(known)] = list(known.values())
@@ -290,7 +290,7 @@ class _Sweep:
         return "end" if self.going else self._rule.reason
 
     def add(self, losses: Iterable[float]) -> None:
-        """Losses of the next steps; those after the end of the sweep are no evidence, and dropped."""
+        """Losses of the next steps; those after the end of the sweep are dropped."""
         start, values = len(self.losses), [float(loss) for loss in losses]
         self._rule.feed(enumerate(values, start))
         if self._rule.index == 0:
@@ -299,13 +299,13 @@ class _Sweep:
         self.losses += values if self._rule.index is None else values[: self._rule.index + 1 - start]
 
     def note(self, metrics: Mapping[str, float]) -> None:
-        """What was measured after the last step."""
+        """Metrics measured after the last step."""
         for name, value in metrics.items():
             self.metrics.setdefault(name, {})[len(self.losses) - 1] = float(value)
 
 
 def _bounds_of(curve: Curve) -> Bounds | None:
-    """The bounds by the training loss, or None if it is inconclusive."""
+    """The bounds from the training loss, or None if it is inconclusive."""
     try:
         return curve.bounds()
     except Inconclusive:

@@ -1,4 +1,4 @@
-"""Floor 1, the mathematics: schedules, what combines them, and their text."""
+"""Schedules, their combinations, and their representation as text."""
 
 from cyclr._schedules.base import Repeat as Repeat
 from cyclr._schedules.base import Scaled as Scaled

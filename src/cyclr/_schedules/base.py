@@ -1,4 +1,4 @@
-"""A schedule is a value that you call with a step; and the four ways to make one out of others."""
+"""Schedules, and the four ways to build one from others."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from cyclr._schedules.xp import Namespace, piecewise
 
 
 class Schedule(Formula):
-    """A value for each optimizer step: immutable, comparable, picklable, and its `repr` is its source.
+    """A value for each optimizer step. Schedules are immutable, comparable and picklable; their `repr` is their source.
 
-    Call it with a step (counted from 0) or an array of steps. Put schedules together with
+    Call it with a step (counted from 0) or an array of steps. Combine schedules with
 
     - `a >> b`: a, then b (`Sequential`),
     - `0.1 * a`: scaled (`Scaled`),
     - `a.take(n)`: the first n steps (`Take`),
-    - `a.repeat(n)`: n times over (`Repeat`).
+    - `a.repeat(n)`: n times in a row (`Repeat`).
 
-    Past the end of a finite schedule its last value is held.
+    After the end of a finite schedule, its last value is held.
 
     >>> from cyclr import Linear, Triangular
     >>> schedule = Linear(0, 0.1, steps=10) >> Triangular(0.1, 0.5, step_size=4)
@@ -34,7 +34,7 @@ class Schedule(Formula):
     """
 
     __slots__ = ()
-    # np.float64(0.1) * schedule asks __rmul__, and does not make an object array
+    # np.float64(0.1) * schedule calls __rmul__ instead of making an object array
     __array_ufunc__: None = None
 
     def take(self, steps: int) -> Take:
@@ -42,7 +42,7 @@ class Schedule(Formula):
         return Take(self, steps)
 
     def repeat(self, times: int | None = None) -> Repeat:
-        """This schedule over and over, `times` times or without end. Shorthand for `Repeat`."""
+        """This schedule repeated `times` times or endlessly. Shorthand for `Repeat`."""
         return Repeat(self, times)
 
     def __rshift__(self, other: Schedule) -> Sequential:
@@ -57,19 +57,19 @@ class Schedule(Formula):
 def expect_schedule(name: str, value: object) -> Schedule:
     """`value`, if it is a schedule."""
     if not isinstance(value, Schedule):
-        raise TypeError(_check.problem(f"{name} must be a schedule", value, "for a constant rate write Constant(rate)"))
+        raise TypeError(_check.problem(f"{name} must be a schedule", value, "write Constant(rate) for a constant rate"))
     return value
 
 
 def _in_brackets(schedule: Schedule) -> str:
-    """The source of a schedule as an operand that binds tightly."""
+    """The source of a schedule as an operand, in brackets if necessary."""
     return f"({schedule!r})" if isinstance(schedule, Sequential | Scaled) else repr(schedule)
 
 
 @final
 @dataclass(frozen=True, slots=True, init=False)
 class Sequential(Schedule):
-    """One schedule after the other, each with its own clock: `a >> b`.
+    """One schedule after the other, each counting steps from its own start: `a >> b`.
 
     Args:
         *parts: Two or more schedules; only the last may be endless. Sequences among them are flattened.
@@ -124,7 +124,7 @@ class Sequential(Schedule):
         return piecewise(xp, step, self._starts(), self.parts)
 
     def _before(self, step: int) -> float:
-        # a jump belongs to the part that begins with it, so the part that ends here is asked
+        # at a jump the value belongs to the next part, so the limit is that of the part that ends here
         start, part = [pair for pair in zip(self._starts(), self.parts, strict=True) if pair[0] < max(step, 1)][-1]
         return part._before(step - start)
 
@@ -137,10 +137,10 @@ class Sequential(Schedule):
 @final
 @dataclass(frozen=True, slots=True)
 class Take(Schedule):
-    """The first `steps` steps of a schedule; the value that it reached there is held afterwards.
+    """The first `steps` steps of a schedule; the value reached there is held afterwards.
 
     Args:
-        schedule: What to cut (or, where it is shorter, to hold).
+        schedule: The schedule to cut, or to extend if it is shorter.
         steps: The new duration.
 
     Raises:
@@ -187,11 +187,11 @@ class Take(Schedule):
 @final
 @dataclass(frozen=True, slots=True)
 class Repeat(Schedule):
-    """A finite schedule over and over.
+    """A finite schedule, repeated.
 
     Args:
-        schedule: What to repeat.
-        times: How often, or None for without end.
+        schedule: The schedule to repeat.
+        times: Number of repeats; None repeats endlessly.
 
     Raises:
         TypeError: If `schedule` is not a schedule or `times` is not an integer.
@@ -258,8 +258,8 @@ class Scaled(Schedule):
     """A schedule times a number: `0.1 * a`.
 
     Args:
-        factor: Positive.
-        schedule: What to scale.
+        factor: A positive number.
+        schedule: The schedule to scale.
 
     Raises:
         TypeError: If `factor` is not a number or `schedule` not a schedule.

@@ -1,7 +1,7 @@
 """A formula as one plain function of a number, compiled when a schedule is first called.
 
-The formula runs once, with a `Symbol` for the step. Each operation on a symbol is written down as a line of Python, and
-what depends on the fields alone has become a constant by then. Of `Linear(0.0, 0.1, steps=4)` remains
+The formula runs once, with a `Symbol` for the step. Each operation on a symbol is recorded as a line of Python, and
+everything that depends on the fields alone is a constant. `Linear(0.0, 0.1, steps=4)` becomes
 
     def value(step):
         v0 = step if (step) < (4) else 4
@@ -9,8 +9,8 @@ what depends on the fields alone has become a constant by then. Of `Linear(0.0, 
         v2 = (v1) / (4)
         …
 
-The operations and their order are those of the formula, so the value is the same to the last bit. Nothing but formulas
-of this library goes through here: they are known not to branch on the step, and no text of a user becomes code.
+The operations and their order are those of the formula, so the value is bit-for-bit the same. Only formulas of this
+library are compiled: they do not branch on the step, and no text of a user becomes code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _R = TypeVar("_R")
 
 
 class Symbol:
-    """A number that is not known yet: a variable of the function that is being written, or a comparison of such."""
+    """A number that is not known yet: a variable of the generated function, or a comparison of such variables."""
 
     def __init__(self, lines: list[str], text: str) -> None:
         self.lines = lines
@@ -39,7 +39,7 @@ class Symbol:
 
 
 def _assigned(lines: list[str], text: str) -> Symbol:
-    """A new variable that holds what `text` says."""
+    """A new variable with the value of the expression `text`."""
     lines.append(f"v{len(lines)} = {text}")
     return Symbol(lines, f"v{len(lines) - 1}")
 
@@ -49,7 +49,7 @@ def _operation(template: str) -> Callable[[Symbol, object], Symbol]:
 
 
 def _comparison(operator: str) -> Callable[[Symbol, object], Symbol]:
-    # no variable of its own: it stands in the condition of a `where`
+    # no separate variable: it is inlined in the condition of a `where`
     return lambda self, other: Symbol(self.lines, f"({self!r}) {operator} ({other!r})")
 
 
@@ -63,7 +63,7 @@ Symbol.__getitem__ = _operation("({0!r})[{1!r}]")
 
 
 class Recorder(OneNumber):
-    """The namespace in which a formula is written down as it runs."""
+    """The namespace that records a formula as it runs."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -111,5 +111,5 @@ class Recorder(OneNumber):
         """The function of the step that has this value."""
         source = "\n    ".join(["def value(step):", *self.lines, f"return {value!r}"])
         exec(compile(source, "<formula of a schedule>", "exec"), self.names)
-        # not left among its own globals: schedules go when nobody holds them, without the garbage collector
+        # not kept among its own globals: this avoids a reference cycle, so schedules are freed at once
         return cast("Callable[[float], float]", self.names.pop("value"))

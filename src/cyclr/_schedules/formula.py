@@ -1,4 +1,4 @@
-"""A formula: what every schedule is, whatever it is put together with."""
+"""The base class of all schedules: a formula for the value at a step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Array(Protocol):
-    """Of NumPy, torch, JAX, …: no more is asked for here, and array-api-compat knows the rest."""
+    """An array of NumPy, torch, JAX, …; array-api-compat provides everything else."""
 
     @property
     def dtype(self) -> object: ...
@@ -34,10 +34,10 @@ _A = TypeVar("_A", bound=_Array)
 
 
 class Formula(ABC):
-    """A frozen dataclass with a formula for the value at a step; subclasses give the hooks. Users see `Schedule`."""
+    """A frozen dataclass with a formula for the value at a step; subclasses define the hooks. Users see `Schedule`."""
 
     __slots__ = ("__weakref__", "_function")  # jax.jit(schedule) keeps a weak reference
-    _function: Callable[[float], float] | None  # what `_plain` made; no field: not compared, not pickled
+    _function: Callable[[float], float] | None  # cached by `_plain`; not a field, so neither compared nor pickled
 
     def __init_subclass__(cls) -> None:
         hooks.register(cls)
@@ -83,11 +83,11 @@ class Formula(ABC):
         """The value at `step`.
 
         Args:
-            step: Optimizer steps done so far: an int, a float, or an array of either (NumPy, torch, JAX, also
-                while traced). The result has the same shape, and the array library's float type.
+            step: Completed optimizer steps: an int, a float, or an array of either (NumPy, torch, JAX, even a traced
+                one). The result has the same shape and the array library's float type.
 
         Raises:
-            ValueError: If a plain number is negative or not finite. In arrays negative steps count as 0.
+            ValueError: If a plain number is negative or not finite. In arrays, negative steps count as 0.
             TypeError: If the step is neither a number nor an array of numbers.
         """
         if type(step) is int and step >= 0:  # nearly every call
@@ -97,10 +97,10 @@ class Formula(ABC):
         return over_array(self.value, step)
 
     def cycle_ends(self, until: int | None = None) -> tuple[int, ...]:
-        """The steps at which a cycle closes at its lowest value: where to stop, evaluate, take a snapshot.
+        """The steps at which a cycle ends at its lowest value: where to stop, to evaluate or to take a snapshot.
 
         Args:
-            until: The last step to look at. By default the duration; an endless schedule needs it.
+            until: The last step to consider; by default the duration. Required for an endless schedule.
 
         Raises:
             ValueError: If the schedule is endless and `until` is not given.
@@ -122,12 +122,12 @@ class Formula(ABC):
 
     @abstractmethod
     def value(self, step: float, xp: Namespace) -> float:
-        """The value at a step: the formula, for whoever writes a schedule; to use one, call it.
+        """The formula for the value at a step, to be defined by a subclass. To evaluate a schedule, call it.
 
         Args:
-            step: A number or an array of them, not below 0.
-            xp: The functions to compute with, named as in the array API standard: `xp.where`, `xp.cos`, …. Use no
-                `if` on the step: arrays have no single answer.
+            step: A number or an array of numbers, at least 0.
+            xp: The functions to compute with, named as in the array API standard: `xp.where`, `xp.cos`, …. Do not
+                branch on the step with `if`: it may be an array.
 
         Returns:
             A number, or an array in the shape of the step.
@@ -135,10 +135,10 @@ class Formula(ABC):
 
     @abstractmethod
     def ends(self, until: int) -> Iterable[int]:
-        """The steps at which a cycle closes at its lowest value, increasing from above 0, none after `until`."""
+        """The increasing steps above 0, up to `until`, at which a cycle ends at its lowest value."""
 
     def _plain(self) -> Callable[[float], float]:
-        """This schedule as a function of one Python number, not below 0: made when first asked for, then kept."""
+        """This schedule as a function of one Python number of at least 0; compiled on first use, then cached."""
         if self._function is not None:
             return self._function
         if traced_by_torch():
@@ -151,27 +151,27 @@ class Formula(ABC):
         return function
 
     def _checked_value(self, step: float) -> float:
-        """The value at a number, as a float. What a user's formula does is only seen when it runs."""
+        """The value at a number, as a float. The result of a user's formula can only be checked when it runs."""
         value = self.value(step, scalars)
         if type(value) is not float:
             value = _check.number(f"the value of {hooks.name_of(type(self))}", value, "return one from value(step, xp)")
         return value
 
     def _at(self, step: float, xp: Namespace) -> float:
-        """`value`, as a part of another formula: what a user wrote is called there, not written down."""
+        """`value` as a part of another formula; a user's formula is called there, not compiled."""
         if isinstance(xp, Recorder) and not hooks.is_built_in(type(self)):
             return xp.call(self._plain(), step)
         return self.value(step, xp)
 
     def _before(self, step: int) -> float:
-        """The value that is approached when time runs up to `step`: what is held if the schedule is cut there.
+        """The limit of the value as the step approaches `step` from below: the value held if the schedule is cut there.
 
-        It differs from the value at `step` only where the schedule jumps.
+        It differs from the value at `step` only if the schedule jumps there.
         """
         return self._plain()(step)
 
 
 def store(formula: Formula, **values: object) -> None:
-    """Set attributes of a frozen dataclass while it is made: floats for ints, plain numbers for NumPy's."""
+    """Set attributes of a frozen dataclass during its initialisation."""
     for name, value in values.items():
         object.__setattr__(formula, name, value)

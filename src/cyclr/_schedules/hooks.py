@@ -1,4 +1,4 @@
-"""What a class of schedules must have, and the name by which `repr` and `parse` know it."""
+"""The hooks that a class of schedules must define, and its name in `repr` and `parse`."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from dataclasses import fields
 
 from cyclr import _check
 
-#: Every class of schedules, by its name in the language. Filled by `Schedule.__init_subclass__`.
+#: Every class of schedules, by its name in texts. Filled by `Schedule.__init_subclass__`.
 CLASSES: dict[str, type] = {}
 _METHODS = {"value": ("step", "xp"), "ends": ("until",)}
 _PROPERTIES = ("duration", "lowest", "highest")
 
 
 def is_built_in(cls: type) -> bool:
-    """Whether the class is one of this library's own."""
+    """Whether the class belongs to this library."""
     return cls.__module__.partition(".")[0] == "cyclr"
 
 
 def name_of(cls: type) -> str:
-    """`Linear` for a class of ours, `module.Name` for a user's, so that the two cannot clash."""
+    """`Linear` for a class of this library, `module.Name` for a user's, so that the two cannot clash."""
     return cls.__name__ if is_built_in(cls) else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def register(cls: type) -> None:
-    """Check the hooks that a new class defines, and make it known by its name. A later class of that name replaces it.
+    """Check the hooks of a new class and register it by its name. A later class of that name replaces it.
 
     Raises:
-        TypeError: If a hook is not what it must be, or the name is not one that text can hold.
+        TypeError: If a hook is invalid, or the name cannot be used in texts.
     """
     name = name_of(cls)
     if not all(part.isidentifier() and not keyword.iskeyword(part) for part in name.split(".")):
-        advice = "move it to the top of a module that can be imported by its name"
-        raise TypeError(_check.problem("a class of schedules must have a name that its text can hold", name, advice))
+        advice = "move it to the top level of a module that can be imported by its name"
+        raise TypeError(_check.problem("a class of schedules must have a name that can be used in texts", name, advice))
     for hook, arguments in _METHODS.items():
         given = vars(cls).get(hook, inspect.get_annotations(cls).get(hook))
         written = f"def {hook}(self, {', '.join(arguments)})"
@@ -55,7 +55,7 @@ def register(cls: type) -> None:
 
 
 def expect_complete(cls: type) -> None:
-    """All hooks must be there, and the class must be a frozen dataclass, before there is an instance.
+    """Check, before an instance is made, that all hooks are defined and the class is a frozen dataclass.
 
     Raises:
         TypeError: If something is missing.
@@ -68,14 +68,14 @@ def expect_complete(cls: type) -> None:
         raise TypeError(f"{name_of(cls)} must define {', '.join(missing)}, got {', '.join(own) or 'nothing'}; {advice}")
     parameters = vars(cls).get("__dataclass_params__")
     if parameters is None or not parameters.frozen:
-        given = "a plain class" if parameters is None else "a dataclass that can be changed"
+        given = "a plain class" if parameters is None else "a mutable dataclass"
         raise TypeError(
             f"{name_of(cls)} must be a frozen dataclass, got {given}; write @dataclass(frozen=True) above it"
         )
 
 
 def source(schedule: object) -> str:
-    """Python source that makes an equal schedule; what has its default value is left out."""
+    """Python source of an equal schedule; arguments with their default values are left out."""
     words = []
     for field in fields(schedule):  # type: ignore[arg-type]
         value = _check.plain(getattr(schedule, field.name))

@@ -1,4 +1,4 @@
-"""A schedule that falls while another rises."""
+"""A schedule that falls while another one rises."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from cyclr._schedules.xp import Namespace, mix, scalars
 @final
 @dataclass(frozen=True, slots=True)
 class Opposed(Schedule):
-    """Falls while another schedule rises: momentum that goes against the learning rate.
+    """A schedule that falls while another one rises, such as momentum cycled inversely to the learning rate.
 
     value(t) = high - (high - low) * (schedule(t) - lowest) / (highest - lowest)
 
     Args:
-        schedule: What to oppose, usually the learning rate.
+        schedule: The schedule to oppose, usually the learning rate.
         low: The value where the schedule is at its highest.
         high: The value where the schedule is at its lowest.
 
     Raises:
         TypeError: If `schedule` is not a schedule, or a bound not a number.
-        ValueError: If a bound is negative or not finite, low exceeds high, or the schedule does not move.
+        ValueError: If a bound is negative or not finite, low exceeds high, or the schedule is constant.
 
     >>> from cyclr import Triangular
     >>> momentum = Opposed(Triangular(0.1, 0.5, step_size=4), 0.85, 0.95)
@@ -48,7 +48,7 @@ class Opposed(Schedule):
         _check.ordered("low", self.low, "high", self.high)
         if self.schedule.lowest == self.schedule.highest:
             raise ValueError(
-                _check.problem("the schedule to oppose must move", self.schedule, "write Constant(value) instead")
+                _check.problem("the schedule to oppose must not be constant", self.schedule, "write Constant(value)")
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Formulas that go one way: from a start to an end in a number of steps, or on for ever."""
+"""Monotonic formulas: from a start to an end value in a number of steps, or endless."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cyclr._schedules.xp import Namespace, at_most, mix
 
 @dataclass(frozen=True, slots=True)
 class Piece(Schedule):
-    """What the finite pieces share: start at step 0, end at step `steps`, which is then held."""
+    """Base class of the finite pieces: from `start` at step 0 to `end` at step `steps`, which is then held."""
 
     start: float
     end: float
@@ -44,26 +44,26 @@ class Piece(Schedule):
         return max(self.start, self.end)
 
     def value(self, step: float, xp: Namespace) -> float:
-        return mix(xp, self.start, self.end, *self._shares(at_most(xp, step, self.steps), xp))
+        return mix(xp, self.start, self.end, *self._weights(at_most(xp, step, self.steps), xp))
 
     @abstractmethod
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
-        """How much of the way from start to end remains (1 .. 0) and is gone (0 .. 1)."""
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
+        """The remaining (1 .. 0) and the completed (0 .. 1) fraction of the way from start to end."""
 
     def ends(self, until: int) -> Iterable[int]:
-        # a cycle closes where a fall does
+        # a cycle ends where a decay does
         return (self.steps,) if self.end < self.start and self.steps <= until else ()
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Linear(Piece):
-    """A straight line: value(t) = start + (end - start) * t / steps.
+    """Linear interpolation: value(t) = start + (end - start) * t / steps.
 
     Args:
         start: The value at step 0.
-        end: The value at step `steps`, and after it.
-        steps: Its length, in optimizer steps.
+        end: The value from step `steps` on.
+        steps: Length in optimizer steps.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -76,19 +76,19 @@ class Linear(Piece):
         Li, Yumer & Ramanan (2020), Budgeted Training (linear decay to zero). https://arxiv.org/abs/1905.04753
     """
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         return (self.steps - step) / self.steps, step / self.steps
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Cosine(Piece):
-    """Half a wave of the cosine: value(t) = end + (start - end) * (1 + cos(pi * t / steps)) / 2.
+    """Half a cosine wave: value(t) = end + (start - end) * (1 + cos(pi * t / steps)) / 2.
 
     Args:
         start: The value at step 0.
-        end: The value at step `steps`, and after it.
-        steps: Its length, in optimizer steps.
+        end: The value from step `steps` on.
+        steps: Length in optimizer steps.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -101,7 +101,7 @@ class Cosine(Piece):
         Loshchilov & Hutter (2017), SGDR, equation 5, one cycle. https://arxiv.org/abs/1608.03983
     """
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         remaining = (1 + xp.cos(math.pi * step / self.steps)) / 2
         return remaining, 1 - remaining
 
@@ -109,12 +109,12 @@ class Cosine(Piece):
 @final
 @dataclass(frozen=True, slots=True)
 class Exponential(Piece):
-    """Straight in the logarithm: value(t) = start * (end / start) ** (t / steps).
+    """Exponential interpolation: value(t) = start * (end / start) ** (t / steps).
 
     Args:
         start: The value at step 0, above zero.
-        end: The value at step `steps`, and after it, above zero.
-        steps: Its length, in optimizer steps.
+        end: The value from step `steps` on, above zero.
+        steps: Length in optimizer steps.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -130,10 +130,10 @@ class Exponential(Piece):
             _check.positive(name, getattr(self, name), "an exponential never reaches 0; use Linear or Cosine")
 
     def value(self, step: float, xp: Namespace) -> float:
-        shares = self._shares(at_most(xp, step, self.steps), xp)
-        return mix(xp, self.start, self.end, *shares, scale="log")
+        weights = self._weights(at_most(xp, step, self.steps), xp)
+        return mix(xp, self.start, self.end, *weights, scale="log")
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         return (self.steps - step) / self.steps, step / self.steps
 
 
@@ -144,9 +144,9 @@ class Power(Piece):
 
     Args:
         start: The value at step 0.
-        end: The value at step `steps`, and after it.
-        steps: Its length, in optimizer steps.
-        power: Above zero; 1 is linear, 2 flattens out towards the end.
+        end: The value from step `steps` on.
+        steps: Length in optimizer steps.
+        power: Exponent, above zero; 1 is linear, 2 flattens out towards the end.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -163,7 +163,7 @@ class Power(Piece):
         Piece.__post_init__(self)
         store(self, power=_check.positive("power", self.power))
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         remaining = ((self.steps - step) / self.steps) ** self.power
         return remaining, 1 - remaining
 
@@ -175,8 +175,8 @@ class Rex(Piece):
 
     Args:
         start: The value at step 0.
-        end: The value at step `steps`, and after it.
-        steps: Its length, in optimizer steps.
+        end: The value from step `steps` on.
+        steps: Length in optimizer steps.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -189,7 +189,7 @@ class Rex(Piece):
         Chen, Wolfe & Kyrillidis (2022), REX: Revisiting budgeted training. https://arxiv.org/abs/2107.04197
     """
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         left = (self.steps - step) / self.steps
         remaining = left / (1 / 2 + left / 2)
         return remaining, 1 - remaining
@@ -202,8 +202,8 @@ class Sqrt(Piece):
 
     Args:
         start: The value at step 0.
-        end: The value at step `steps`, and after it.
-        steps: Its length, in optimizer steps.
+        end: The value from step `steps` on.
+        steps: Length in optimizer steps.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
@@ -217,7 +217,7 @@ class Sqrt(Piece):
         https://arxiv.org/abs/2405.18392
     """
 
-    def _shares(self, step: float, xp: Namespace) -> tuple[float, float]:
+    def _weights(self, step: float, xp: Namespace) -> tuple[float, float]:
         gone = xp.sqrt(step / self.steps)
         return 1 - gone, gone
 
@@ -225,10 +225,10 @@ class Sqrt(Piece):
 @final
 @dataclass(frozen=True, slots=True)
 class Constant(Schedule):
-    """The same value for ever.
+    """A constant value.
 
     Args:
-        level: The value, zero or above.
+        level: The value, at least zero.
 
     Raises:
         TypeError: If it is not a number.
@@ -265,10 +265,10 @@ class Constant(Schedule):
 @final
 @dataclass(frozen=True, slots=True)
 class InverseSqrt(Schedule):
-    """Falls without end: value(t) = start / sqrt(1 + t / timescale).
+    """Endless inverse square-root decay: value(t) = start / sqrt(1 + t / timescale).
 
     After a warm-up of w steps, `Linear(0, a, steps=w) >> InverseSqrt(a, timescale=w)` is a * sqrt(w / step), the
-    schedule of the first transformers.
+    schedule of the original transformer.
 
     Args:
         start: The value at step 0.

@@ -1,4 +1,4 @@
-"""Well-known schedules as functions that only put the pieces together."""
+"""Well-known schedules, as functions that only combine the basic ones."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _SHAPES: dict[str, type[Piece]] = {"linear": Linear, "cosine": Cosine, "sqrt": S
 
 
 def warm_up(schedule: Schedule, *, steps: int, start: float = 0.0) -> Sequential:
-    """A straight rise to where `schedule` begins, and then the schedule.
+    """A linear warm-up to the first value of `schedule`, then the schedule.
 
     Args:
-        schedule: What follows; its own clock starts after the warm-up.
-        steps: Length of the warm-up.
+        schedule: The schedule that follows; it counts steps from the end of the warm-up.
+        steps: Length of the warm-up in optimizer steps.
         start: The value at step 0.
 
     Raises:
         TypeError: If `schedule` is not a schedule.
-        ValueError: If `start` or `steps` are not what `Linear` takes.
+        ValueError: If `start` or `steps` is out of range, as in `Linear`.
 
     >>> from cyclr import Cosine
     >>> warm_up(Cosine(0.1, 0, steps=90), steps=10)
@@ -41,21 +41,21 @@ def one_cycle(
     tail: float = 0.0,
     shape: str = "cosine",
 ) -> Sequential:
-    """One rise and one fall over the whole training, down to about zero.
+    """One cycle over the whole training: warm-up to the peak, then decay to about zero.
 
     Args:
         max_lr: The peak.
-        steps: Length of the training.
-        base_lr: Where the rise starts, by default max_lr / 25.
-        end_lr: Where the fall ends.
-        rise: The share of the steps that the rise takes.
-        tail: The share of the steps for a last straight fall from base_lr to end_lr; the fall from the peak then
-            ends at base_lr. The cycle of the original author is shape="linear", rise=0.45, tail=0.1.
+        steps: Length of the training in optimizer steps.
+        base_lr: Start of the warm-up; by default max_lr / 25.
+        end_lr: Final value.
+        rise: Length of the warm-up as a fraction of the steps.
+        tail: Length of a final linear decay from base_lr to end_lr, as a fraction of the steps; the decay from the
+            peak then ends at base_lr. The original cycle is shape="linear", rise=0.45, tail=0.1.
         shape: "cosine" or "linear".
 
     Raises:
         TypeError: If a rate is not a number or `steps` not an integer.
-        ValueError: If a rate is out of order, a share leaves no step for a part, or the shape is unknown.
+        ValueError: If a rate is out of order, a fraction leaves no step for a part, or the shape is unknown.
 
     >>> one_cycle(0.1, steps=100, shape="linear")
     Linear(0.004, 0.1, steps=30) >> Linear(0.1, 0.0, steps=70)
@@ -69,29 +69,28 @@ def one_cycle(
     end_lr = _check.non_negative("end_lr", end_lr)
     _check.ordered("end_lr", end_lr, "max_lr", max_lr)
     piece = _SHAPES[_check.choice("shape", shape, ("cosine", "linear"))]
-    up, last = _share("rise", rise, steps), _share("tail", tail, steps)
+    up, last = _fraction_of("rise", rise, steps), _fraction_of("tail", tail, steps)
     down = steps - up - last
     if min(up, down) < 1:
-        raise ValueError(
-            _check.problem("rise and tail must leave a step for each part", (rise, tail), f"of {steps} steps")
-        )
+        must = f"rise and tail must leave at least one of the {steps} steps for each part"
+        raise ValueError(_check.problem(must, (rise, tail), "change them, or take more steps"))
     if not last:
         return piece(base_lr, max_lr, steps=up) >> piece(max_lr, end_lr, steps=down)
     return piece(base_lr, max_lr, steps=up) >> piece(max_lr, base_lr, steps=down) >> Linear(base_lr, end_lr, steps=last)
 
 
 def slanted_triangular(max_lr: float, *, steps: int, rise: float = 0.1, ratio: float = 32.0) -> Sequential:
-    """One short straight rise and a long straight fall, for fine-tuning.
+    """A short linear warm-up and a long linear decay, for fine-tuning.
 
     Args:
         max_lr: The peak.
-        steps: Length of the training.
-        rise: The share of the steps that the rise takes.
-        ratio: How much lower than the peak it starts and ends.
+        steps: Length of the training in optimizer steps.
+        rise: Length of the warm-up as a fraction of the steps.
+        ratio: Ratio of the peak to the first and last value.
 
     Raises:
         TypeError: If a value is not a number or `steps` not an integer.
-        ValueError: If a value is not positive, or the rise leaves no step for a part.
+        ValueError: If a value is not positive, or `rise` leaves no step for a part.
 
     >>> slanted_triangular(0.32, steps=100)
     Linear(0.01, 0.32, steps=10) >> Linear(0.32, 0.01, steps=90)
@@ -104,12 +103,12 @@ def slanted_triangular(max_lr: float, *, steps: int, rise: float = 0.1, ratio: f
 
 
 def step_decay(start: float, *, milestones: Sequence[int], factor: float = 0.1) -> Sequential:
-    """Constant stages, each `factor` times the one before.
+    """Constant stages, each `factor` times the previous one.
 
     Args:
         start: The value of the first stage.
         milestones: The steps at which a new stage begins, increasing. The last stage is endless.
-        factor: Above zero.
+        factor: Ratio of a stage to the previous one, above zero.
 
     Raises:
         TypeError: If a value is not a number or a milestone not an integer.
@@ -140,19 +139,19 @@ def wsd(
     end_lr: float = 0.0,
     shape: str = "sqrt",
 ) -> Sequential:
-    """Warm-up, stable, decay: a straight rise, a plateau, and a fall at the end (also: trapezoid).
+    """Warm-up, stable, decay: a linear warm-up, a plateau, and a decay at the end (also called trapezoid).
 
     Args:
-        max_lr: The plateau.
-        steps: Length of the training.
-        warm_up: The share of the steps for the rise from 0.
-        cool_down: The share of the steps for the fall.
-        end_lr: Where the fall ends.
-        shape: Of the fall: "sqrt", "linear" or "cosine".
+        max_lr: Value of the plateau.
+        steps: Length of the training in optimizer steps.
+        warm_up: Length of the warm-up from 0 as a fraction of the steps.
+        cool_down: Length of the decay as a fraction of the steps.
+        end_lr: Final value.
+        shape: Shape of the decay: "sqrt", "linear" or "cosine".
 
     Raises:
         TypeError: If a rate is not a number or `steps` not an integer.
-        ValueError: If a rate is out of order, a share leaves no step for a part, or the shape is unknown.
+        ValueError: If a rate is out of order, a fraction leaves no step for a part, or the shape is unknown.
 
     >>> wsd(0.1, steps=100, shape="linear")
     Linear(0.0, 0.1, steps=5) >> Constant(0.1).take(75) >> Linear(0.1, 0.0, steps=20)
@@ -163,14 +162,18 @@ def wsd(
     max_lr, end_lr = _check.positive("max_lr", max_lr), _check.non_negative("end_lr", end_lr)
     _check.ordered("end_lr", end_lr, "max_lr", max_lr)
     fall = _SHAPES[_check.choice("shape", shape, _SHAPES)]
-    up, down = _share("warm_up", warm_up, steps), _share("cool_down", cool_down, steps)
+    up, down = _fraction_of("warm_up", warm_up, steps), _fraction_of("cool_down", cool_down, steps)
     if min(up, down, steps - up - down) < 1:
         raise ValueError(
-            _check.problem("warm_up and cool_down must leave a step for each part", (warm_up, cool_down), f"of {steps}")
+            _check.problem(
+                f"warm_up and cool_down must leave at least one of the {steps} steps for each part",
+                (warm_up, cool_down),
+                "change them, or take more steps",
+            )
         )
     plateau = Constant(max_lr).take(steps - up - down)
     return Linear(0.0, max_lr, steps=up) >> plateau >> fall(max_lr, end_lr, steps=down)
 
 
-def _share(name: str, share: float, steps: int) -> int:
-    return round(_check.fraction(name, share) * _check.count("steps", steps))
+def _fraction_of(name: str, fraction: float, steps: int) -> int:
+    return round(_check.fraction(name, fraction) * _check.count("steps", steps))

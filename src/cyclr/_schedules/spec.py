@@ -1,4 +1,4 @@
-"""Text to schedule. What `repr` prints, `parse` reads: Python's syntax, but never Python's `eval`."""
+"""Parses the text of a schedule, as `repr` prints it: Python's syntax, but never Python's `eval`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cyclr._schedules import opposed, recipes, waves  # noqa: F401 - their class
 from cyclr._schedules.base import Schedule
 from cyclr._schedules.hooks import CLASSES
 
-_LONGEST = 10_000  # characters; a spec is a line that people read
+_LONGEST = 10_000  # maximum characters; a spec is a readable line
 
 _RECIPES = {
     name: made
@@ -30,23 +30,23 @@ _ARITHMETIC: dict[type[ast.operator], Callable[..., object]] = {
 
 
 def makers() -> dict[str, Callable[..., object]]:
-    """All that a text may call: the recipes, and every class of schedules that can be used, by name."""
+    """Everything that a text may call, by name: the recipes and all complete classes of schedules."""
     return {**_RECIPES, **{name: cls for name, cls in CLASSES.items() if not inspect.isabstract(cls)}}
 
 
 def parse(text: str, **names: float) -> Schedule:
-    """The schedule that a line of text describes.
+    """Parse the text of a schedule.
 
     The text is the Python expression that `repr` prints: schedules and recipes by name, `>>`, `*`, `.take(n)`,
-    `.repeat(n)`, and arithmetic on numbers. Nothing else is understood, and nothing is evaluated as code.
+    `.repeat(n)`, and arithmetic on numbers. Anything else is an error, and nothing is evaluated as code.
 
     Args:
         text: For example "Linear(0, 1e-2, steps=epoch) >> Triangular2(1e-3, 1e-2, step_size=2*epoch)".
-        **names: Numbers that the text may use, for example epoch=390.
+        **names: Numbers that the text may refer to, for example epoch=390.
 
     Raises:
         TypeError: If `text` is not a string or a name is bound to something other than a number.
-        ValueError: If the text is not such an expression; the message says which part.
+        ValueError: If the text is not such an expression; the message names the wrong part.
 
     >>> parse("Linear(0, 1e-2, steps=epoch) >> Constant(1e-2)", epoch=390)
     Linear(0.0, 0.01, steps=390) >> Constant(0.01)
@@ -62,16 +62,14 @@ def parse(text: str, **names: float) -> Schedule:
     except SyntaxError as error:
         raise ValueError(f"a spec must be a Python expression, got {text!r}; {error.msg}") from None
     except (RecursionError, MemoryError):
-        raise ValueError("a spec must not be nested so deeply; put its parts in a row with >>") from None
+        raise ValueError("a spec must be nested less deeply; join its parts in one sequence with >>") from None
     if not isinstance(value, Schedule):
-        raise ValueError(
-            _check.problem("a spec must describe a schedule", text, "for a fixed rate write Constant(rate)")
-        )
+        raise ValueError(_check.problem("a spec must describe a schedule", text, "for a constant write Constant(rate)"))
     return value
 
 
 class _Reader:
-    """Walks the syntax tree; every kind of node that is not named here is refused."""
+    """Evaluates the syntax tree; every type of node without a method here is refused."""
 
     def __init__(self, names: dict[str, float]) -> None:
         self.names = names
@@ -94,7 +92,7 @@ class _Reader:
             case ast.Call():
                 return self.call(node)
         raise ValueError(
-            f"a spec may hold schedules, numbers, >>, *, .take() and .repeat(), got {ast.unparse(node)!r}; remove it"
+            f"a spec may contain schedules, numbers, >>, *, .take() and .repeat(), got {ast.unparse(node)!r}; remove it"
         )
 
     def name(self, node: ast.Name) -> float:
@@ -110,7 +108,7 @@ class _Reader:
         value = self.read(node)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(
-                f"arithmetic in a spec is for numbers, got {ast.unparse(node)!r}; use >> between schedules"
+                f"arithmetic in a spec must be between numbers, got {ast.unparse(node)!r}; use >> between schedules"
             )
         return value
 
@@ -118,14 +116,14 @@ class _Reader:
         value = self.read(node)
         if not isinstance(value, Schedule):
             raise ValueError(
-                f"both sides of >> must be schedules, got {ast.unparse(node)!r}; for a fixed rate write Constant(rate)"
+                f"both sides of >> must be schedules, got {ast.unparse(node)!r}; for a constant write Constant(rate)"
             )
         return value
 
     def arithmetic(self, node: ast.BinOp) -> object:
         combine = _ARITHMETIC.get(type(node.op))
         if combine is None:
-            raise ValueError(f"a spec knows + - * / // and >>, got {ast.unparse(node)!r}; write the number out")
+            raise ValueError(f"a spec may use + - * / // and >>, got {ast.unparse(node)!r}; write the number out")
         left, right = self.read(node.left), self.read(node.right)
         if not (combine is operator.mul and Schedule in (type(left).__mro__ + type(right).__mro__)):
             left, right = self.number(node.left), self.number(node.right)
@@ -135,7 +133,7 @@ class _Reader:
         words = {}
         for keyword in node.keywords:
             if keyword.arg is None:
-                raise ValueError(f"a spec takes no **, got {ast.unparse(node)!r}; write the arguments out")
+                raise ValueError(f"a spec must not use **, got {ast.unparse(node)!r}; write the arguments out")
             words[keyword.arg] = self.read(keyword.value)
         values = [self.read(argument) for argument in node.args]
         called = _dotted(node.func)
@@ -155,21 +153,23 @@ class _Reader:
     def schedule_of(self, node: ast.Attribute) -> Schedule:
         value = self.read(node.value)
         if not isinstance(value, Schedule):
-            raise ValueError(f".{node.attr}() is for schedules, got {ast.unparse(node.value)!r}; put brackets round it")
+            raise ValueError(
+                f".{node.attr}() must be called on a schedule, got {ast.unparse(node.value)!r}; put brackets around it"
+            )
         return value
 
     def apply(self, node: ast.expr, make: Callable[..., object], *values: object, **words: object) -> object:
-        """Call `make`; what it finds wrong is said together with the part of the text that asked for it."""
+        """Call `make`; its errors are raised with the part of the text that caused them."""
         try:
             return make(*values, **words)
         except (TypeError, ValueError, ArithmeticError) as error:
-            # Python's own wording for a wrong call speaks of __init__
+            # Python's message for a wrong call mentions __init__
             message = str(error).replace(".__init__()", "()")
             raise ValueError(f"cannot make {ast.unparse(node)}: {message}") from None
 
 
 def _dotted(node: ast.expr) -> str:
-    """`module.Name` as text; empty where the node is anything else."""
+    """`module.Name` as text; empty for any other node."""
     match node:
         case ast.Name():
             return node.id

@@ -1,4 +1,4 @@
-"""Formulas that cycle without end: waves between two bounds, and falls with restarts."""
+"""Endless cyclical formulas: waves between two bounds, and cosine annealing with restarts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCALES = ("linear", "log")
 
 @dataclass(frozen=True, slots=True)
 class Wave(Schedule):
-    """What the cyclical policies share: two bounds, the lengths of rise and fall, a scale."""
+    """Base class of the waves: two bounds, the lengths of the rising and the falling half, a scale."""
 
     base_lr: float
     max_lr: float
@@ -38,7 +38,7 @@ class Wave(Schedule):
         )
         _check.ordered("base_lr", self.base_lr, "max_lr", self.max_lr)
         if self.step_size_down is not None:
-            down = _check.count("step_size_down", self.step_size_down, "it is the length of the fall, in steps")
+            down = _check.count("step_size_down", self.step_size_down, "it is the length of the falling half, in steps")
             store(self, step_size_down=None if down == self.step_size else down)
 
     @property
@@ -59,7 +59,7 @@ class Wave(Schedule):
         return self.step_size + (self.step_size_down or self.step_size)
 
     def _height(self, step: float, xp: Namespace) -> float:
-        """From 0 up to 1 in `step_size` steps and down again in `step_size_down`."""
+        """The position in the cycle: from 0 up to 1 in `step_size` steps, and down again in `step_size_down`."""
         phase = step % self.period  # still an integer: no precision is lost on long runs
         height = xp.minimum(phase / self.step_size, (self.period - phase) / (self.period - self.step_size))
         return xp.where(phase == self.step_size, 1.0, height)  # see `mix`: a quotient may miss 1
@@ -75,17 +75,17 @@ class Wave(Schedule):
 @final
 @dataclass(frozen=True, slots=True)
 class Triangular(Wave):
-    """A wave between two bounds, with straight sides.
+    """A triangular wave between two bounds.
 
     lr(t) = base_lr + (max_lr - base_lr) * height(t), where height rises from 0 to 1 in `step_size` steps and
-    falls back in as many (or in `step_size_down`). With scale="log" the logarithm of the rate does: the rise and
-    the fall are exponential.
+    falls back to 0 in the same number of steps (or in `step_size_down`). With scale="log" this holds for the logarithm
+    of the rate: it rises and falls exponentially.
 
     Args:
         base_lr: Lower bound: the value at steps 0, 2 * step_size, ….
         max_lr: Upper bound: the value at steps step_size, 3 * step_size, ….
         step_size: Half a cycle, in optimizer steps. The paper advises 2 to 10 epochs.
-        step_size_down: Length of the fall where it differs from that of the rise.
+        step_size_down: Length of the falling half, if it differs from step_size.
         scale: "linear" or "log".
 
     Raises:
@@ -116,12 +116,12 @@ class Triangular2(Wave):
         base_lr: Lower bound, kept in all cycles.
         max_lr: The peak of the first cycle.
         step_size: Half a cycle, in optimizer steps.
-        step_size_down: Length of the fall where it differs from that of the rise.
+        step_size_down: Length of the falling half, if it differs from step_size.
         scale: "linear" or "log" (the amplitude of the logarithm is halved).
 
     Raises:
-        TypeError: As `Triangular`.
-        ValueError: As `Triangular`.
+        TypeError: See `Triangular`.
+        ValueError: See `Triangular`.
 
     >>> wave = Triangular2(0, 0.8, step_size=2)
     >>> [round(wave(step), 2) for step in range(9)]
@@ -139,25 +139,25 @@ class Triangular2(Wave):
 @final
 @dataclass(frozen=True, slots=True)
 class ExpRange(Wave):
-    """A triangular wave that shrinks by a factor at each step. Two meanings are published; both are here.
+    """A triangular wave that decays by a constant factor per step. Both published definitions are available.
 
     decay="amplitude": lr(t) = base_lr + (max_lr - base_lr) * height(t) * gamma**t     (Keras callback, torch)
     decay="bounds":    lr(t) = (base_lr + (max_lr - base_lr) * height(t)) * gamma**t   (the text of the paper)
 
-    They end far apart: the first at base_lr, the second at zero.
+    The first one decays to base_lr, the second one to zero.
 
     Args:
         base_lr: Lower bound (at step 0).
         max_lr: Upper bound (at step 0).
         step_size: Half a cycle, in optimizer steps.
-        step_size_down: Length of the fall where it differs from that of the rise.
+        step_size_down: Length of the falling half, if it differs from step_size.
         scale: "linear" or "log".
         gamma: Decay for each step, above 0 and at most 1.
-        decay: What shrinks: "amplitude" or "bounds".
+        decay: What decays: "amplitude" or "bounds".
 
     Raises:
-        TypeError: As `Triangular`.
-        ValueError: As `Triangular`; also if gamma is not above 0 and at most 1, or decay is not a known word.
+        TypeError: See `Triangular`.
+        ValueError: See `Triangular`; also if gamma is not above 0 and at most 1, or decay is unknown.
 
     >>> ExpRange(0.1, 0.5, step_size=4, gamma=0.9)(8)
     0.1
@@ -184,7 +184,7 @@ class ExpRange(Wave):
         return 0.0 if self.decay == "bounds" and self.gamma < 1 else self.base_lr
 
     def value(self, step: float, xp: Namespace) -> float:
-        # gamma**t, but a gamma near 1 does not lose its digits when the array is of float32
+        # gamma**t without losing the digits of a gamma near 1 in float32
         faded = xp.exp(step * math.log(self.gamma))
         if self.decay == "bounds":
             return faded * self._between(self._height(step, xp), xp)
@@ -200,12 +200,12 @@ class Welch(Wave):
         base_lr: Lower bound.
         max_lr: Upper bound.
         step_size: Half a cycle, in optimizer steps.
-        step_size_down: Length of the fall where it differs from that of the rise.
+        step_size_down: Length of the falling half, if it differs from step_size.
         scale: "linear" or "log".
 
     Raises:
-        TypeError: As `Triangular`.
-        ValueError: As `Triangular`.
+        TypeError: See `Triangular`.
+        ValueError: See `Triangular`.
 
     >>> Welch(0, 1, step_size=4)(2)
     0.75
@@ -227,12 +227,12 @@ class Hann(Wave):
         base_lr: Lower bound.
         max_lr: Upper bound.
         step_size: Half a cycle, in optimizer steps.
-        step_size_down: Length of the fall where it differs from that of the rise.
+        step_size_down: Length of the falling half, if it differs from step_size.
         scale: "linear" or "log".
 
     Raises:
-        TypeError: As `Triangular`.
-        ValueError: As `Triangular`.
+        TypeError: See `Triangular`.
+        ValueError: See `Triangular`.
 
     >>> round(Hann(0, 1, step_size=3)(1), 6)
     0.25
@@ -248,17 +248,17 @@ class Hann(Wave):
 @final
 @dataclass(frozen=True, slots=True)
 class WarmRestarts(Schedule):
-    """Cosine falls with jumps back up.
+    """Cosine annealing with warm restarts.
 
     lr(t) = min_lr + (max_lr - min_lr) * (1 + cos(pi * T_cur / T)) / 2
 
     T_cur is counted from the start of each cycle; T is the length of the cycle: period, then period * growth, ….
 
     Args:
-        min_lr: What a cycle falls to.
-        max_lr: What a cycle starts at.
+        min_lr: Value towards the end of each cycle.
+        max_lr: Value at the start of each cycle.
         period: Length of the first cycle, in optimizer steps.
-        growth: Each cycle is this many times as long as the one before, an integer.
+        growth: Ratio of the lengths of successive cycles, an integer.
 
     Raises:
         TypeError: If a bound is not a number or a size not an integer.
@@ -301,7 +301,7 @@ class WarmRestarts(Schedule):
         return self.max_lr
 
     def _cycles(self, last: float) -> Iterator[tuple[int, int]]:
-        """Start and length of each cycle that begins at or before `last`. There are few: each is longer than before."""
+        """Start and length of each cycle that begins at or before `last`: few, as their lengths grow."""
         start, length = 0, self.period
         while start <= last:
             yield start, length
@@ -313,7 +313,7 @@ class WarmRestarts(Schedule):
         return step - start, length
 
     def _place(self, step: float, xp: Namespace) -> tuple[float, float]:
-        """T_cur and T, from integers: a logarithm would slip by a cycle at some restarts."""
+        """T_cur and T, computed from integers: a logarithm would be off by one cycle at some restarts."""
         if self.growth == 1:
             return step % self.period, self.period
         if isinstance(xp, OneNumber):

@@ -1,8 +1,8 @@
-"""The step's own array library, or `math` where the step is a plain number.
+"""The step's own array library, or `math` if the step is a plain number.
 
-Every formula is written once, against the few functions that `Namespace` names. An array brings its own namespace
-(NumPy, torch, JAX, … through array-api-compat), a Python number gets `scalars`. Formulas are typed for one number:
-an array goes through the same operations.
+Every formula is written once, with the few functions of `Namespace`. An array has its own namespace (NumPy, torch,
+JAX, … through array-api-compat), a Python number uses `scalars`. Formulas are typed for one number; arrays go through
+the same operations.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 
 from cyclr import _check
 
-_BLOCK = 32_768  # values: the arrays in between of a formula stay in the processor's cache
+_BLOCK = 32_768  # values per block: a formula's intermediate arrays then stay in the processor's cache
 
 
 class Namespace(Protocol):
-    """The functions that formulas use, of numbers or of arrays; named as in the array API standard."""
+    """The functions that formulas use, for numbers or arrays, named as in the array API standard."""
 
     def cos(self, x: float, /) -> float: ...
     def exp(self, x: float, /) -> float: ...
@@ -34,18 +34,18 @@ _R = TypeVar("_R")
 
 
 class Part(Protocol):
-    """What `piecewise` puts together: a schedule."""
+    """A part of `piecewise`: a schedule."""
 
     def value(self, step: float, xp: Namespace) -> float: ...
     def _plain(self) -> Callable[[float], float]: ...
 
 
 class OneNumber(ABC):
-    """A namespace of one number at a time: it can branch, and computes nothing that is not asked for."""
+    """A namespace for single numbers: it can branch, and computes only what is needed."""
 
     @abstractmethod
     def call(self, function: Callable[[float], _R], x: float) -> _R:
-        """The value of a function that only knows numbers."""
+        """The value of a function that takes numbers only."""
 
     @abstractmethod
     def piecewise(self, step: float, starts: Sequence[int], parts: Sequence[Part]) -> float:
@@ -53,7 +53,7 @@ class OneNumber(ABC):
 
 
 class _Scalars(OneNumber):
-    """The namespace of one Python number. It has more than `Namespace` names, for formulas of users."""
+    """The namespace for Python numbers. It has more functions than `Namespace`, for formulas of users."""
 
     abs = staticmethod(abs)
     ceil, floor, round = staticmethod(math.ceil), staticmethod(math.floor), staticmethod(round)
@@ -83,24 +83,24 @@ scalars = _Scalars()
 
 
 def plain_step(step: numbers.Real) -> float:
-    """A step as an int or a float: np.int64(3) becomes 3, and so the value a plain number too."""
+    """A step as an int or a float: np.int64(3) becomes 3, so that the value is a plain number, too."""
     plain = int(step) if isinstance(step, numbers.Integral) else float(step)
     if not 0 <= plain < math.inf:
-        raise ValueError(_check.problem("step must be a finite number, not below 0", step, "the first step is 0"))
+        raise ValueError(_check.problem("step must be a finite number of at least 0", step, "the first step is 0"))
     return plain
 
 
 def traced_by_torch() -> bool:
-    """Whether torch.compile is reading along: it follows formulas, but not how one is written down."""
+    """Whether torch.compile is tracing: it can trace formulas, but not their compilation here."""
     torch = sys.modules.get("torch")
     return torch is not None and torch.compiler.is_compiling()
 
 
 def over_array(formula: Callable[[float, Namespace], float], steps: Any) -> Any:
-    """The values of a formula at an array of steps, those below 0 taken as 0: a traced value cannot raise.
+    """The values of a formula at an array of steps. Negative steps count as 0, as a traced value cannot raise.
 
     Raises:
-        TypeError: If `steps` is not an array of integers or floats, or a user's formula loses its shape.
+        TypeError: If `steps` is not an array of integers or floats, or a user's formula changes the shape.
     """
     try:
         xp = _namespace(steps)
@@ -114,7 +114,7 @@ def over_array(formula: Callable[[float, Namespace], float], steps: Any) -> Any:
 
     def values(steps: Any) -> Any:
         if whole:
-            # the library's own default integer: a period of 4,000 does not fit an int8, and 0 - 1 not a uint64
+            # the library's default integer: a period of 4,000 does not fit into int8, nor 0 - 1 into uint64
             steps = xp.astype(steps, xp.asarray(0).dtype, copy=False)
         return formula(at_least(xp, steps, 0), xp)
 
@@ -126,11 +126,11 @@ def over_array(formula: Callable[[float, Namespace], float], steps: Any) -> Any:
 
 
 def _in_blocks(function: Callable[[Any], Any], steps: Any) -> Any:
-    """`function` of a large NumPy array, a block at a time."""
+    """Apply `function` to a large NumPy array, one block at a time."""
     flat = steps.reshape(-1)
     first = function(flat[:_BLOCK])
     if getattr(first, "shape", ()) != (_BLOCK,):
-        return first  # an error, of which the caller speaks
+        return first  # an error, which the caller reports
     values = _namespace(flat).empty(flat.shape, dtype=first.dtype)
     values[:_BLOCK] = first
     for start in range(_BLOCK, len(flat), _BLOCK):
@@ -139,7 +139,7 @@ def _in_blocks(function: Callable[[Any], Any], steps: Any) -> Any:
 
 
 def _numpy(array: object) -> Any:
-    """NumPy itself if the array is one of its own, else None; never imported here."""
+    """NumPy if it is loaded and the array is one of its own, else None."""
     numpy = sys.modules.get("numpy")
     return numpy if numpy is not None and isinstance(array, numpy.ndarray) else None
 
@@ -147,7 +147,7 @@ def _numpy(array: object) -> Any:
 def _namespace(array: Any) -> Any:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
-        # array_namespace answers the same, but its caches make torch.compile warn
+        # array_namespace gives the same, but its caches make torch.compile warn
         import array_api_compat.torch
 
         return array_api_compat.torch
@@ -157,31 +157,31 @@ def _namespace(array: Any) -> Any:
 
 
 def mix(xp: Namespace, start: float, end: float, remaining: float, gone: float, scale: str = "linear") -> float:
-    """The value between `start` and `end` of which `remaining` (1 .. 0) is left and `gone` (0 .. 1) is over.
+    """Interpolate between `start` and `end`, with weights `remaining` (1 .. 0) and `gone` (0 .. 1).
 
-    The two shares add up to 1. Both are asked for because `start + (end - start) * gone` misses `end` by a
-    rounding, and because the share that goes to zero is then not the small difference of two large ones.
+    The weights add up to 1. Both are needed because `start + (end - start) * gone` can miss `end` by a rounding error,
+    and because the weight that goes to zero is then not the small difference of two large numbers.
     """
     if scale == "log":
         value = start**remaining * end**gone
     else:
         value = start * remaining + end * gone
-    # rounding must not carry a value over a bound
+    # rounding must not move a value beyond a bound
     value = _between(xp, value, min(start, end), max(start, end))
     if scale == "linear" and (isinstance(xp, OneNumber) or _numpy(value)):
         return value
-    # nor let it miss one: under jit XLA divides by multiplying with an inverse, and 41 * (1 / 41) is not 1 in float32
+    # nor short of one: under jit, XLA divides by multiplying by the inverse, and 41 * (1 / 41) is not 1 in float32
     return xp.where(remaining == 0, end, xp.where(gone == 0, start, value))
 
 
 def at_least(xp: Namespace, value: float, least: float) -> float:
-    """`value`, or `least` where that is more."""
-    # NumPy's own takes half the time of `where`; torch's would copy the number to the device
+    """The maximum of `value` and `least`."""
+    # NumPy's function takes half the time of `where`; torch's would copy the number to the device
     return numpy.maximum(value, least) if (numpy := _numpy(value)) else xp.where(value < least, least, value)
 
 
 def at_most(xp: Namespace, value: float, most: float) -> float:
-    """`value`, or `most` where that is less."""
+    """The minimum of `value` and `most`."""
     return numpy.minimum(value, most) if (numpy := _numpy(value)) else xp.where(value > most, most, value)
 
 
@@ -192,14 +192,14 @@ def _between(xp: Namespace, value: float, low: float, high: float) -> float:
 
 
 def largest_step(xp: Any, steps: Any) -> int:
-    """Where the steps of an array's type end, or are no longer exact."""
+    """The limit up to which steps of an array's type exist and are exact."""
     return int(xp.iinfo(steps.dtype).max) if xp.isdtype(steps.dtype, "integral") else 2**53
 
 
 def locate(xp: Any, steps: Any, starts: Sequence[int], lengths: Sequence[int]) -> tuple[Any, Any]:
-    """Start and length of the interval that each of `steps` lies in; for arrays."""
+    """Start and length of the interval that contains each of `steps`; for arrays."""
     device = getattr(steps, "device", None)  # a tracer has none
-    # floats, as the last interval may end beyond where the integers end
+    # floats, as the last interval may end beyond the largest integer
     real = xp.asarray(0.0).dtype if xp.isdtype(steps.dtype, "integral") else steps.dtype
     edges = xp.asarray(starts, dtype=steps.dtype, device=device)
     place = xp.searchsorted(edges, steps, side="right") - 1
@@ -207,7 +207,7 @@ def locate(xp: Any, steps: Any, starts: Sequence[int], lengths: Sequence[int]) -
 
 
 def piecewise(xp: Namespace, step: float, starts: Sequence[int], parts: Sequence[Part]) -> float:
-    """The value of the part that `step` lies in; each part has a clock of its own, which begins at its start."""
+    """The value of the part that contains `step`; each part counts steps from its own start."""
     if isinstance(xp, OneNumber):
         return xp.piecewise(step, starts, parts)
     if _numpy(step):
@@ -221,7 +221,7 @@ def piecewise(xp: Namespace, step: float, starts: Sequence[int], parts: Sequence
 
 
 def _piecewise_in_numpy(xp: Any, steps: Any, starts: Sequence[int], parts: Sequence[Part]) -> Any:
-    """Each part for its own steps only."""
+    """Evaluate each part at its own steps only."""
     first = last = 0
     if steps.size:
         first, last = (bisect_right(starts, step) - 1 for step in (steps.min(), steps.max()))

@@ -1,4 +1,4 @@
-"""JAX: a range test. A schedule needs no adapter, Optax takes it as it is.
+"""JAX: a range test. Schedules need no adapter: Optax accepts them directly.
 
 >>> import optax
 >>> from cyclr import Triangular

@@ -35,40 +35,40 @@ def range_test(
 ) -> Curve:
     """Train while the learning rate rises, and record the loss at each rate (an LR range test, or LR finder).
 
-    The state is a value and `step` a pure function, so there is nothing to put back: the states that the sweeps make
-    are thrown away. The random states of Python, NumPy and torch, and those in a loader, are restored afterwards.
+    The state is a value and `step` a pure function, so nothing has to be restored: the states that the sweeps produce
+    are discarded. The random states of Python, NumPy and torch, and those in a loader, are restored afterwards.
 
-    Where all batches are at hand as arrays, one compiled program makes a block of steps at a time. Other batches are
-    fed to the compiled step one by one. A sweep ends at the first non-finite loss, or when the loss exceeds its
-    starting value by as much as it had fallen; what comes after is NaN.
+    If all batches are given as arrays, one compiled program makes a block of steps at a time. Other batches are passed
+    to the compiled step one by one. A sweep ends at the first non-finite loss, or when the loss exceeds its
+    starting value by as much as it had fallen; later values are NaN.
 
     Args:
-        step: One update, a pure function `step(state, batch, lr) -> (state, loss)`. The loss is a scalar; the rate is
-            one too.
-        state: Where every sweep starts: any pytree. Plain numbers that the step changes (the count in a Flax
-            `TrainState`) are taken as arrays; any other leaf that is not an array (a function in an Equinox module)
-            stays as it is.
+        step: One update, a pure function `step(state, batch, lr) -> (state, loss)`. Loss and rate are
+            scalars.
+        state: The initial state of every sweep: any pytree. Plain numbers that the step changes (the count in a Flax
+            `TrainState`) are converted to arrays; any other leaf that is not an array (a function in an Equinox module)
+            is kept unchanged.
         batches: Either all batches at once: an array, or a tuple, dict or other pytree of arrays whose first axis
-            counts the batches (used again from the start if they are fewer than the steps; each repeat begins
-            elsewhere). Or one batch after the other: a list or a loader, started again when it ends, or an iterator
-            such as an endless generator, whose batches are used up.
+            counts the batches (repeated if there are fewer batches than steps; each repeat begins at a different
+            batch). Or one batch after the other: a list or a loader, started again when it ends, or an iterator such as
+            an endless generator, whose batches are consumed.
         ramp: The rates of a sweep.
-        repeats: Number of sweeps; by default 1, or as many as there are states.
+        repeats: Number of sweeps; by default 1, or the number of stacked states.
         stacked: Whether `state` holds one state for each repeat, stacked along a first axis of all its arrays, as
             `jax.vmap(init)(jax.random.split(key, 3))` makes them.
         effort: "quick" (the sweeps alone) or "thorough": also short probe cycles around the max_lr that the sweeps
             suggest, and sweeps three times as slow first if they are inconclusive.
-        held_out: Held-out data and what to measure on it: the loader in one of the forms of `batches` (no iterator),
-            and metrics as functions of (state, batch) that return a scalar. Means are weighted by batch size.
-        progress: Called after each block of steps with (steps done, steps in all, rate, loss).
+        held_out: Held-out data and metrics: the loader in one of the forms of `batches` (but not an iterator), and
+            metrics as functions of (state, batch) that return a scalar. Means are weighted by batch size.
+        progress: Called after each block of steps with (steps done, total steps, rate, loss).
 
     Returns:
-        The curve: rates, losses and metrics, one row a repeat.
+        The curve: rates, losses and metrics, one row per repeat.
 
     Raises:
         TypeError: If an argument is of the wrong kind, or `step` does not return (state, loss).
         ValueError: If a value is out of range, there are no batches or too few, `step` changes the form of the state
-            or ignores its rate, or the loss is not finite at the very first step.
+            or ignores its rate, or the loss is not finite at the first step.
 
     >>> import jax, jax.numpy as jnp
     >>> x, noise = jax.random.normal(jax.random.key(0), (2, 50, 8, 3))  # 50 batches of 8 examples
@@ -111,11 +111,13 @@ def range_test(
             return walk(AtHand(pure, arrays, batches, starts=starts, stacked=stacked, held_out=evaluation), recorder)
         finally:
             if feed is not None and feed.once:
-                _log.warning("batches is an iterator, which cannot be rewound: the range test used up %d", feed.taken)
+                _log.warning(
+                    "batches is an iterator, which cannot be rewound: the range test consumed %d batches", feed.taken
+                )
 
 
 class _Randomness:
-    """The random states of the process and of loaders, put back after a block even if Ctrl-C is pressed twice."""
+    """The random states of the process and of loaders, restored after a block even if Ctrl-C is pressed twice."""
 
     def __init__(self, *data: Any) -> None:
         self._data = data

@@ -1,4 +1,4 @@
-"""A user's step as a pure function of arrays, and what must hold for it."""
+"""A user's step as a pure function of arrays, with its checks."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Arrays = list[Any]
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether JAX can trace this leaf as it is."""
+    """Whether JAX can trace this leaf."""
     return isinstance(leaf, (jax.Array, np.ndarray, np.generic))
 
 
-@dataclass(frozen=True, eq=False)  # JAX knows a function by its identity
+@dataclass(frozen=True, eq=False)  # JAX identifies a function by its identity
 class PureStep:
-    """A step on the arrays of a state alone: what is no array in it cannot be traced, and stays as it is.
+    """A step on the arrays of a state alone: other leaves cannot be traced and are kept unchanged.
 
     Args:
-        step: The user's.
+        step: The user's step.
         form: The structure of the state.
-        leaves: All its leaves.
-        traced: Which of them are arrays, or numbers that the step changes.
-        paths: What they are called.
+        leaves: All leaves of the state.
+        traced: Which leaves are arrays, or numbers that the step changes.
+        paths: Names of the leaves.
     """
 
     step: Step
@@ -53,8 +53,8 @@ class PureStep:
             raise TypeError(problem("step must return a pair (state, loss)", type(result), "return state, loss"))
         new, form = jax.tree.flatten(result[0])
         if form != self.form:
-            what = "step must return a state of the same structure"
-            raise ValueError(f"{what} as it was given, got {form} for {self.form}; return every part of it")
+            what = "step must return a state of the structure"
+            raise ValueError(f"{what} that it was given, {self.form}, got {form}; return every part of it")
         return new, result[1]
 
     def __call__(self, arrays: Arrays, batch: Any, rate: jax.Array) -> tuple[Arrays, jax.Array]:
@@ -63,7 +63,7 @@ class PureStep:
         return [leaf for here, leaf in zip(self.traced, new, strict=True) if here], loss
 
     def changed(self, arrays: Arrays, batch: Any) -> list[int]:
-        """The leaves that the step changes though they are not traced."""
+        """The leaves that the step changes although they are not traced."""
         found: list[int] = []
 
         def trial(arrays: Arrays, batch: Any, rate: jax.Array) -> None:
@@ -76,18 +76,18 @@ class PureStep:
 
 
 def pure_step(step: Step, state: Any, batch: Any, repeats: int | None, stacked: bool) -> tuple[PureStep, Arrays, int]:
-    """A step as a function of arrays, these arrays, and the number of sweeps; checked with one batch, in the abstract.
+    """A step as a function of arrays, these arrays, and the number of sweeps; checked on a batch without computing.
 
     Args:
-        step: The user's.
-        state: Where the test starts.
+        step: The user's step.
+        state: The initial state.
         batch: One batch.
-        repeats: Number of sweeps, if it was given.
+        repeats: Number of sweeps, if given.
         stacked: Whether all arrays of the state have a first axis with a state for each sweep.
 
     Raises:
         TypeError: If `step` does not return (state, loss).
-        ValueError: If it does not keep the form of the state, does not give a scalar loss or ignores its rate.
+        ValueError: If it changes the form of the state, does not return a scalar loss or ignores its rate.
     """
     named, form = jax.tree_util.tree_flatten_with_path(state)
     leaves = [leaf for _, leaf in named]
@@ -104,7 +104,7 @@ def pure_step(step: Step, state: Any, batch: Any, repeats: int | None, stacked: 
             break
         for index in changed:
             if not isinstance(leaves[index], (bool, int, float, complex)):
-                advice = "make it an array with jnp.asarray, or keep it as it is"
+                advice = "make it an array with jnp.asarray, or do not change it"
                 raise ValueError(
                     problem(f"{paths[index]}, which step changes, must be an array", leaves[index], advice)
                 )
@@ -116,7 +116,7 @@ def pure_step(step: Step, state: Any, batch: Any, repeats: int | None, stacked: 
 
 
 def first_axis(name: str, leaves: list[Any], length: int | None) -> int:
-    """The length of the first axis of all arrays: `length`, or what they agree on."""
+    """The common length of the first axis of all arrays, which must be `length` if given."""
     found = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
     if len(found) != 1 or 0 in found or (length is not None and found != {length}):
         must = f"every array of the {name} must have the same first axis" + (f" of {length}" if length else "")
@@ -133,7 +133,7 @@ def _rate() -> jax.ShapeDtypeStruct:
 
 
 def _check(pure: PureStep, arrays: Arrays, batch: Any) -> None:
-    """A step must give back what it got, and a scalar; and the rate must make a difference."""
+    """Check that a step returns a state of the same form and a scalar loss, and that the rate has an effect."""
     new, loss = jax.eval_shape(pure, arrays, batch, _rate())
     paths = [path for here, path in zip(pure.traced, pure.paths, strict=True) if here]
     for path, old, leaf in zip(paths, arrays, new, strict=True):
@@ -141,23 +141,23 @@ def _check(pure: PureStep, arrays: Arrays, batch: Any) -> None:
             given = f"{leaf.dtype}{list(leaf.shape)} for {old.dtype}{list(old.shape)} in {path}"
             raise ValueError(f"step must keep shapes and types of the state, got {given}; cast the rate or the result")
     if not isinstance(loss, jax.ShapeDtypeStruct):
-        advice = "return (state, loss) and leave further outputs out"
+        advice = "return (state, loss) without further outputs"
         raise ValueError(problem("the loss must be one real number", type(loss), advice))
     if loss.shape != () or not jnp.issubdtype(loss.dtype, jnp.floating):
         given = f"{loss.dtype}{list(loss.shape)}"
         raise ValueError(f"the loss must be one real number, got {given}; reduce it, as with jnp.mean")
     if not _rate_matters(pure, arrays, batch):
         raise ValueError(
-            "step must train at the rate it is given, but no later loss depends on it; use the argument lr in the "
+            "step must train at the given rate, but no later loss depends on it; use the argument lr in the "
             "update (with Optax: inject_hyperparams, and set hyperparams['learning_rate'] = lr)"
         )
 
 
 def _rate_matters(pure: PureStep, arrays: Arrays, batch: Any) -> bool:
-    """Whether a loss depends on the rates of the steps before.
+    """Whether a loss depends on the rates of earlier steps.
 
-    The rate may end up in the state without being used, or in the present loss alone: asked is which parts of the state
-    the loss depends on, over any number of steps, and whether the rate changes one of these.
+    The rate may be stored in the state without being used, or affect only the current loss. So this determines which
+    parts of the state the loss depends on, over any number of steps, and whether the rate changes one of these.
     """
     program = jax.make_jaxpr(pure)(arrays, batch, _rate()).jaxpr
     size = len(arrays)

@@ -1,4 +1,4 @@
-"""A JAX training as the loop of the range test needs it: `Walker`, for batches at hand and for a loader."""
+"""The operations on a JAX training for the loop of the range test, for batches as arrays and for a loader."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cyclr._metrics import as_metrics
 from cyclr._range import HeldOut
 from cyclr.jax._step import Arrays, PureStep, first_axis, is_array
 
-BLOCK = 10  #: losses are read from the device in blocks: to wait for each would slow every step
+BLOCK = 10  #: losses are read from the device in blocks, as waiting for each one would slow every step
 
 
 class Training:
-    """What is the same however the batches come: the state, its start, and what is measured on held-out data."""
+    """Base class for both forms of batches: the state, its start, and the metrics on held-out data."""
 
     def __init__(self, pure: PureStep, arrays: Arrays, stacked: bool, held_out: Evaluation | None) -> None:
         self._pure, self._start, self._stacked, self._held_out = pure, arrays, stacked, held_out
@@ -32,7 +32,7 @@ class Training:
         return {} if self._held_out is None else self._held_out.of(self._now)
 
     def rewind(self, *, data: bool) -> None:
-        """Back to the start; if the data go on, with the next state where there are several."""
+        """Return to the start; if the data continue, with the next of several states."""
         self._repeat = 0 if data else self._repeat + 1
         self._now = self._first()
 
@@ -66,17 +66,17 @@ class AtHand(Training):
                 arrays, loss = pure(now[0], batch, rates[index])
                 return arrays, now[1].at[index].set(loss)
 
-            # how many of the steps are made is known when it runs: blocks of all lengths are one program
+            # the number of steps is an argument, so that blocks of all lengths share one program
             return jax.lax.fori_loop(0, count, body, (arrays, jnp.zeros(BLOCK, self._float)))
 
         self._block = jax.jit(block)
 
     def step(self, rate: float) -> None:
-        """Note a step, to be made with the others of its block."""
+        """Queue a step, to be made with the others of its block."""
         self._rates.append(rate)
 
     def read(self, losses: Sequence[None]) -> Sequence[float]:
-        """Make the steps that were noted."""
+        """Make the queued steps."""
         count = len(losses)
         rates = np.zeros(BLOCK, self._float)
         rates[:count] = self._rates
@@ -86,13 +86,13 @@ class AtHand(Training):
         return np.asarray(values, dtype=np.float64)[:count].tolist()
 
     def rewind(self, *, data: bool) -> None:
-        """Back to the start; each sweep begins elsewhere in the batches."""
+        """Return to the start; each sweep begins at a different batch."""
         super().rewind(data=data)
         self._next = self._repeat * self._number // self._starts
 
 
 class OneByOne(Training):
-    """A loader gives one batch after the other: each is one run of the compiled step."""
+    """Batches from a loader: each one is one call of the compiled step."""
 
     def __init__(
         self, pure: PureStep, arrays: Arrays, feed: Feed, *, stacked: bool, held_out: Evaluation | None
@@ -111,33 +111,33 @@ class OneByOne(Training):
         return [float(loss) for loss in jax.device_get(list(losses))]
 
     def rewind(self, *, data: bool) -> None:
-        """Back to the start."""
+        """Return to the start."""
         super().rewind(data=data)
         if data:
             self._feed.restart()
 
 
 class Feed(Iterator[Any]):
-    """Batches of a loader, which is started again when it ends, or of an iterator, which cannot be.
+    """Batches of a loader, which is started again when it ends, or of an iterator, which cannot be restarted.
 
     Args:
         batches: The loader or iterator.
-        put_back: Puts the sources of randomness back to where they were before any batch was taken.
+        put_back: Restores the random states from before the first batch was taken.
 
     Raises:
-        ValueError: If it has no batches.
+        ValueError: If there are no batches.
     """
 
     def __init__(self, batches: Iterable[Any], put_back: Callable[[], None]) -> None:
         self._batches, self._put_back, self.once = batches, put_back, isinstance(batches, Iterator)
         self._used = 0
-        self.taken = 1  #: batches of an iterator that are gone: the first is looked at before any step
+        self.taken = 1  #: batches consumed from an iterator: the first one is inspected before any step
         self._source = iter(batches)
         try:
             self.first = next(self._source)
         except StopIteration:
             raise ValueError(
-                problem("batches must hold at least one batch", batches, "is the data set empty?")
+                problem("batches must hold at least one batch", batches, "check that the data set is not empty")
             ) from None
         if self.once:
             self._source = chain([self.first], self._source)
@@ -150,14 +150,14 @@ class Feed(Iterator[Any]):
             self._source = iter(self._batches)
             batch = next(self._source, None)
         if batch is None:
-            advice = "pass a list or a loader, which can be started again, or an iterator that goes on"
+            advice = "pass a list or a loader, which can be started again, or an endless iterator"
             raise ValueError(problem("batches must last for the whole range test", f"{self._used} batches", advice))
         self._used += 1
         self.taken = max(self.taken, self._used)
         return batch
 
     def restart(self) -> None:
-        """From the first batch again, in the same order; an iterator goes on where it is."""
+        """Start again from the first batch, in the same order; an iterator continues where it is."""
         self._put_back()
         if not self.once:
             self._source = iter(self._batches)
@@ -167,13 +167,13 @@ class Evaluation:
     """Metrics on held-out data, as means over its batches, weighted by the number of examples in each.
 
     Args:
-        held_out: What the user gave.
-        pure: The step, which knows the form of the state.
+        held_out: The user's held-out data.
+        pure: The step, which has the form of the state.
         arrays: The arrays of one state.
 
     Raises:
         TypeError: If the data are of the wrong kind.
-        ValueError: If there are no metrics or no data, or a metric is no number.
+        ValueError: If there are no metrics or no data, or a metric is not a number.
     """
 
     def __init__(self, held_out: HeldOut, pure: PureStep, arrays: Arrays) -> None:
@@ -195,14 +195,16 @@ class Evaluation:
         for name, value in jax.eval_shape(measured, arrays, first).items():
             if getattr(value, "shape", None) != () or jnp.issubdtype(value.dtype, jnp.complexfloating):
                 given = f"{value.dtype}{list(value.shape)}" if hasattr(value, "shape") else type(value).__name__
-                must = f"held_out.metrics[{name!r}] must give one real number"
+                must = f"held_out.metrics[{name!r}] must return one real number"
                 raise ValueError(f"{must} for a batch, got {given}; reduce it, as with jnp.mean")
         self._measured = jax.jit(measured)
 
     def of(self, arrays: Arrays) -> dict[str, float]:
         """The metrics of a state."""
         measured = [(_examples(batch), self._measured(arrays, batch)) for batch in self._batches()]
-        sizes, values = zip(*jax.device_get(measured), strict=True)  # read together: to wait for each would be slow
+        sizes, values = zip(
+            *jax.device_get(measured), strict=True
+        )  # read together, as waiting for each one would be slow
         return {name: float(np.average([float(value[name]) for value in values], weights=sizes)) for name in values[0]}
 
     def _batches(self) -> Iterator[Any]:
@@ -214,14 +216,14 @@ class Evaluation:
 
 
 def number_of(batches: Any, name: str = "batches") -> int | None:
-    """How many batches arrays hold; None where they come one by one."""
+    """The number of batches in arrays; None if batches come one by one."""
     one_by_one = isinstance(batches, Iterable) and not (isinstance(batches, (tuple, Mapping, str)) or is_array(batches))
     if one_by_one:
         return None
     leaves = jax.tree.leaves(batches)
     if leaves and all(is_array(leaf) and leaf.ndim for leaf in leaves):
         return first_axis(name, leaves, None)
-    advice = "a list gives one batch after the other"
+    advice = "pass a list for one batch after the other"
     raise TypeError(problem(f"{name} must be arrays that share their first axis, or a list", batches, advice))
 
 

@@ -6,7 +6,7 @@ except ModuleNotFoundError as error:
     if error.name == "keras":
         raise ImportError("cyclr.keras needs Keras, which is not installed; run: pip install 'cyclr[keras]'") from error
     raise ImportError(
-        f"cyclr.keras needs Keras, which asks for a backend that is not installed ({error.name}); "
+        f"cyclr.keras needs Keras, which is set to a backend that is not installed ({error.name}); "
         "set the environment variable KERAS_BACKEND to jax or torch"
     ) from error
 

@@ -1,4 +1,4 @@
-"""Which way the metrics of a Keras model are better."""
+"""The directions of a Keras model's metrics: whether lower or higher values are better."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _KERAS: dict[str, Better] = {"up": "max", "down": "min"}
 
 
 def checked(better: Mapping[str, Better] | None) -> dict[str, Better]:
-    """What the user said, by name.
+    """The directions that the user gave, checked.
 
     Raises:
-        TypeError: If it is no mapping of names to "min" or "max".
-        ValueError: If it is another word.
+        TypeError: If it is not a mapping of names.
+        ValueError: If a direction is neither "min" nor "max".
     """
     if better is None:
         return {}
@@ -30,15 +30,15 @@ def checked(better: Mapping[str, Better] | None) -> dict[str, Better]:
 
 
 def which_way(name: str, model: keras.Model, better: Mapping[str, Better]) -> Better:
-    """Which way a metric in Keras's logs is better: as the user says, as its class says, or as its name says.
+    """The direction of a metric in Keras's logs: from the user, from its class, or from its name.
 
     Args:
-        name: The name in the logs: `val_` before it counts as the same metric, and an output's name may be too.
-        model: The model that has the metrics.
-        better: What the user said.
+        name: The name in the logs: prefixes `val_` and the name of an output are ignored.
+        model: The model with the metrics.
+        better: The directions that the user gave.
 
     Raises:
-        ValueError: If none of these says it.
+        ValueError: If none of these states it.
     """
     bare = name.removeprefix("val_")
     for known in (better, _of_classes(model)):
@@ -58,7 +58,7 @@ def which_way(name: str, model: keras.Model, better: Mapping[str, Better]) -> Be
 
 
 def _of_classes(model: Any) -> dict[str, Better]:
-    """What Keras knows of its own metrics."""
+    """The direction of Keras's own metrics."""
     metrics = [metric for group in model.metrics for metric in getattr(group, "metrics", None) or [group]]
     ways = {metric.name: _KERAS.get(getattr(metric, "_direction", "")) for metric in metrics}
     return {name: way for name, way in ways.items() if way is not None}

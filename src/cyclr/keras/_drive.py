@@ -1,4 +1,4 @@
-"""A schedule drives a Keras optimizer: its learning rate, and its momentum."""
+"""Drives a Keras optimizer by a schedule: its learning rate and its momentum."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import keras
 from cyclr._check import problem
 from cyclr._schedules import Schedule, parse
 
-MOMENTA = ("momentum", "beta_1")  #: what Keras's optimizers call it
+MOMENTA = ("momentum", "beta_1")  #: the name of momentum in Keras's optimizers
 
 
 @keras.saving.register_keras_serializable(package="cyclr")
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule as Keras takes one: `keras.optimizers.SGD(LearningRate(schedule))`.
+    """A schedule for Keras: `keras.optimizers.SGD(LearningRate(schedule))`.
 
-    It is saved and loaded with the model, as the text of the schedule, and knows nothing but the optimizer's own
-    count of steps: a loaded model goes on where it stopped.
+    It is saved and loaded with the model, as the text of the schedule, and depends only on the optimizer's step count:
+    a loaded model continues where it stopped.
 
     Args:
         schedule: The learning rate at each step, or its text, as `repr` writes it.
 
     Raises:
         TypeError: If it is neither.
-        ValueError: If the text describes no schedule, or Keras runs on another backend than JAX or torch.
+        ValueError: If the text does not describe a schedule, or Keras runs on a backend other than JAX or torch.
 
     >>> from cyclr import Triangular
     >>> rate = LearningRate(Triangular(0.1, 0.5, step_size=4))
@@ -49,7 +49,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return f"LearningRate({self.schedule!r})"
 
     def get_config(self) -> dict[str, str]:
-        """What `from_config` makes an equal one from."""
+        """The configuration for `from_config`."""
         return {"schedule": repr(self.schedule)}
 
 
@@ -57,17 +57,18 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
 class WithMomentum(keras.optimizers.Optimizer):
     """An optimizer whose momentum follows a schedule.
 
-    Drives `momentum` (SGD, RMSprop, …) or `beta_1` (Adam and its kin) of the optimizer it wraps, never `beta_2`. Like
-    the learning rate it is a function of the optimizer's count of steps, so it is saved and loaded with the model.
+    Drives `momentum` (SGD, RMSprop, …) or `beta_1` (Adam and its variants) of the optimizer it wraps, never `beta_2`.
+    Like the learning rate it is a function of the optimizer's count of steps, so it is saved and loaded with the model.
 
     Args:
-        inner_optimizer: What to drive; one with `momentum` must have been made with some, so that it keeps a velocity.
+        inner_optimizer: The optimizer to drive; if it has `momentum`, this must not be zero, so that it keeps a
+            velocity.
         momentum: The momentum at each step, or its text.
         name: As for every Keras optimizer.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If the optimizer has no momentum, or the schedule does not stay from 0 up to below 1.
+        ValueError: If the optimizer has no momentum, or a value of the schedule is below 0 or not below 1.
 
     >>> from cyclr import Opposed, Triangular
     >>> wave = Triangular(0.1, 0.5, step_size=4)
@@ -82,29 +83,29 @@ class WithMomentum(keras.optimizers.Optimizer):
             raise TypeError(problem("inner_optimizer must be a Keras optimizer", inner_optimizer))
         schedule = _schedule("momentum", momentum)
         if schedule.lowest < 0 or schedule.highest >= 1:
-            raise ValueError(problem("momentum must stay from 0 up to below 1", schedule))
+            raise ValueError(problem("momentum must be at least 0 and below 1", schedule))
         driven = next((key for key in MOMENTA if getattr(inner_optimizer, key, 0)), "")
         if not driven:
-            advice = "make it with momentum=0.9, or leave WithMomentum out"
+            advice = "create it with momentum=0.9, or leave out WithMomentum"
             raise ValueError(problem("inner_optimizer must have momentum to drive", inner_optimizer.name, advice))
-        super().__init__(learning_rate=0.0, name=name)  # not used: the inner one has the rate
+        super().__init__(learning_rate=0.0, name=name)  # unused: the inner optimizer has the rate
         self.inner_optimizer = inner_optimizer
         self._driven = driven
         self._present = _Present(schedule, inner_optimizer)
 
     @contextmanager
     def _driving(self) -> Iterator[keras.optimizers.Optimizer]:
-        """The inner optimizer, with a momentum that is looked up; outside it has its plain number, fit to be saved."""
+        """The inner optimizer with the scheduled momentum; otherwise it keeps a plain number, which can be saved."""
         inner = self.inner_optimizer
         plain = getattr(inner, self._driven)
-        # past the optimizer's __setattr__, which would take a variable for state of its own
+        # bypasses the optimizer's __setattr__, which would track a variable as its state
         object.__setattr__(inner, self._driven, self._present)
         try:
             yield inner
         finally:
             object.__setattr__(inner, self._driven, plain)
 
-    # What follows hands everything on, as Keras's own wrapper for scaled losses does.
+    # The following methods delegate to the inner optimizer, as Keras's own wrapper for scaled losses does.
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -113,7 +114,7 @@ class WithMomentum(keras.optimizers.Optimizer):
 
     @property
     def learning_rate(self) -> Any:
-        """Of the inner optimizer."""
+        """The attribute of the inner optimizer."""
         return self.inner_optimizer.learning_rate
 
     @learning_rate.setter
@@ -122,11 +123,11 @@ class WithMomentum(keras.optimizers.Optimizer):
 
     @property
     def iterations(self) -> Any:
-        """Of the inner optimizer."""
+        """The attribute of the inner optimizer."""
         return self.inner_optimizer.iterations
 
     def build(self, variables: Sequence[keras.Variable]) -> None:  # pyrefly: ignore[bad-override]
-        """Make the state for these variables."""
+        """Create the state for these variables."""
         self.inner_optimizer.build(variables)
         super().build(variables)
 
@@ -138,32 +139,32 @@ class WithMomentum(keras.optimizers.Optimizer):
             inner.apply(grads, trainable_variables)
 
     def stateless_apply(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> tuple[Any, Any]:
-        """Make one update of values that are passed in and returned."""
+        """Make one update as a pure function of values."""
         with self._driving() as inner:
             return inner.stateless_apply(optimizer_variables, grads, trainable_variables)
 
     def scale_loss(self, loss: Any) -> Any:
-        """By the factor of the inner optimizer."""
+        """Scale by the factor of the inner optimizer."""
         return self.inner_optimizer.scale_loss(loss)
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
-        """As the inner optimizer does at the end of a training."""
+        """Finalize the variables as the inner optimizer does."""
         self.inner_optimizer.finalize_variable_values(var_list)
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` makes an equal one from."""
+        """The configuration for `from_config`."""
         inner = keras.saving.serialize_keras_object(self.inner_optimizer)
         return {"inner_optimizer": inner, "momentum": repr(self._present.schedule), "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> WithMomentum:
-        """An optimizer as `get_config` described it."""
+        """Create an optimizer from the result of `get_config`."""
         inner = keras.saving.deserialize_keras_object(config["inner_optimizer"], custom_objects=custom_objects)
         return cls(**{**config, "inner_optimizer": inner})
 
 
 class _Present(keras.Variable):
-    """The momentum at the optimizer's present step. A variable, because Keras takes one wherever it takes a number."""
+    """The momentum at the optimizer's current step; a variable, which Keras accepts in place of a number."""
 
     def __init__(self, schedule: Schedule, optimizer: keras.optimizers.Optimizer) -> None:
         self.schedule, self._clock = schedule, optimizer
@@ -171,12 +172,12 @@ class _Present(keras.Variable):
 
     @property
     def value(self) -> Any:
-        """Looked up anew, also in a traced step."""
+        """The current value, even in a traced step."""
         return self.schedule(
             keras.ops.convert_to_tensor(self._clock._iterations)
-        )  # the count by which the rate goes, too
+        )  # the same count as for the learning rate
 
-    # `if momentum != 0` asks whether there is any at all, which cannot be asked of a traced value. There is.
+    # `if momentum != 0` cannot be evaluated for a traced value; momentum is never zero throughout.
 
     def __ne__(self, other: object) -> bool:
         return True

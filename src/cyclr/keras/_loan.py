@@ -1,4 +1,4 @@
-"""A Keras model that is lent to a range test and given back as it was."""
+"""A Keras model during a range test, which is restored afterwards."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from cyclr import _rng
 
 
 class Loan:
-    """What a range test changes in a model, and how all of it is put back.
+    """Everything that a range test changes in a model, and how it is restored.
 
     Args:
-        model: The model that is lent, from now on: random states are remembered here, the rest in `take`.
+        model: The model. Random states are saved on creation, everything else in `take`.
     """
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self._undo: list[Callable[[], Any]] = [_rng.kept()]  # Keras shuffles with these
+        self._undo: list[Callable[[], Any]] = [_rng.kept()]  # Keras shuffles with these generators
         self._kept: list[tuple[keras.Variable, Any]] = []
         self._taken = False
-        self.rate: Any = None  #: a variable, in place of the optimizer's learning rate once it is taken
-        for name in ("history", "stop_training"):  # `fit` changes them before it calls any callback
+        self.rate: Any = None  #: a variable that replaces the optimizer's learning rate after `take`
+        for name in ("history", "stop_training"):  # `fit` changes them before it calls a callback
             self._keep(model, name)
 
     def keep_sources(self, data: Any) -> None:
-        """Remember the random states of loaders in `data`."""
+        """Save the random states of loaders in `data`."""
         self._undo.append(_rng.kept(data))
 
     def replace(self, owner: Any, name: str, value: Any) -> None:
-        """Give an attribute another value; past `__setattr__`, by which Keras takes variables for its own."""
+        """Set an attribute, bypassing `__setattr__`, by which Keras tracks variables."""
         own, old = name in vars(owner), vars(owner).get(name)
         undo = partial(object.__setattr__, owner, name, old) if own else partial(_drop, owner, name)
         self._undo.append(undo)
         object.__setattr__(owner, name, value)
 
     def take(self) -> None:
-        """Copy everything, and put a variable in place of the learning rate. A second call changes nothing."""
+        """Copy everything, and replace the learning rate by a variable. A second call does nothing."""
         if self._taken:
             return
         model, optimizer = self._model, innermost(self._model.optimizer)
         variables = {
             id(one): one for one in (*model.variables, *model.metrics_variables, *model.optimizer.variables)
         }.values()
-        # copies: torch writes into its tensors, and a compiled step of JAX may overwrite what it is given
+        # copies: torch modifies its tensors in place, and a compiled step of JAX may overwrite its arguments
         self._kept = [(one, keras.ops.copy(keras.ops.stop_gradient(one.value))) for one in variables]
         if keras.config.backend() == "torch":
             self._undo.append(_torch_extras(model))
         self._keep(model, "train_function")
-        # One of the optimizer's variables: a compiled step takes these as arguments, so that it sees each new rate.
+        # One of the optimizer's variables: these are arguments of a compiled step, so that it gets each new rate.
         self.rate = keras.Variable(0.0, trainable=False, dtype=keras.config.floatx(), name="range_test_rate")
         self._undo.append(partial(optimizer._tracker.untrack, self.rate))
         optimizer._track_variable(self.rate)
@@ -60,12 +60,12 @@ class Loan:
         self._taken = True
 
     def rewind(self) -> None:
-        """Every variable as it was."""
+        """Restore every variable."""
         for variable, value in self._kept:
             variable.assign(keras.ops.copy(value))
 
     def give_back(self) -> None:
-        """Everything as it was."""
+        """Restore everything."""
         self.rewind()
         for undo in reversed(self._undo):
             undo()
@@ -81,9 +81,9 @@ class Loan:
         self._undo.append(partial(setattr, owner, name, getattr(owner, name, None)))
 
     def _compile_anew(self) -> None:
-        """Have the training step traced again: the one there is may have the old rate compiled into it.
+        """Have the training step traced again: the existing one may have the old rate compiled in.
 
-        JAX knows a step that it has compiled by its function, and all bound methods `model.train_step` are one to it.
+        JAX identifies a compiled step by its function, and all bound methods `model.train_step` are equal.
         """
         model: Any = self._model
         self.replace(model, "train_step", partial(model.train_step))
@@ -107,7 +107,7 @@ def _drop(owner: Any, name: str) -> None:
 
 
 def _torch_extras(model: Any) -> Callable[[], None]:
-    """What puts back that which only torch has: gradients and training flags."""
+    """A function that restores what only torch has: gradients and training flags."""
     gradients = [(one, one.grad) for one in model.parameters()]
     flags = [(one, one.training) for one in model.modules()]
 

@@ -1,4 +1,4 @@
-"""The range test as a callback: a sweep through the learning rates, after which the model is as it was before."""
+"""The range test as a callback: a sweep through the learning rates, after which the model is restored."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from cyclr.keras._loan import Loan, innermost
 class RangeTest(keras.callbacks.Callback):
     """Train while the learning rate rises, and record the loss at each rate. The model is restored afterwards.
 
-    Use it in a `with` statement, and give it to `fit` as a callback. Each `fit` inside is one sweep; each begins from
-    the same weights and optimizer state, with the batches that come next. There must be batches enough (epochs): the
-    test ends the training when it is done. A thorough test is one `fit`, in which the probe cycles follow the sweep.
+    Use it in a `with` statement, and pass it to `fit` as a callback. Each `fit` inside is one sweep; each begins from
+    the same weights and optimizer state and takes the next batches. Pass enough epochs for all steps: the test ends
+    the training when it is done. A thorough test is one `fit`, in which the probe cycles follow the sweep.
 
     Keras's own callbacks that change the training or write files (early stopping, checkpoints, schedules, logs) are
     left out of `fit` inside the `with`; the progress bar and callbacks of your own are called.
@@ -35,7 +35,7 @@ class RangeTest(keras.callbacks.Callback):
     and `Ramp(scale="linear")` are the paper's protocol.
 
     A sweep ends at the first non-finite loss, or when the loss exceeds its starting value by as much as it had fallen;
-    what comes after is NaN. After the `with` the model, its optimizer (rate, state, count of steps), the compiled
+    later values are NaN. After the `with` the model, its optimizer (rate, state, count of steps), the compiled
     training step, the history and the random states of Python, NumPy, torch and the loaders are restored, even after
     an exception or Ctrl-C.
 
@@ -44,8 +44,8 @@ class RangeTest(keras.callbacks.Callback):
         ramp: The rates of a sweep.
         effort: "quick" (sweeps alone) or "thorough": also short probe cycles around the max_lr that the sweep
             suggests, and a sweep three times as slow first if it is inconclusive.
-        better: "min" or "max" for each metric of which neither Keras nor its name says which way is better.
-        progress: Called after each step with (steps done, steps in all, rate, loss).
+        better: "min" or "max" for each metric whose direction follows neither from Keras nor from its name.
+        progress: Called after each step with (steps done, total steps, rate, loss).
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -83,10 +83,10 @@ class RangeTest(keras.callbacks.Callback):
             raise ValueError(problem("model must be compiled with an optimizer", model.name, "call model.compile"))
         if model.steps_per_execution != 1:
             advice = "compile with steps_per_execution=1 for the test"
-            raise ValueError(problem("each step must be seen", model.steps_per_execution, advice))
+            raise ValueError(problem("steps_per_execution must be 1", model.steps_per_execution, advice))
         if innermost(model.optimizer).gradient_accumulation_steps:
-            advice = "leave gradient_accumulation_steps out for the test, and take larger batches"
-            raise ValueError(problem("each batch must make a step", model.optimizer.name, advice))
+            advice = "leave out gradient_accumulation_steps for the test, and use larger batches"
+            raise ValueError(problem("the optimizer must make a step for each batch", model.optimizer.name, advice))
         self._tested = model
         self._loan: Loan | None = None
         self._orders: Orders | None = None
@@ -98,10 +98,10 @@ class RangeTest(keras.callbacks.Callback):
 
     @property
     def curve(self) -> Curve:
-        """What was recorded, one row a sweep.
+        """The recorded curve, one row per sweep.
 
         Raises:
-            ValueError: If there is none yet.
+            ValueError: If no sweep is complete.
         """
         return self._recorder.curve()
 
@@ -131,7 +131,7 @@ class RangeTest(keras.callbacks.Callback):
             self.deferral.release()
 
     def _fit_of(self, model: Any) -> Any:
-        """The model's `fit`, which leaves out callbacks that would change the test or write down what it does."""
+        """The model's `fit` without callbacks that would change the test or record it."""
         fit = model.fit
         names = list(inspect.signature(fit).parameters)
         place = names.index("callbacks") if "callbacks" in names else len(names)
@@ -156,14 +156,14 @@ class RangeTest(keras.callbacks.Callback):
     # What Keras calls.
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Copy everything, once; then put a rate of our own in place of the learning rate."""
+        """Copy everything, once; then replace the learning rate by a variable."""
         if self._loan is None:
             what = "the callback must be used inside a `with` statement, so that the model is restored whatever happens"
             raise RuntimeError(f"{what}; write `with RangeTest(model) as test: model.fit(..., callbacks=[test])`")
         if self.model is not self._tested:
             raise ValueError(problem("fit must train the model that is tested", self.model))
         if self._recorder.effort == "thorough" and self._orders is not None:
-            what = "a thorough test must be one fit, got a second one"
+            what = "a thorough test must be a single call of fit, got a second one"
             raise RuntimeError(f"{what}; make another RangeTest for it, or use effort='quick'")
         self._loan.take()
         self._orders, self._steps = self._recorder.orders(), 0
@@ -196,24 +196,24 @@ class RangeTest(keras.callbacks.Callback):
             self._tested.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Record what was measured on validation data."""
+        """Record the metrics on validation data."""
         self._note({name: value for name, value in (logs or {}).items() if name.startswith("val_")})
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Back to the start for the next sweep."""
+        """Return to the start for the next sweep."""
         if self._order is not None and self._orders is not None:
             self._orders.close()
             most = self._recorder.most_steps
             steps = f"each of the {most}" if self._recorder.effort == "quick" else f"each of up to {most}"
             advice = "pass more epochs to fit; the test ends the training when it is done"
             if self._tested.stop_training:
-                advice = f"leave out the callback that stopped the training (beside the test: {self._named_others()})"
+                advice = f"leave out the callback that stopped the training (besides the test: {self._named_others()})"
             raise ValueError(problem(f"fit must give a batch for {steps} steps", self._steps, advice))
         if self._loan is not None:
             self._loan.rewind()
 
     def _answer(self, answer: Any) -> None:
-        """Answer the present order; the next one, or None when the test is done."""
+        """Answer the current order and return the next one, or None when the test is done."""
         assert self._orders is not None
         try:
             self._order = self._orders.send(answer)
@@ -225,7 +225,7 @@ class RangeTest(keras.callbacks.Callback):
         assert self._loan is not None
         used = self._loan.rate_used()
         if used != np.dtype(self._loan.rate.dtype).type(put):
-            advice = f"leave out the callback that sets the rate (beside the test: {self._named_others()})"
+            advice = f"leave out the callback that sets the rate (besides the test: {self._named_others()})"
             raise ValueError(problem(f"step {self._steps} must be made at the test's rate {put:.3g}", used, advice))
 
     def _note(self, metrics: Mapping[str, float]) -> None:
@@ -240,13 +240,13 @@ class RangeTest(keras.callbacks.Callback):
 
 
 def _callbacks_of_keras() -> tuple[type, ...]:
-    """Keras's callbacks and all made from them, but for those that only call a function or draw a progress bar."""
+    """Keras's callbacks and their subclasses, except those that only call a function or show progress."""
     kept = ("Callback", "CallbackList", "LambdaCallback", "ProgbarLogger")
     found = [value for name, value in vars(keras.callbacks).items() if isinstance(value, type) and name not in kept]
     return tuple(value for value in found if issubclass(value, keras.callbacks.Callback))
 
 
-#: They stop the training, set its rate or its weights, or write files: in a test they would spoil it or what is saved.
+#: They stop the training, set its rate or its weights, or write files: they would spoil the test or saved files.
 LEFT_OUT = _callbacks_of_keras()
 
 

@@ -1,7 +1,7 @@
-"""Reports: studies, range tests, plans and schedules as one HTML page that needs nothing else, or as Markdown.
+"""Reports: studies, range tests, plans and schedules as one self-contained HTML page or as Markdown.
 
 Jinja2 writes the page and Plotly draws its figures; both are loaded when a page is made (`pip install cyclr[report]`).
-What you want to see beside the built-in parts is a *panel*: a function that takes what is shown and returns a `Part`.
+To add your own part to a report, register a *panel*: a function that takes the shown object and returns a `Part`.
 """
 
 from cyclr._page.blocks import Axis as Axis

@@ -1,4 +1,4 @@
-"""From sections to one HTML page that needs nothing else."""
+"""Renders sections as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Thing = Study | Run | Curve | Plan | Schedule | Comparison | Reading | Shown
 
-# Without the button of Plotly that sends the data away.
+# Without Plotly's button that uploads the data.
 _CONFIG = (
     "{responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtonsToRemove: ['select2d', 'lasso2d']}"
 )
@@ -33,18 +33,18 @@ _CONFIG = (
 def page(*things: Thing, title: str | None = None) -> str:
     """One HTML page on studies, runs, curves, plans and schedules: figures, tables and sentences, in the order given.
 
-    The page holds everything it needs, Plotly's script included (4.8 MB), and forbids itself all network access. All
-    text from records is shown as text.
+    The page is self-contained, including Plotly's script (4.8 MB), and its security policy forbids all network access.
+    All text from records is escaped.
 
     Args:
-        things: What to show. A `Reading` is one signal of a curve, a `Shown` a schedule up to some step.
-        title: Title of the page; by default it follows from what is shown.
+        things: The objects to show. A `Reading` is one signal of a curve, a `Shown` a schedule up to some step.
+        title: Title of the page; by default that of the object.
 
     Returns:
         The HTML.
 
     Raises:
-        TypeError: If one of them is none of these.
+        TypeError: If one of the objects cannot be shown.
         ValueError: If there is nothing to show, or a record contradicts itself.
         ImportError: If Jinja2 or Plotly is not installed.
 
@@ -54,7 +54,7 @@ def page(*things: Thing, title: str | None = None) -> str:
     (True, True)
     """
     if not things:
-        raise ValueError("a page must show something, got nothing; pass a Study, Curve, Plan or Schedule")
+        raise ValueError("a page must show at least one object, got none; pass a Study, Curve, Plan or Schedule")
     environment, library = _tools()
     sections = [describe(thing) for thing in things]
     plots = [
@@ -78,11 +78,11 @@ def page(*things: Thing, title: str | None = None) -> str:
 
 
 def write(path: str | os.PathLike[str], *things: Thing, title: str | None = None) -> None:
-    """Writes the page on `things` to `path`, whole or not at all.
+    """Write the page on `things` to `path` atomically.
 
     Args:
-        path: The file; its folder must exist. An older file is replaced.
-        things: What to show, as in `page`.
+        path: The file; its folder must exist. An existing file is replaced.
+        things: The objects to show, as in `page`.
         title: Title of the page.
 
     Raises:
@@ -98,7 +98,7 @@ def write(path: str | os.PathLike[str], *things: Thing, title: str | None = None
 
 @cache
 def _tools() -> tuple[Environment, str]:
-    """Jinja's environment, and Plotly's script."""
+    """Jinja's environment and Plotly's script."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
@@ -118,12 +118,12 @@ def _tools() -> tuple[Environment, str]:
         lstrip_blocks=True,
         finalize=shown,
     )
-    # Browsers read every line end as \n before they compare a script with its hash.
+    # Browsers convert line ends to \n before they compare a script with its hash.
     return environment, Markup(get_plotlyjs().replace("\r\n", "\n"))
 
 
 def _script(plots: list[str | None]) -> str:
-    """Hands each figure to Plotly once the page is loaded."""
+    """A script that passes each figure to Plotly once the page is loaded."""
     from markupsafe import Markup
 
     data = ",\n".join(plot or "null" for plot in plots)
@@ -136,5 +136,5 @@ def _script(plots: list[str | None]) -> str:
 
 
 def _hash(script: str) -> str:
-    """The hash by which the page's security policy knows a script: no other one may run."""
+    """The hash by which the page's security policy allows a script; no other script can run."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

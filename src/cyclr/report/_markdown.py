@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from cyclr._page.blocks import Block, Facts, Section, Sentences, Table, clean
 from cyclr._page.registry import describe
 
-# What would become markup: emphasis, code, links, tags, entities, cells; where a line begins also a list or a heading.
+# Characters of markup: emphasis, code, links, tags, entities, cells; at the beginning of a line also lists, headings.
 _MARKUP = re.compile(r"[\\`*<>|&~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])")
 _BEGIN = re.compile(r"^(?=[#+=-])|^(\d+)(?=[.)](?:\s|$))")
 
@@ -16,14 +16,14 @@ _BEGIN = re.compile(r"^(?=[#+=-])|^(\d+)(?=[.)](?:\s|$))")
 def markdown(*things: object, level: int = 2) -> str:
     """Tables and sentences on studies, curves, plans and schedules as Markdown, without figures.
 
-    Text from records is shown as text. What few readers need (the settings, every run) is left to the HTML page.
+    Text from records is escaped. Details (the settings, every run) are only on the HTML page.
 
     Args:
         things: As in `page`.
         level: Level of the highest heading.
 
     Returns:
-        The Markdown, which ends with a line break.
+        The Markdown, ending with a line break.
 
     Raises:
         TypeError: If one of them cannot be shown.
@@ -61,10 +61,10 @@ def _block(block: Block) -> Iterable[str]:
 
 
 def text(value: str) -> str:
-    """`value` without line breaks, written so that Markdown shows it as it is inside a line."""
+    """`value` without line breaks, escaped for use inside a line of Markdown."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(clean(value).split()))
 
 
 def line(value: str) -> str:
-    """The same where a line begins."""
+    """The same for the beginning of a line."""
     return _BEGIN.sub(r"\1\\", text(value))

@@ -1,4 +1,4 @@
-"""From a figure's data to the JSON that Plotly's script draws."""
+"""Converts a figure's data to JSON for Plotly's script."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Piece = dict[str, Any]
 
 _DASHES = ("solid", "dash", "dashdot", "dot")
 _GRID = "rgba(128, 128, 128, 0.25)"
-_LONGEST = 40  # characters of a name in a figure
-_LONGEST_TITLE = 80  # of an axis
+_LONGEST = 40  # maximum characters of a name in a figure
+_LONGEST_TITLE = 80  # maximum characters of an axis title
 _SYMBOLS = {"circle": "circle", "hollow": "circle-open", "diamond": "diamond"}
 
 
 def draw(figure: Figure) -> str | None:
-    """Plotly's data and layout as JSON, safe inside a script; None where there is nothing to draw."""
+    """Plotly's data and layout as JSON, safe inside a script; None if there is nothing to draw."""
     from plotly.graph_objects import Figure as Plot
 
     if not figure.lines and not figure.points:
@@ -41,7 +41,7 @@ def draw(figure: Figure) -> str | None:
 
 
 def label(text: str, longest: int = _LONGEST) -> str:
-    """`text` as Plotly is to show it: a few HTML tags mean something to it, and names from records are no tags."""
+    """`text` escaped for Plotly, which interprets a few HTML tags."""
     text = clean(text).replace("\n", " ")
     return html.escape(text if len(text) <= longest else text[: longest - 1] + "…", quote=False)
 
@@ -122,6 +122,6 @@ def _axis(axis: Axis) -> Piece:
         made["exponentformat"] = "power"
     if axis.percent:
         made["tickformat"] = ".0%"
-    if axis.ticks:  # places are numbers: a policy that is called 1e3 or 2020-01-01 would else become one, or a date
+    if axis.ticks:  # numeric positions: Plotly would turn a policy named 1e3 or 2020-01-01 into a number or a date
         made |= {"tickvals": list(range(len(axis.ticks))), "ticktext": [label(text) for text in axis.ticks]}
     return made

@@ -1,4 +1,4 @@
-"""From files to what a page shows. Files are data: nothing in them is executed."""
+"""Reads the files that a page shows. Files are data: nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _NAMES = ("curve.json", "plan.json")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Thing, ...]:
-    """Reads what a file, or the folder of a study, holds for a page.
+    """Read the records in a file, or in the folder of a study, for a page.
 
     A file is a study (`study.json`), a run (`run.json`), a curve (`Curve.save`, `cyclr find --out`) or a plan
-    (`cyclr plan --out`), told apart by what is in it. In a folder the study comes first: `study.json`, or else the
+    (`cyclr plan --out`), recognised by its content. In a folder, the study comes first: `study.json`, or else the
     `run.json` files of the folder and of two levels below; then `curve.json` and `plan.json`.
 
     Args:
         path: The file or folder.
 
     Returns:
-        One thing for a file, up to three for a folder.
+        One object for a file, up to three for a folder.
 
     Raises:
-        ValueError: If it holds nothing that can be shown, or is damaged; one line that names the file.
-        OSError: If it is missing or cannot be read.
+        ValueError: If it contains nothing that can be shown, or is damaged; one line names the file.
+        OSError: If the path does not exist or cannot be read.
 
     >>> import tempfile
     >>> from cyclr import Curve
@@ -63,7 +63,7 @@ def _file(path: Path) -> Thing:
         return load(path)
     if "reasons" in fields:
         return _plan(fields, path)
-    raise RecordError(f"{path}: not a study, run, curve or plan; a curve is what `cyclr find --out` writes")
+    raise RecordError(f"{path}: not a study, run, curve or plan; `cyclr find --out` writes a curve")
 
 
 def _plan(fields: dict[str, Any], path: Path) -> Plan:
@@ -74,5 +74,5 @@ def _plan(fields: dict[str, Any], path: Path) -> Plan:
 
     try:
         return msgspec.convert(fields, Plan, dec_hook=schedule)
-    except (TypeError, ValueError) as error:  # of the schedule's text, the bounds' own checks or a field's type
+    except (TypeError, ValueError) as error:  # from the schedule's text, the checks of the bounds or a field's type
         raise RecordError(f"{path}: {error}") from None

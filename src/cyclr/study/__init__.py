@@ -1,7 +1,7 @@
-"""Studies: policies compared on a task by equal budgets and paired seeds, recorded run by run.
+"""Studies: policies compared on a task with equal budgets and paired seeds, recorded run by run.
 
-`compare` makes a study, `load` reads one, `summarize` gives a row for each policy. Only what makes the runs, in
-processes of its own, needs a framework.
+`compare` makes a study, `load` reads one, `summarize` gives a row for each policy. Only the
+processes that make the runs import a framework.
 """
 
 from cyclr.study._compare import Progress as Progress

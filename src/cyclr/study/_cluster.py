@@ -1,6 +1,6 @@
-"""Runs on a Ray cluster: a run whose worker or node dies is made again elsewhere, from its last checkpoint.
+"""Runs on a Ray cluster: a run whose worker or node dies is resumed elsewhere from its last checkpoint.
 
-The nodes need not share a file system: results come back as data, and what is written down is written by the driver.
+The nodes need not share a file system: results are sent back as data, and the driver writes all records.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from cyclr.study import _worker as worker
 from cyclr.study._records import Run, Setup
 from cyclr.study._worker import RunError
 
-RETRIES = 3  #: how often a run is made again because its worker or node died
+RETRIES = 3  #: how often a run is retried if its worker or node died
 PATIENCE = 5  #: seconds to wait for an answer from the cluster, and between two checks of its nodes
 LOCAL = "local"
 
 
 class Cluster:
-    """The nodes of a Ray cluster, as runs see them.
+    """A Ray cluster that makes runs.
 
     Args:
-        address: `HOST:PORT`, `auto`, or None for RAY_ADDRESS and else a cluster on this machine while the runs last.
-        cpus: Cores of each run.
+        address: `HOST:PORT` or `auto`; None means RAY_ADDRESS, or else a temporary cluster on this machine.
+        cpus: CPU cores of each run.
         gpus: GPUs of each run.
         working_dir: A folder of code that is sent to the nodes.
     """
@@ -40,7 +40,7 @@ class Cluster:
         self.cpus, self.gpus, self.working_dir = cpus, gpus, working_dir
 
     def check(self) -> None:
-        """That it is there and has room for a run. One that is started here has, unless a run needs much."""
+        """Check that the cluster exists and that a run fits on a node. A local one always fits one CPU."""
         if self.address == LOCAL and self.cpus == 1 and not self.gpus:
             _ray()
         else:
@@ -50,7 +50,7 @@ class Cluster:
     def make(
         self, function: str, setups: Mapping[str, Setup], folder: Path, most: int | None
     ) -> Generator[tuple[str, Run]]:
-        """Runs as they end, at most `most` at a time; closing the generator stops what is under way."""
+        """Yield runs as they end, at most `most` concurrently; closing the generator stops the active ones."""
         with self._connected() as ray:
             self._check_room(ray)
             place = self._place(folder)
@@ -65,11 +65,11 @@ class Cluster:
                         break
                     ended, _ = ray.wait(list(under_way), timeout=PATIENCE)
                     if not ended:
-                        self._check_room(ray)  # the nodes that had room may be gone
+                        self._check_room(ray)  # the nodes that the run fits on may be gone
                     for result in ended:
                         name = under_way.pop(result)
                         run, node, kept = _get(ray, result, name)
-                        yield name, run  # comes back when the record is written
+                        yield name, run  # resumes when the record is written
                         if kept is not None:
                             _forget(ray, node, kept)
             finally:
@@ -77,7 +77,7 @@ class Cluster:
                     ray.cancel(result, force=True)
 
     def _place(self, folder: Path) -> dict[str, Any]:
-        """What a worker needs to know of the driver."""
+        """What a worker needs to know about the driver."""
         return {
             "host": socket.gethostname(),
             "folder": str(folder),
@@ -89,7 +89,7 @@ class Cluster:
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
-        """Ray, connected for the time of the runs; a connection that the caller has already is used and left open."""
+        """Ray, connected during the runs; an existing connection of the caller is used and left open."""
         ray = _ray()
         if ray.is_initialized():
             yield ray
@@ -108,22 +108,22 @@ class Cluster:
             ray.shutdown()
 
     def _check_room(self, ray: Any) -> None:
-        """That there is a node on which a run can be, now or when others have ended: else Ray waits for one for ever.
+        """Check that a run fits on some node, now or once others have ended; Ray would otherwise wait forever.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If it fits on none.
         """
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(node.get("CPU", 0) >= self.cpus and node.get("GPU", 0) >= self.gpus for node in nodes):
             there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
             raise ValueError(
-                f"a run needs {self.cpus} CPUs and {self.gpus:g} GPUs of one node, and the cluster's nodes have "
-                f"{there or 'gone'}; ask for less for each run, or add a node"
+                f"a run needs {self.cpus} CPUs and {self.gpus:g} GPUs of one node, got nodes with "
+                f"{there or 'nothing: all are gone'}; request less for each run, or add a node"
             )
 
 
 def _on_node(function: str, name: str, setup: Setup, place: dict[str, Any]) -> tuple[Run, str, str | None]:
-    """One run, made on a node: the run, the node, and the checkpoints there if the driver cannot reach them."""
+    """Make one run on a node: returns the run, the node, and the checkpoints there if the driver cannot reach them."""
     import ray
 
     os.environ.update(place["variables"])
@@ -143,10 +143,10 @@ def _on_node(function: str, name: str, setup: Setup, place: dict[str, Any]) -> t
 
 
 def _ray() -> Any:
-    """Ray, told to be quiet: it prints of each dead worker on stdout, even when asked to log nothing."""
+    """Ray with its output silenced: it reports each dead worker on stdout, even with logging off."""
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns that this will be so one day
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise it warns
     try:
         import ray
     except ImportError:
@@ -155,7 +155,7 @@ def _ray() -> Any:
 
 
 def _get(ray: Any, result: Any, name: str) -> tuple[Run, str, str | None]:
-    """What a worker returned, or one line of why it did not."""
+    """What a worker returned; raises with one line if it failed."""
     try:
         return ray.get(result)
     except ray.exceptions.RayTaskError as error:
@@ -168,29 +168,29 @@ def _get(ray: Any, result: Any, name: str) -> tuple[Run, str, str | None]:
 
 
 def _forget(ray: Any, node: str, kept: str) -> None:
-    """Removes checkpoints where they are. What cannot be removed, as its node is gone, is no harm."""
+    """Remove the checkpoints on their nodes. Those on nodes that are gone are ignored."""
     there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
     forget = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(worker.forget)
     ray.wait([forget.remote(Path(kept))], timeout=PATIENCE)
 
 
 def _probe(address: str) -> None:
-    """That a server of gRPC, as Ray's is one, answers at `address`; left to itself Ray would wait for it for ever.
+    """Check that a gRPC server, such as Ray's, answers at `address`; Ray itself would wait for it forever.
 
     Raises:
-        ValueError: If it is no address.
+        ValueError: If it is not an address.
         ConnectionError: If there is no answer.
     """
     if address in (LOCAL, "auto"):
         return
     parts = re.fullmatch(r"(?:ray://)?\[?([^\]/]+?)\]?:(\d{1,5})", address)
     if parts is None:
-        raise ValueError(_check.problem("address must be HOST:PORT or auto", address, "Ray's own port is 6379"))
+        raise ValueError(_check.problem("address must be HOST:PORT or auto", address, "Ray's default port is 6379"))
     try:
         with socket.create_connection((parts[1], int(parts[2])), timeout=PATIENCE) as connection:
             connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
-            frame = connection.recv(9)  # the other side's settings, a frame of type 4, come first
-            why = None if frame[3:4] == b"\x04" else "what answers there is not Ray"
+            frame = connection.recv(9)  # a gRPC server first sends its settings, a frame of type 4
+            why = None if frame[3:4] == b"\x04" else "the server there is not Ray"
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
     if why is not None:

@@ -1,4 +1,4 @@
-"""Compares policies on a task: from what was asked for to a study, in a folder from which it can go on."""
+"""Compares policies on a task: from the arguments to a study, in a folder from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from cyclr.study._task import name_of
 DEFAULT = ("auto", "fixed", "step", "cosine", "linear", "one_cycle", "triangular2")
 TUNED, FOUND = "tuned", "found"
 _UNPAIRED = (
-    "Two trainings under one seed do not begin alike, so the runs of a seed are no pairs: the task should take its "
-    "weights and the order of its data from the seed alone."
+    "Two trainings with the same seed start differently, so the runs of a seed are not paired: initial weights and "
+    "data order should depend on the seed alone."
 )
-# By name: they need a framework, and are imported where they run.
+# Passed by name: they need a framework and are imported by the workers.
 _FINGERPRINT = "cyclr.tasks._find:fingerprint"
 _INSPECT = "cyclr.tasks._inspect:inspect_task"
 _MAKE_CURVE = "cyclr.tasks._run:save_curve"
@@ -36,13 +36,13 @@ _MAKE_RUN = "cyclr.tasks._run:make_study_run"
 
 
 class Progress(Protocol):
-    """What is called as a study goes on: what is being done, how far it is, and what to say beside it."""
+    """Called as a study progresses, with the stage, the amount done and a text to show beside it."""
 
     def __call__(self, title: str, done: int, total: int, unit: str, beside: str = "") -> None: ...
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What decides the runs; kept in their folder. What they are read by (baseline, target) can change later."""
+    """The settings that determine the runs, kept in their folder. Baseline and target may change later."""
 
     task: str
     task_file: str
@@ -53,17 +53,17 @@ class Settings(msgspec.Struct, frozen=True):
     rates: str | tuple[float, ...]
     curve: str | None
     facts: Facts | None = None
-    texts: dict[str, str] = {}  # of the policies that are not built in
-    better: Better | None = None  # which way the metric is, if it was said
+    texts: dict[str, str] = {}  # texts of the policies that are not built in
+    better: Better | None = None  # direction of the metric, if given
 
     @property
     def tuned(self) -> bool:
-        """Whether rates are chosen by trying."""
+        """Whether rates are tuned."""
         return self.rates == TUNED or (not isinstance(self.rates, str) and len(self.rates) > 1)
 
     @property
     def rules(self) -> dict[str, str]:
-        """The policies as `cyclr.policy` takes them, by what they are called."""
+        """The policies as `cyclr.policy` takes them, by name."""
         return {name: self.texts.get(name, name) for name in self.policies}
 
 
@@ -82,45 +82,47 @@ def compare(
     out: str | os.PathLike[str] = "cyclr-compare",
     progress: Progress | None = None,
 ) -> Study:
-    """Compares policies on a task: equal budgets, the same seeds, and a peak for each found in the same way.
+    """Compare policies on a task with equal budgets, the same seeds, and peak rates tuned in the same way.
 
-    `auto` uses the max_lr found by the range test. The peak of each other policy is the best of five around it, tried
-    by whole trainings on validation data under a seed of its own; these count as its tuning cost. So a task needs both
-    validation and test data (`val_loader` and `test_loader`), or a function `task(seed, tuning=False)` that holds out
-    part of the training data when asked to. If interrupted, the same call resumes.
+    `auto` uses the max_lr found by the range test. For every other policy, five peaks around it are tried by full
+    trainings under a separate seed, and the best on the validation data is used; these trainings count as its tuning
+    cost. A task therefore needs validation and test data (`val_loader` and `test_loader`), or a function
+    `task(seed, tuning=False)` that holds out part of the training data if `tuning` is true. If interrupted, the same
+    call resumes.
 
     Args:
         task: A function of a seed that returns a `cyclr.torch.Task` and that other processes can import; or its name,
             `file.py:function` or `module:function`; or the name of a built-in task.
-        policies: Names of built-in policies, or a mapping from what each is called to a built-in policy or a text with
-            the free names of `cyclr.policy`. A mapping of a single policy adds it to the default ones.
-        seeds: How many seeds each policy is trained with.
-        epochs: The budget of each training; every schedule is stretched to it.
-        rates: The peaks to try (a single one is taken as it is); or "tuned": five around the range test's answer; or
-            "found": the range test's answer for all, which needs no validation data.
-        curve: The file of a range test (`Curve.save`) to use in place of the one that is made here: a quick one, or a
-            thorough one for trainings of 8,000 steps or more.
-        baseline: The policy that the others are compared with; by default `fixed` if it is among them, else the first.
-        metric: "loss" or a metric of the task, measured on held-out data; by default its first one. A pair
-            (name, "min") or (name, "max") makes sure which way it is better.
-        target: A value of the metric; the steps and seconds to reach it are counted. By default what the baseline has
-            at the end.
-        engine: Where the runs are made; by default two processes on this machine.
-        out: The folder for records.
-        progress: Called as the work goes on.
+        policies: Names of built-in policies, or a mapping from names to built-in policies or texts with the free names
+            of `cyclr.policy`. A mapping with a single policy adds it to the default ones.
+        seeds: Number of seeds that each policy is trained with.
+        epochs: Budget of each training, in epochs; every schedule is stretched to it.
+        rates: Peak rates to try (a single one is used without tuning); or "tuned": five peaks around the max_lr of the
+            range test; or "found": that max_lr for all, which needs no validation data.
+        curve: The file of a range test (`Curve.save`) to use instead of running one. By default a quick one is run, or
+            a thorough one for trainings of 8,000 steps or more.
+        baseline: The policy that the others are compared with; by default `fixed` if it is compared, else the first.
+        metric: "loss" or a metric of the task, measured on held-out data; by default the task's first metric. A pair
+            (name, "min") or (name, "max") states whether lower or higher is better.
+        target: A value of the metric; the steps and seconds to reach it are reported. By default the baseline's final
+            mean.
+        engine: Where the runs are executed; by default two processes on this machine.
+        out: Folder for the records.
+        progress: Called as the work progresses.
 
     Returns:
         The study, which is also written to `out`/study.json.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If an argument or the task does not fit, or `out` holds something else; `TaskError` is one of these.
-        Inconclusive: If the range test has no answer.
+        ValueError: If an argument or the task is unsuitable, or `out` holds another study's records; `TaskError` is a
+            subclass.
+        Inconclusive: If the range test is inconclusive.
         ConnectionError: If there is no cluster at the engine's address.
-        RunError: If a run fails; finished ones are kept.
+        RunError: If a run fails; finished runs are kept.
 
-    For example, `compare("fashion", policies="auto,fixed,linear", seeds=3, epochs=5)`. A wrong argument is an error
-    before any work:
+    For example, `compare("fashion", policies="auto,fixed,linear", seeds=3, epochs=5)`. An invalid argument raises
+    before any work is done:
 
     >>> compare("fashion", policies={"auto": "auto", "mine": "Linear(max_rl, 0, steps=steps)"})
     Traceback (most recent call last):
@@ -134,7 +136,7 @@ def compare(
     out = Path(out)
     check_folder(out)
     given = None if curve is None else Curve.load(curve)
-    if not (out / STUDY).exists():  # else all is done, and no engine needed
+    if not (out / STUDY).exists():  # otherwise everything is done, and no engine is needed
         engine.check()
     with engine.apart() as apart:
         settled = _settle(asked, out, apart)
@@ -147,16 +149,16 @@ def compare(
 
 
 def check_folder(out: Path) -> None:
-    """That records can be written there, said before the work and not after it."""
+    """Check, before any work, that records can be written to the folder."""
     there = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise ValueError(f"{there} is a file; out must name a folder")
+        raise ValueError(f"out must be a folder, got the file {there}; choose another path")
     if not os.access(there, os.W_OK):
-        raise ValueError(f"{there} cannot be written; choose another folder as out")
+        raise ValueError(f"{there} is not writable; choose another folder as out")
 
 
 def curve_in(out: Path, task: str, steps: int, apart: Apart, progress: Progress | None = None) -> Curve:
-    """The range test of a study whose trainings have so many steps, made once."""
+    """The range test for trainings of `steps` steps, run once."""
     path = out / CURVE
     if not path.exists():
         title = f"range test on {task}"
@@ -170,7 +172,7 @@ def curve_in(out: Path, task: str, steps: int, apart: Apart, progress: Progress 
 
 
 def run_in(out: Path, design: Design, engine: Engine, progress: Progress | None = None) -> Study:
-    """All runs of a design, or what is left of them, in the folder of a study."""
+    """Make all runs of a design that are not finished, in the folder of a study."""
     done, total = finished(design, out / RUNS), design.total
 
     def count(name: str, run: Run) -> None:
@@ -186,7 +188,7 @@ def run_in(out: Path, design: Design, engine: Engine, progress: Progress | None 
     return run_design(design, out / RUNS, _MAKE_RUN, engine=engine, on_run=count)
 
 
-# ---------------------------------------------------------------- what is asked for
+# ---------------------------------------------------------------- the arguments
 
 
 def _asked(
@@ -198,7 +200,7 @@ def _asked(
     curve: str | os.PathLike[str] | None,
     metric: str | tuple[str, Better] | None,
 ) -> Settings:
-    """The arguments that decide the runs, checked as far as they can be without the task."""
+    """The arguments that determine the runs, checked as far as possible without the task."""
     text = name_of(task)
     rules = _rules(policies)
     if _check.count("seeds", seeds) > TUNING_SEED:
@@ -221,7 +223,7 @@ def _asked(
 
 
 def _rules(policies: str | Iterable[str] | Mapping[str, str]) -> dict[str, str]:
-    """Built-in policies or texts, by what each is called."""
+    """Built-in policies or texts, by name."""
     if isinstance(policies, Mapping):
         rules = dict(cast("Mapping[str, str]", policies))
         for name, rule in rules.items():
@@ -232,17 +234,19 @@ def _rules(policies: str | Iterable[str] | Mapping[str, str]) -> dict[str, str]:
     for name in names:
         _check.choice("policies", name, POLICIES)
     if len(set(names)) < max(2, len(names)):
-        raise ValueError(_check.problem("policies must name two or more, each once", names, "such as auto,fixed"))
+        must = "policies must name two or more policies, each once"
+        raise ValueError(_check.problem(must, names, "pass for example auto,fixed"))
     return {name: name for name in names}
 
 
 def _check_name(name: str, rule: str) -> None:
-    """That it can be the name of a folder and an item of a list, and that no built-in policy is called so."""
+    """Check that the name works as a folder and in a list, and that no other built-in policy has it."""
     if not isinstance(name, str) or not name or not all(char.isalnum() or char in " ._-+" for char in name):
-        must = "the name of a policy must be of letters, digits, spaces and . _ - +"
-        raise ValueError(_check.problem(must, name, "such as mine"))
+        must = "the name of a policy must consist of letters, digits, spaces and . _ - +"
+        raise ValueError(_check.problem(must, name, "choose a name such as mine"))
     if name in POLICIES and rule != name:
-        raise ValueError(f"policy {name!r} is built in, and {rule!r} is another one; choose another name for it")
+        must = "the name of a policy must not be that of a built-in one"
+        raise ValueError(f"{must}, got {name!r} for {rule!r}; choose another name")
 
 
 def _baseline(name: str | None, policies: Sequence[str]) -> str:
@@ -255,26 +259,27 @@ def _rates(rates: str | float | Iterable[float]) -> str | tuple[float, ...]:
     if isinstance(rates, str):
         return _check.choice("rates", rates, (TUNED, FOUND))
     found = tuple(rates) if isinstance(rates, Iterable) else (rates,)
-    found = tuple(_check.positive("rates", rate, f"such as 0.01; or {TUNED!r}, or {FOUND!r}") for rate in found)
+    advice = f"pass a rate such as 0.01, or {TUNED!r}, or {FOUND!r}"
+    found = tuple(_check.positive("rates", rate, advice) for rate in found)
     if not found:
-        raise ValueError("rates must name at least one rate, got none")
+        raise ValueError("rates must contain at least one rate, got none; pass a rate such as 0.01")
     if len(set(found)) < len(found):
-        raise ValueError(_check.problem("rates must name each rate once", found))
+        raise ValueError(_check.problem("rates must contain each rate once", found))
     return tuple(sorted(found))
 
 
-# ---------------------------------------------------------------- what the task says
+# ---------------------------------------------------------------- what depends on the task
 
 
 def _settle(asked: Settings, out: Path, apart: Apart) -> Settings:
-    """The settings with what only the task itself can say; the folder is theirs from here on."""
+    """The settings, completed from the task, and written to the folder."""
     path = out / SETTINGS
     there = claimed(path, Settings) if path.exists() else None
-    known = None if there is None else there.facts  # the study was begun here: no need to inspect the task again
+    known = None if there is None else there.facts  # the study was started here: no need to inspect the task again
     facts = known or apart.call(_INSPECT, asked.task, asked.tuned)
     settled = msgspec.structs.replace(asked, metric=asked.metric or facts.metrics[0], facts=facts)
     if known is not None:
-        claim(path, settled)  # a difference in settings comes before all else
+        claim(path, settled)  # report a difference in settings before anything else
     _check.choice("metric", settled.metric, facts.metrics)
     _maximize(settled, facts)
     _check_task(asked, facts)
@@ -284,11 +289,12 @@ def _settle(asked: Settings, out: Path, apart: Apart) -> Settings:
 
 
 def _maximize(settings: Settings, facts: Facts) -> bool:
-    """Whether more of the metric is better: as was said, as the task says, or as its name says for certain."""
+    """Whether higher values of the metric are better: as given, as the task states, or by its unambiguous name."""
     name = settings.metric or ""
     said, own = settings.better, facts.directions.get(name)
     if said is not None and own is not None and said != own:
-        raise ValueError(f"metric {name!r}: the task says {own!r} ({in_words(own)}), got {said!r}; leave it out")
+        must = f"metric {name!r} must have the direction that the task states, {own!r} ({in_words(own)})"
+        raise ValueError(f"{must}, got {said!r}; leave it out")
     better = said or own or direction(name)
     if better is None:
         raise ValueError(
@@ -299,27 +305,27 @@ def _maximize(settings: Settings, facts: Facts) -> bool:
 
 
 def _check_task(asked: Settings, facts: Facts) -> None:
-    """That the task has what the comparison needs."""
+    """Check that the task provides what the comparison needs."""
     if not facts.judge:
-        raise ValueError(f"task {asked.task} has no held-out data to compare by; give it a test_loader")
+        raise ValueError(f"task {asked.task} must have held-out data to compare on, got none; give it a test_loader")
     if facts.steps_per_epoch is None:
-        raise ValueError(f"task {asked.task}: train_loader must have a length, so that an epoch has an end")
+        raise ValueError(f"task {asked.task}: train_loader must have a length, which defines an epoch; add __len__")
     if asked.tuned and not facts.tunable:
         missing = "no test_loader" if facts.judge == "val" else "no val_loader, and no argument `tuning`"
         raise ValueError(
-            f"task {asked.task} has {missing}: rates must not be chosen on the data that judges; give it both a "
-            f"val_loader and a test_loader, or pass rates={FOUND!r} (--rates {FOUND}) or a single rate, which choose "
+            f"task {asked.task} has {missing}: rates must not be tuned on the data of the comparison; give it both a "
+            f"val_loader and a test_loader, or pass rates={FOUND!r} (--rates {FOUND}) or a single rate, which tune "
             "nothing"
         )
     if asked.seeds > 1 and not facts.varies:
         raise ValueError(
-            f"task {asked.task} begins alike under seeds 0 and 1, with the same weights and the same first batch: let "
-            "its seed decide them, or ask for 1 seed"
+            f"task {asked.task} must depend on its seed, got the same weights and the same first batch for seeds 0 and "
+            "1; use the seed for them, or compare with 1 seed"
         )
 
 
 def _check_policies(asked: Settings, facts: Facts) -> None:
-    """That each makes a schedule for the budget."""
+    """Check that each policy makes a schedule for the budget."""
     per_epoch = facts.steps_per_epoch or 0
     for name, rule in asked.rules.items():
         try:
@@ -331,7 +337,7 @@ def _check_policies(asked: Settings, facts: Facts) -> None:
 def _design(
     settled: Settings, given: Curve | None, out: Path, apart: Apart, progress: Progress | None
 ) -> tuple[Design, Bounds | None]:
-    """The runs, and the range test's answer where one is needed."""
+    """The runs, and the bounds from the range test if they are needed."""
     facts = cast("Facts", settled.facts)
     per_epoch = facts.steps_per_epoch or 0
     steps = settled.epochs * per_epoch
@@ -352,13 +358,13 @@ def _design(
 
 
 def _bounds(task: str, steps: int, given: Curve | None, out: Path, apart: Apart, progress: Progress | None) -> Bounds:
-    """The range test's answer."""
+    """The bounds from the range test."""
     if given is not None and not (out / CURVE).exists():
         given.save(out / CURVE)
     try:
         return curve_in(out, task, steps, apart, progress).bounds()
     except Inconclusive as error:
         raise Inconclusive(
-            f"the range test has no answer: {error}. Make another with `cyclr find {task} --out curve.json` and use it "
-            "(--curve curve.json) in another folder; or pass rates (--rates) and leave auto out"
+            f"the range test is inconclusive: {error}. Run another with `cyclr find {task} --out curve.json` and pass "
+            "it (--curve curve.json) with another folder; or pass rates (--rates) and leave out auto"
         ) from None

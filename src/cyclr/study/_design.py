@@ -1,4 +1,4 @@
-"""Which runs a comparison needs: equal budgets, paired seeds, and every policy's peak tuned in the same way."""
+"""The runs that a comparison needs: equal budgets, paired seeds, and every policy's peak tuned in the same way."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from cyclr.study._engine import IN_PROCESS, Engine, finished_runs, make_runs
 from cyclr.study._records import Run, Setup, Study
 
 TUNING_SEED = 10_000
-"""The seed under which peaks are tried; the compared seeds count from 0 and stay below it."""
+"""The seed of the tuning runs; the compared seeds count from 0 and stay below it."""
 
 DECADES = (-1.5, -1.0, -0.5, 0.0, 0.5)
-"""The peaks that are tried, in powers of ten beside the range test's answer.
+"""The peaks that are tried, as powers of ten relative to the max_lr of the range test.
 
-Half a decade apart. More of them lie below than above: the range test answers for a cycle, and constant rates and
-slow decays want less; 3.5 times its answer is where it saw learning go wrong.
+They are half a decade apart. More lie below than above: the range test's max_lr is meant for a cycle, and constant
+rates and slow decays need lower ones; at 3.5 times max_lr the range test saw training become unstable.
 """
 
-BASE_RATIO = 0.25  # base_lr to max_lr, where no range test says more: the paper's advice is a third or a quarter
-FEWEST_EVALUATIONS = 20  # in a budget
+BASE_RATIO = 0.25  # base_lr / max_lr without a range test: the paper advises a third or a quarter
+FEWEST_EVALUATIONS = 20  # per budget
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One policy of a comparison, with the bounds that are tried for it.
+    """One policy of a comparison, with its candidate bounds.
 
     Args:
-        name: What it is called.
+        name: Its name.
         policy: A built-in policy or a text, as in `cyclr.policy`.
-        candidates: Bounds to choose from by trying; a single one is taken as it is.
-        folder: What the folders of its runs begin with; by default its name.
+        candidates: The bounds to choose from by tuning; a single one is used without tuning.
+        folder: Prefix of the folders of its runs; by default its name.
     """
 
     name: str
@@ -46,16 +46,16 @@ class Arm:
     folder: str = ""
 
     def tuning_run(self, bounds: Bounds) -> str:
-        """The name of the training that tries these bounds."""
+        """The name of the tuning run for these bounds."""
         return f"tuning-{self.folder or self.name}-{bounds.max_lr}"
 
     def compared_run(self, seed: int) -> str:
-        """The name of the training that is compared."""
+        """The name of the compared run for this seed."""
         return f"{self.folder or self.name}-{seed}"
 
 
 def grid(found: Bounds) -> tuple[Bounds, ...]:
-    """The bounds that are tried around what a range test found, with the same ratio of base to peak.
+    """The candidate bounds around those that a range test found, with the same ratio of base to peak.
 
     >>> [bounds.max_lr for bounds in grid(Bounds(0.01, 0.1))]
     [0.0032, 0.01, 0.032, 0.1, 0.32]
@@ -65,7 +65,7 @@ def grid(found: Bounds) -> tuple[Bounds, ...]:
 
 
 def scaled(peak: float, found: Bounds | None = None) -> Bounds:
-    """Bounds with another peak, and with the ratio and the tuning cost of those found, if there are any.
+    """Bounds with another peak, and with the ratio and the tuning cost of those found, if any.
 
     >>> scaled(0.4)
     Bounds(base_lr=0.1, max_lr=0.4, base_interval=None, max_interval=None, level=0.9, evidence=(), tuning_cost=0)
@@ -76,17 +76,17 @@ def scaled(peak: float, found: Bounds | None = None) -> Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """All that decides the runs of a comparison.
+    """Everything that determines the runs of a comparison.
 
     Args:
         task: As in `Setup`.
-        arms: What is compared, in this order.
-        seeds: How many; they are 0, 1, ….
-        steps: The budget of each training.
-        steps_per_epoch: Steps in an epoch, by which policies with cycles go.
-        metric: What is compared, without `test_` or `val_`.
-        maximize: Whether more of the metric is better.
-        judge: Which held-out data says what is better: `test`, or `val` for a task that has no test data.
+        arms: The compared policies, in order.
+        seeds: Number of seeds; they are 0, 1, ….
+        steps: Budget of each training, in steps.
+        steps_per_epoch: Steps in an epoch, which cyclical policies use.
+        metric: The compared metric, without `test_` or `val_`.
+        maximize: Whether higher values of the metric are better.
+        judge: The held-out data of the comparison: `test`, or `val` for a task without test data.
         eval_every: Steps between two evaluations; by default an epoch, and at most a twentieth of the budget.
     """
 
@@ -109,7 +109,7 @@ class Design:
         return make_schedule(arm.policy, bounds, steps=self.steps, steps_per_epoch=self.steps_per_epoch)
 
     def tuning(self) -> dict[str, Setup]:
-        """The trainings that choose the peaks, by name."""
+        """The tuning runs, by name."""
         return {
             arm.tuning_run(bounds): Setup(
                 task=self.task,
@@ -117,7 +117,7 @@ class Design:
                 schedule=repr(self.schedule(arm, bounds)),
                 seed=TUNING_SEED,
                 steps=self.steps,
-                eval_every=self.steps,  # only the end is asked for
+                eval_every=self.steps,  # only the final value is used
                 options={"tuning": True},
             )
             for arm in self.arms
@@ -126,7 +126,7 @@ class Design:
         }
 
     def compared(self, chosen: Mapping[str, Bounds]) -> dict[str, Setup]:
-        """The trainings of those arms whose bounds are chosen, by name."""
+        """The compared runs of the arms whose bounds are chosen, by name."""
         every = self.eval_every or max(1, min(self.steps_per_epoch, self.steps // FEWEST_EVALUATIONS))
         further = self._evaluations(every)
         return {
@@ -145,9 +145,9 @@ class Design:
         }
 
     def _evaluations(self, every: int) -> tuple[int, ...]:
-        """Where all are evaluated beside the regular evaluations: at half the budget, and where any one's cycles end.
+        """Additional evaluation steps: half the budget, and the end of every cycle of any policy.
 
-        The same for all: a policy that is evaluated more often would seem to reach a target earlier.
+        They are the same for all: a policy that is evaluated more often would seem to reach a target earlier.
         """
         ends = {self.steps // 2}
         for arm in self.arms:
@@ -155,9 +155,9 @@ class Design:
         return tuple(sorted(end for end in ends if 0 < end < self.steps and end % every))
 
     def choose(self, runs: Mapping[str, Run]) -> dict[str, Bounds]:
-        """Of each arm's candidates the one whose training ended best on the data held out for that.
+        """For each arm, the candidate whose tuning run ended best on the validation data.
 
-        Arms for which a training is missing are left out.
+        Arms with a missing tuning run are left out.
         """
         sign = 1 if self.maximize else -1
 
@@ -176,17 +176,17 @@ class Design:
 
     @property
     def total(self) -> int:
-        """How many trainings there are."""
+        """Number of trainings."""
         return len(self.tuning()) + len(self.arms) * self.seeds
 
     def tuning_cost(self, arm: Arm) -> int:
-        """Steps spent to find an arm's bounds: those of the range test, and of the trainings that try candidates."""
+        """Steps spent to find an arm's bounds: those of the range test and of the tuning runs."""
         tried = len(arm.candidates)
         return arm.candidates[0].tuning_cost + (tried * self.steps if tried > 1 else 0)
 
 
 def finished(design: Design, folder: str | Path) -> int:
-    """How many runs of a design are finished already."""
+    """Number of finished runs of a design."""
     tuned = finished_runs(folder, design.tuning())
     chosen = design.choose(tuned)
     return len(tuned) + len(finished_runs(folder, design.compared(chosen)))
@@ -200,20 +200,20 @@ def run_design(
     engine: Engine = IN_PROCESS,
     on_run: Callable[[str, Run], None] | None = None,
 ) -> Study:
-    """Makes all runs of a design, or what is left of them.
+    """Make all runs of a design that are not finished.
 
     Args:
-        design: What to compare.
-        folder: Where the runs are kept; as in `make_runs`.
-        function: What makes a run; as in `make_runs`.
-        engine: Where the runs are made.
+        design: The comparison.
+        folder: Folder of the runs; as in `make_runs`.
+        function: Function that makes a run; as in `make_runs`.
+        engine: Where the runs are executed.
         on_run: Called with name and run as each one ends.
 
     Returns:
-        The runs under comparison, with the peaks that were found and the tuning cost.
+        The compared runs, with the peaks that were found and the tuning cost.
     """
     tuning = design.tuning()
-    first = tuning | design.compared(design.choose({}))  # these need not wait
+    first = tuning | design.compared(design.choose({}))  # these do not depend on tuning
     runs = make_runs(function, first, folder, engine=engine, on_run=on_run)
     chosen = design.choose(runs)
     setups = design.compared(chosen)
@@ -231,16 +231,16 @@ def run_design(
 
 
 def notes(design: Design, chosen: Mapping[str, Bounds], tuned: Mapping[str, Run]) -> list[str]:
-    """How the peaks were found, and what a reader must beware of."""
+    """How the peaks were found, and caveats."""
     own = [arm.name for arm in design.arms if not uses_bounds(arm.policy)]
-    sentences = [f"{', '.join(own)}: the rates are those written in its text."] if own else []
+    sentences = [f"{', '.join(own)}: the rates are those in its text."] if own else []
     for candidates in dict.fromkeys(arm.candidates for arm in design.arms):
         names = ", ".join(arm.name for arm in design.arms if arm.candidates == candidates and arm.name not in own)
         if names:
             sentences.append(f"{names}: {_how_found(design, candidates)}")
     sentences += [_beware(arm, chosen[arm.name], tuned) for arm in design.arms]
     if design.judge == "val":
-        sentences.append("Judged on the validation data, as the task has no test data; no rate was chosen on it.")
+        sentences.append("Compared on the validation data, as the task has no test data; no rate was tuned on it.")
     return [sentence for sentence in sentences if sentence]
 
 
@@ -248,11 +248,11 @@ def _how_found(design: Design, candidates: tuple[Bounds, ...]) -> str:
     rates = [bounds.max_lr for bounds in candidates]
     if len(rates) > 1:
         return (
-            f"for each the best peak of {_listed(rates)}, by val_{design.metric} at the end of a training of the whole "
-            f"budget under seed {TUNING_SEED}, which is not compared."
+            f"each uses the best peak of {_listed(rates)}, by the final val_{design.metric} of a training with the "
+            f"full budget and seed {TUNING_SEED}, which is not compared."
         )
     if candidates[0].tuning_cost:
-        return f"the peak {rates[0]:.3g} is the range test's answer."
+        return f"the peak {rates[0]:.3g} is the max_lr of the range test."
     return f"the peak {rates[0]:.3g} was given."
 
 
@@ -261,7 +261,7 @@ def _beware(arm: Arm, chosen: Bounds, tuned: Mapping[str, Run]) -> str:
     if len(rates) < 2:
         return ""
     if all(tuned[arm.tuning_run(bounds)].status == "diverged" for bounds in arm.candidates):
-        return f"{arm.name}: diverged at every peak that was tried; lower ones may suit it."
+        return f"{arm.name}: diverged at every peak that was tried; lower ones may work."
     if chosen.max_lr in (rates[0], rates[-1]):
         which, other = ("lowest", "a lower") if chosen.max_lr == rates[0] else ("highest", "a higher")
         return f"{arm.name}: its peak {chosen.max_lr:.3g} is the {which} that was tried; {other} one may be better."
@@ -271,15 +271,15 @@ def _beware(arm: Arm, chosen: Bounds, tuned: Mapping[str, Run]) -> str:
 def arms(
     policies: Mapping[str, str], found: Bounds | None, rates: Sequence[float] | None = None, *, tuned: bool = True
 ) -> tuple[Arm, ...]:
-    """Policies with the peaks to try for them; `auto` always takes what the range test found.
+    """Policies with their candidate bounds; `auto` always uses those of the range test.
 
-    A text that does not use the bounds has nothing to be tuned.
+    A text that does not use the bounds is not tuned.
 
     Args:
-        policies: Built-in policies or texts, by what they are called in the comparison.
-        found: The range test's answer; may be None where no policy needs it.
-        rates: Peaks to try; by default `grid(found)`.
-        tuned: False gives all policies what the range test found.
+        policies: Built-in policies or texts, by their names in the comparison.
+        found: The bounds from the range test; may be None if no policy needs them.
+        rates: Peak rates to try; by default `grid(found)`.
+        tuned: False gives all policies the bounds from the range test.
 
     >>> [len(arm.candidates) for arm in arms({"auto": "auto", "fixed": "fixed"}, Bounds(0.01, 0.1))]
     [1, 5]
@@ -296,7 +296,7 @@ def arms(
         if policy == "auto":
             own = () if found is None else (found,)
         elif not uses_bounds(policy):
-            own = (scaled(1.0),)  # whichever
+            own = (scaled(1.0),)  # any bounds will do
         if not own:
             raise ValueError(f"{name} needs a range test" + ("" if policy == "auto" else ", or rates must be given"))
         made.append(Arm(name, policy, own))
@@ -304,7 +304,7 @@ def arms(
 
 
 def _free(found: Bounds) -> Bounds:
-    """The same ratio, but not its cost: a policy that is given rates does without the range test."""
+    """The same ratio without the tuning cost: a policy with given rates does not need the range test."""
     return Bounds(found.base_lr, found.max_lr)
 
 

@@ -1,6 +1,6 @@
-"""Makes a list of runs, in several processes or on a cluster; each one is written down as soon as it is finished.
+"""Makes a list of runs, in several processes or on a cluster; each one is recorded as soon as it finishes.
 
-The engine knows no framework: the function that makes a run is passed by name and imported where it runs.
+The engine knows no framework: the function that makes a run is passed by name and imported by the worker.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ from cyclr.study._worker import RunError as RunError
 
 LOCK = ".lock"
 ENGINES = ("joblib", "ray")
-WORKERS = 2  # on one machine, if nothing else is asked for
+WORKERS = 2  # default on one machine
 LONGEST = 255  #: bytes in the name of a file or folder, on all common file systems
 _log = logging.getLogger("cyclr")
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Where and how the runs of a study are made.
+    """Where and how the runs of a study are executed.
 
     Args:
-        kind: `joblib`, processes on this machine, or `ray`, a cluster: a run whose node dies is made by another one.
-        workers: Most runs at a time. By default 2, and with Ray as many as the cluster has room for. With joblib 1
-            makes all runs in this process.
-        address: Address of the Ray cluster, `HOST:PORT` or `auto` for one that runs on this machine; by default that
-            of the variable RAY_ADDRESS, and where there is none Ray is started here for the study.
-        cpus_per_run: Cores, and so threads, of each run.
-        gpus_per_run: GPUs that Ray keeps for each run; 0.5 lets two runs share one.
+        kind: `joblib` (processes on this machine) or `ray` (a cluster, where a run whose node dies is resumed on
+            another one).
+        workers: Maximum number of concurrent runs; by default 2, or with Ray as many as fit on the cluster. With
+            joblib, 1 makes all runs in this process.
+        address: Address of the Ray cluster, `HOST:PORT`, or `auto` for one that runs on this machine; by default the
+            environment variable RAY_ADDRESS, and if it is not set, Ray is started on this machine for the study.
+        cpus_per_run: CPU cores, and thus threads, of each run.
+        gpus_per_run: GPUs that Ray reserves for each run; 0.5 lets two runs share one.
         working_dir: A folder of code that Ray sends to its nodes; runs start in it.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If there is no such engine, a number is out of range, or joblib is given what only a cluster has.
+        ValueError: If there is no such engine, a number is out of range, or joblib is given an option of a cluster.
 
     >>> Engine(workers=4).workers
     4
@@ -64,23 +65,23 @@ class Engine:
         _check.non_negative("gpus_per_run", self.gpus_per_run)
         if self.kind == "joblib" and (self.address is not None or self.gpus_per_run or self.working_dir is not None):
             raise ValueError(
-                "address, gpus_per_run and working_dir are for a cluster; choose the engine 'ray', or leave them out"
+                "address, gpus_per_run and working_dir need engine 'ray', got 'joblib'; choose 'ray', or leave them out"
             )
         if self.working_dir is not None and not Path(self.working_dir).is_dir():
             raise ValueError(_check.problem("working_dir must be a folder", str(self.working_dir)))
 
     @property
     def cluster(self) -> Cluster | None:
-        """The cluster that is meant; None is this machine."""
+        """The cluster; None means this machine."""
         if self.kind == "joblib":
             return None
         return Cluster(self.address, self.cpus_per_run, self.gpus_per_run, self.working_dir)
 
     def check(self) -> None:
-        """That the cluster, if one is meant, is there and has room for a run: said before other work.
+        """Check, before other work, that the cluster, if any, exists and that a run fits on one of its nodes.
 
         Raises:
-            ValueError: If a run needs more than any node has, or the address is not one.
+            ValueError: If a run needs more than any node has, or the address is invalid.
             ConnectionError: If there is no cluster at `address`.
             ImportError: If Ray is not installed.
         """
@@ -88,7 +89,7 @@ class Engine:
             cluster.check()
 
     def apart(self) -> pool.Apart:
-        """A context for what is done before the runs, in one of their processes if they are on this machine."""
+        """A context manager for work before the runs, in one of their processes if they run on this machine."""
         return pool.Apart((self.workers or WORKERS) if self.kind == "joblib" else None, self.cpus_per_run)
 
 
@@ -96,12 +97,12 @@ IN_PROCESS = Engine(workers=1)
 
 
 def finished_runs(folder: str | Path, setups: Mapping[str, Setup]) -> dict[str, Run]:
-    """The runs of `setups` that are finished already, by name.
+    """The finished runs of `setups`, by name.
 
-    A record that cannot be read is kept as `run.json.broken` (a line in the log says so), and its run is made again.
+    A record that cannot be read is kept as `run.json.broken`, with a warning in the log, and its run is repeated.
 
     Raises:
-        ValueError: If a record is of other settings.
+        ValueError: If a record has other settings.
     """
     done = {}
     for name, setup in setups.items():
@@ -112,11 +113,12 @@ def finished_runs(folder: str | Path, setups: Mapping[str, Setup]) -> dict[str, 
             run = read_json(path, Run)
         except RecordError as error:
             path.replace(path.with_name(f"{RECORD}.broken"))
-            _log.warning("%s; kept as %s.broken, and its run is made again", error, RECORD)
+            _log.warning("%s; kept as %s.broken, and the run is repeated", error, RECORD)
             continue
         if run.setup != setup:
             fields = [f for f in Setup.__struct_fields__ if getattr(run, f) != getattr(setup, f)]
-            raise ValueError(f"{path} is of other settings ({_differences(run, setup, fields)}); choose another folder")
+            changed = _differences(run, setup, fields)
+            raise ValueError(f"{path} was made with other settings ({changed}); choose another folder")
         done[name] = run
     return done
 
@@ -129,31 +131,31 @@ def make_runs(
     engine: Engine = IN_PROCESS,
     on_run: Callable[[str, Run], None] | None = None,
 ) -> dict[str, Run]:
-    """Makes those of the runs that are not finished yet, and returns all of them.
+    """Make the runs that are not finished yet, and return all of them.
 
-    Each run has a folder of its own, named by its key; its `run.json` appears there at once and whole, written by this
-    process. So the call can be killed at any moment and repeated: finished runs are read, the others are made. A
-    function with an argument `folder` is given one for its checkpoints, which are removed when the record is written.
+    Each run has its own folder, named by its key, in which this process writes `run.json` atomically. The call can
+    therefore be killed at any time and repeated: finished runs are loaded, the others are made. A function with an
+    argument `folder` gets one for its checkpoints, which are removed once the record is written.
 
     Args:
-        function: `module:function` of what makes a run: Setup -> Run, or (Setup, folder: Path) -> Run.
-        setups: What decides the runs, by the names of their folders.
-        folder: Where those folders are.
-        engine: Where the runs are made; by default in this process.
+        function: The function that makes a run, as `module:function`: Setup -> Run, or (Setup, folder: Path) -> Run.
+        setups: The set-ups of the runs, by the names of their folders.
+        folder: The folder that contains those folders.
+        engine: Where the runs are executed; by default in this process.
         on_run: Called with name and run as each one ends, in the order in which they end.
 
     Returns:
         The runs by name, in the order of `setups`.
 
     Raises:
-        ValueError: If a record is of other settings, a name is no path inside the folder, or a run needs more than any
+        ValueError: If a record has other settings, a name is not a path inside the folder, or a run needs more than any
             node has.
         ConnectionError: If there is no cluster at the engine's address.
-        ImportError: If Ray is asked for and not installed.
-        RunError: If a run fails, its process dies, or another call is at work in the folder.
+        ImportError: If Ray is needed and not installed.
+        RunError: If a run fails, its process dies, or another call is using the folder.
     """
     _check_names(setups)
-    folder = Path(folder).absolute()  # the current folder of a worker may be another one
+    folder = Path(folder).absolute()  # a worker may have another current folder
     done = finished_runs(folder, setups)
     if len(done) < len(setups):
         with _alone_in(folder):
@@ -164,14 +166,14 @@ def make_runs(
                     record = Path(folder, name, RECORD)
                     write_json(record, run)
                     worker.forget(worker.checkpoint_folder(folder, name, setups[name]))
-                    done[name] = read_json(record, Run)  # as a later call finds it: JSON has no NaN
+                    done[name] = read_json(record, Run)  # as a later call reads it: JSON has no NaN
                     if on_run is not None:
                         on_run(name, done[name])
     return {name: done[name] for name in setups}
 
 
 def _results(function: str, setups: Mapping[str, Setup], folder: Path, engine: Engine) -> Generator[tuple[str, Run]]:
-    """Runs as they end."""
+    """Yield runs as they end."""
     if (cluster := engine.cluster) is not None:
         yield from cluster.make(function, setups, folder, engine.workers)
         return
@@ -188,20 +190,20 @@ def _results(function: str, setups: Mapping[str, Setup], folder: Path, engine: E
         yield from pool.each(named, workers, engine.cpus_per_run)
     except pool.DiedError:
         raise RunError(
-            "a worker process died, perhaps out of memory; finished runs are kept: go on with fewer workers"
+            "a worker process died, perhaps out of memory; finished runs are kept: resume with fewer workers"
         ) from None
 
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keeps other calls out of the folder; the system takes the lock away from a process that is killed."""
+    """Lock the folder; the operating system releases the lock of a killed process."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
         lock = FileLock(folder / LOCK).acquire(timeout=0)
     except Timeout:
-        raise RunError(f"another study is at work in {folder}; wait for its end, or choose another folder") from None
+        raise RunError(f"another process is using {folder}; wait until it ends, or choose another folder") from None
     with lock:
         yield
 

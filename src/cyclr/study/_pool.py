@@ -1,4 +1,4 @@
-"""Worker processes on this machine, for runs and whatever else needs a framework: the driver of a study stays small."""
+"""Worker processes on this machine, for runs and other work that needs a framework; the driver imports none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cyclr.study import _worker as worker
 
 Call: TypeAlias = tuple[Any, ...]  # "module:function" and its arguments
 Tell: TypeAlias = Callable[[int, int, float, float], None]
-_EVERY = 0.2  # seconds between two readings of a report
+_EVERY = 0.2  # seconds between two readings of a progress report
 
 
 class DiedError(RuntimeError):
@@ -27,12 +27,12 @@ class DiedError(RuntimeError):
 
 
 def each(calls: Mapping[str, Call], workers: int, threads: int) -> Generator[tuple[str, Any]]:
-    """What the calls return, by their keys, as they end; closing the generator stops what is under way.
+    """Yield the keys and results of the calls as they end; closing the generator stops the active ones.
 
     Args:
         calls: Each is `module:function` and its arguments.
-        workers: How many processes.
-        threads: Threads of each.
+        workers: Number of processes.
+        threads: Threads per process.
 
     Raises:
         DiedError: If a process dies.
@@ -50,7 +50,7 @@ def each(calls: Mapping[str, Call], workers: int, threads: int) -> Generator[tup
         except BrokenProcessPool:
             raise DiedError from None
         finally:
-            with warnings.catch_warnings():  # joblib's advice on what was cancelled helps nobody here
+            with warnings.catch_warnings():  # joblib's warning about cancelled tasks does not apply here
                 warnings.filterwarnings("ignore", r"\d+ tasks", UserWarning)
                 results.close()
 
@@ -60,19 +60,21 @@ def _keyed(key: str, *call: Any) -> tuple[str, Any]:
 
 
 class Apart:
-    """A context in which functions, by name, are called in another process, started when it is needed.
+    """A context manager that calls functions, by name, in another process, which is started on first use.
 
-    It is one of those that later make the runs: to load torch takes seconds. What goes wrong there is raised here as
-    a `TaskError`, one line. What tasks print goes to stderr.
+    It is one of the processes that later make the runs, as loading torch takes seconds. Errors there are raised here as
+    a `TaskError` with a one-line message. Output that tasks print goes to stderr.
 
     Args:
-        workers: How many processes the runs will want; the others load torch meanwhile. None: they run elsewhere.
-        threads: Threads of each.
+        workers: Number of processes for the later runs; the others load torch meanwhile. None if they run elsewhere.
+        threads: Threads per process.
     """
 
     def __init__(self, workers: int | None = None, threads: int = 1) -> None:
         self._kept = workers is not None and workers > 1
-        self._workers = workers if workers is not None and workers > 1 else 2  # by one joblib means this process
+        self._workers = (
+            workers if workers is not None and workers > 1 else 2
+        )  # joblib runs a single one in this process
         self._threads = threads
         self._started = False
 
@@ -86,13 +88,13 @@ class Apart:
             get_reusable_executor().shutdown(kill_workers=True)
 
     def call(self, function: str, *arguments: Any, tell: Tell | None = None) -> Any:
-        """What `module:function` returns there.
+        """Call `module:function` in the other process and return its result.
 
         Args:
             function: `module:function`.
             arguments: Those of the function.
-            tell: Called with step, steps, rate and loss as it goes on; the function has a last argument for the file
-                by which it reports these, see `worker.reporter`.
+            tell: Called with step, steps, rate and loss as it progresses; the function then takes as its last argument
+                the file to which it reports these, see `worker.reporter`.
 
         Raises:
             TaskError: If it fails, or its process dies.
@@ -112,7 +114,7 @@ class Apart:
 
 @contextmanager
 def _reported(tell: Tell) -> Iterator[Path]:
-    """A file by which a worker reports how far it is; what is in there is told in this process."""
+    """A file to which a worker writes its progress, which is reported in this process."""
     ended = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "report")

@@ -1,4 +1,4 @@
-"""What a study writes down, typed: what decides a run, what came of it, and the runs to be compared."""
+"""Typed records of a study: the set-up of a run, its result, and the runs to be compared."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Point = dict[str, int | float | None]
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """All that decides how a run ends: two equal set-ups give equal runs on one machine.
+    """Everything that determines a run: equal set-ups give equal runs on the same machine.
 
     Args:
         task: `module:function`, `file.py:function` or a built-in name.
-        policy: What the run stands for in the study, such as `auto` or `fixed 0.01`.
-        schedule: The text of its schedule.
-        seed: Random seed of the weights and of the order of the data.
-        steps: Length of the run.
+        policy: Its policy in the study, such as `auto` or `fixed 0.01`.
+        schedule: Its schedule as text.
+        seed: Random seed for the weights and the order of the data.
+        steps: Length of the run in optimizer steps.
         eval_every: Steps between two evaluations.
         eval_at: Further steps at which to evaluate, such as the ends of cycles.
-        options: Further arguments of the task, beside the seed.
+        options: Further arguments of the task, besides the seed.
 
     >>> Setup(task="fashion", policy="fixed", schedule="Constant(0.1)", seed=0, steps=100, eval_every=50).steps
     100
@@ -42,13 +42,13 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(Setup, frozen=True, kw_only=True):
-    """One training under one policy and one seed: its set-up and what came of it.
+    """One training under one policy and one seed: its set-up and its result.
 
     Args:
-        steps_per_epoch: Batches in one pass over the training data; 0 if that has no length.
+        steps_per_epoch: Batches in one pass over the training data; 0 if it has no length.
         points: The evaluations, in order of their steps.
         seconds: Wall time of the training.
-        versions: Versions of the libraries that made it.
+        versions: Versions of the libraries in use.
         status: `finished`, or `diverged` if the loss was not finite at the end.
 
     >>> points = [{"step": 50, "loss": 0.7, "test_accuracy": 0.5}, {"step": 100, "loss": 0.4, "test_accuracy": 0.8}]
@@ -66,7 +66,7 @@ class Run(Setup, frozen=True, kw_only=True):
 
     @property
     def setup(self) -> Setup:
-        """What decided this run."""
+        """The set-up of this run."""
         return Setup(**{field: getattr(self, field) for field in Setup.__struct_fields__})
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
@@ -84,16 +84,16 @@ class Run(Setup, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What must be known of a task before policies are compared on it.
+    """What must be known about a task before policies are compared on it.
 
     Args:
-        steps_per_epoch: None where the training data has no length.
-        metrics: What can be compared, "loss" last.
-        judge: The data that the final comparison is made on: "test", "val" where there is no test data, or "".
-        tunable: Whether it has other held-out data to choose rates on.
-        paired: Whether two trainings under one seed begin alike.
-        varies: Whether two trainings under two seeds begin differently.
-        directions: "min" or "max" for each metric whose task says which way is better.
+        steps_per_epoch: Steps in an epoch; None if the training data has no length.
+        metrics: The metrics that can be compared, "loss" last.
+        judge: The held-out data of the final comparison: "test", "val" if there is no test data, or "" for none.
+        tunable: Whether there is other held-out data to tune rates on.
+        paired: Whether two trainings with the same seed start identically.
+        varies: Whether two trainings with different seeds start differently.
+        directions: "min" or "max" for each metric whose direction the task states.
     """
 
     steps_per_epoch: int | None
@@ -110,16 +110,15 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         task: The task of all its runs.
-        runs: The runs, in the order in which the policies are to be shown.
-        tuning_cost: Steps spent to find each policy's rates, by policy. In files it is called `cost`.
-        rates: The highest rate of each policy, as it was found.
-        metric: What the policies are judged by, a name in the runs' points.
+        runs: The runs, in the order in which the policies are shown.
+        tuning_cost: Steps spent to find each policy's rates, by policy. Files call it `cost`.
+        rates: The peak rate found for each policy.
+        metric: The metric that policies are compared by, a name in the runs' points.
         baseline: The policy that the others are compared with.
-        maximize: Whether more of the metric is better.
-        target: The value of the metric to which steps and seconds are counted; by default the baseline's mean at the
-            end.
-        notes: How the rates were found and whatever else a reader must know, a sentence each.
-        bounds: The answer of the range test, if one was made.
+        maximize: Whether higher values of the metric are better.
+        target: A value of the metric, for the steps and seconds to reach it; by default the baseline's final mean.
+        notes: How the rates were found, and caveats; one sentence each.
+        bounds: The bounds from the range test, if there was one.
 
     >>> Study(task="fashion", runs=[]).policies
     ()
@@ -127,7 +126,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     runs: list[Run]
-    tuning_cost: dict[str, int] = msgspec.field(default_factory=dict, name="cost")  # as in files from before
+    tuning_cost: dict[str, int] = msgspec.field(default_factory=dict, name="cost")  # the name in existing files
     rates: dict[str, float] = {}
     metric: str = "test_accuracy"
     baseline: str = ""
@@ -138,19 +137,19 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def policies(self) -> tuple[str, ...]:
-        """The policies, in the order of their first run."""
+        """The policies, in the order of their first runs."""
         return tuple(dict.fromkeys(run.policy for run in self.runs))
 
     def of(self, policy: str) -> dict[int, Run]:
-        """The runs of one policy by seed, in the order of the seeds."""
+        """The runs of one policy by seed, in ascending order."""
         return {run.seed: run for run in sorted(self.runs, key=lambda run: run.seed) if run.policy == policy}
 
 
 def check_paired(study: Study, policies: Iterable[str]) -> Sequence[int]:
-    """The seeds, when all of `policies` were run on the same ones.
+    """The seeds that all of `policies` were run with.
 
     Raises:
-        ValueError: If a policy is unknown, or lacks a seed that another one has.
+        ValueError: If a policy is unknown, or policies have different seeds.
     """
     seeds: dict[str, tuple[int, ...]] = {policy: tuple(study.of(policy)) for policy in policies}
     for policy, own in seeds.items():

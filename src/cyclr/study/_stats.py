@@ -1,4 +1,4 @@
-"""The statistics of paired runs: intervals, many-to-one comparisons, their power, and how fast a target is reached."""
+"""Statistics of paired runs: intervals, many-to-one comparisons, their power, and the steps to reach a target."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import ArrayLike
 
 from cyclr import _check
 
-ALPHA = 0.05  # the family-wise level: the chance that a study calls any policy different that is not
+ALPHA = 0.05  # the family-wise error rate: the probability of any false positive in a study
 POWER = 0.8
 
-_ROUNDING = 1e-6  # metrics are computed in float32: what differs by less than this part is the same
-_LEVELS = np.concatenate([[0.0], np.geomspace(1e-6, 1, 145)])  # p-values for which the adjusted ones are computed
-_DRAWS = 32  # rotations for each of them
-_MOST_SEEDS = 10_000  # further than this no number of seeds is worth telling
+_ROUNDING = 1e-6  # metrics are computed in float32: smaller relative differences count as none
+_LEVELS = np.concatenate([[0.0], np.geomspace(1e-6, 1, 145)])  # p-values at which the adjusted ones are computed
+_DRAWS = 32  # rotations per p-value
+_MOST_SEEDS = 10_000  # larger numbers of seeds are not reported
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and the interval that holds it at the stated level.
+    """A mean with its confidence interval.
 
     >>> Interval(0.5, -0.25, 1.25).contains(0)
     True
@@ -33,18 +33,18 @@ class Interval:
     high: float
 
     def contains(self, value: float) -> bool:
-        """Whether `value` lies in the interval; true for all when the mean is unknown."""
+        """Whether `value` lies in the interval; always true if the mean is unknown."""
         return not (value < self.low or value > self.high)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One policy beside the baseline, as one of several comparisons.
+    """One policy compared with the baseline, as one of several comparisons.
 
     Args:
         difference: The mean paired difference with its interval, which excludes zero exactly if `adjusted` is at
             most 0.05.
-        p: Two-sided p-value of the paired t test; NaN if the differences say nothing about chance.
+        p: Two-sided p-value of the paired t test; NaN if the variation between seeds is unknown.
         adjusted: `p`, adjusted for all comparisons.
         level: The largest `p` that would have been significant.
         spread: Standard deviation of the differences.
@@ -63,16 +63,16 @@ def interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     """The mean of `values` with its confidence interval.
 
     Student's t interval; if the values are skewed, its end on the side of the longer tail is moved out to that of
-    Hall's transformation. A single value, or one that is not finite, gives no interval. Neither do values that are
-    all the same: an accuracy on 100 images is the same on three seeds now and then by chance, and how much more seeds
-    would vary is unknown.
+    Hall's transformation. A single value, or one that is not finite, gives no interval. Neither do
+    identical values: an accuracy on 100 images can be equal for three seeds by chance, and the true variation is then
+    unknown.
 
     Args:
         values: One number for each seed.
-        level: The share of cases in which the interval is to contain the true mean.
+        level: Nominal coverage of the interval.
 
     Returns:
-        The mean with the ends of its interval, which are infinite where nothing is known.
+        The mean with the ends of its interval, which are infinite if they are unknown.
 
     Raises:
         ValueError: If there is no value, or the level is not between 0 and 1.
@@ -108,7 +108,7 @@ def _end(reach: float, skewness: float, size: int) -> float:
 
 
 def paired(values: ArrayLike, baseline: ArrayLike) -> np.ndarray:
-    """`values - baseline`, pair by pair; what differs by rounding alone is made equal.
+    """`values - baseline`, pair by pair; differences of the size of rounding errors are set to zero.
 
     Raises:
         ValueError: If the two are not of equal length.
@@ -128,21 +128,21 @@ def paired(values: ArrayLike, baseline: ArrayLike) -> np.ndarray:
 def many_to_one(policies: Sequence[ArrayLike], baseline: ArrayLike) -> list[Comparison]:
     """Each of several policies compared with one baseline on the same seeds.
 
-    Paired t tests, adjusted by a step-down max-t test: a policy's t is compared with the largest of those that the
-    policies not yet found different would show by chance. Chance is a rotation of the seeds, which leaves the spreads
-    of the differences and their correlations as they are, so neither is assumed to be equal. With normal metrics the
-    probability of a single false finding is at most 0.05, whichever policies differ.
+    Paired t tests, adjusted by a step-down max-t test: a policy's t is compared with the distribution of
+    the largest t among the policies not yet found different. That distribution comes from rotations of the seeds, which
+    preserve the spreads of the differences and their correlations, so neither is assumed to be equal. For normally
+    distributed metrics the probability of any false positive is at most 0.05, whichever policies differ.
 
     Args:
-        policies: For each policy one number for each seed.
-        baseline: The same for the baseline, in the order of the same seeds.
+        policies: For each policy, one number for each seed.
+        baseline: The numbers of the baseline, in the same order of seeds.
 
     Returns:
-        One comparison for each policy. Differences that are not finite, or all the same and not zero, have no
+        One comparison for each policy. Differences that are not finite, or identical but not zero, have no
         interval and no p-value, but count as comparisons; differences that are all zero have p = 1.
 
     Raises:
-        ValueError: If the baseline has no value, or a policy has not as many as the baseline.
+        ValueError: If the baseline has no values, or a policy has a different number of values.
 
     >>> better, same = many_to_one([[2.1, 3.0, 4.2, 2.9], [1.2, 1.9, 2.8, 2.2]], [1.0, 2.0, 3.0, 2.0])
     >>> round(better.difference.mean, 2), round(better.p, 4), better.adjusted <= 0.05
@@ -171,7 +171,7 @@ def many_to_one(policies: Sequence[ArrayLike], baseline: ArrayLike) -> list[Comp
     adjusted, level = 0.0, 1.0
     for index, step in zip(order, steps, strict=True):
         p, own = p_values[index], changes[index]
-        if adjusted <= ALPHA:  # else the steps have ended, and what is left is judged as the first that was not found
+        if adjusted <= ALPHA:  # else the step-down ends; the rest is tested at the first step not rejected
             level = float(np.interp(ALPHA, step, _LEVELS))
         adjusted = max(adjusted, min(1.0, float(np.interp(p, _LEVELS, step))))
         mean, spread = float(own.mean()), float(own.std(ddof=1))
@@ -181,7 +181,7 @@ def many_to_one(policies: Sequence[ArrayLike], baseline: ArrayLike) -> list[Comp
 
 
 def _without_chance(changes: np.ndarray) -> Comparison:
-    """What is known where no spread is seen."""
+    """The comparison if no spread is observed."""
     if changes.size > 1 and not changes.any():
         return Comparison(Interval(0.0, 0.0, 0.0), 1.0, 1.0, math.nan, 0.0, changes.size)
     unknown = Interval(float(changes.mean()), -math.inf, math.inf)
@@ -194,8 +194,8 @@ def _rotated(changes: np.ndarray) -> np.ndarray:
     A rotation of the seeds puts a random direction u in the place of (1, ..., 1). A policy's |t| then exceeds a
     critical value where the angle between u and its differences x is small: within a double cone around x, of which
     the probability is the p-value. So the adjusted p is the probability of a union of cones of one size. It is the
-    integral over the p-value of the smallest one, policy by policy: for u on the rim of a policy's cone, how often is
-    it in no other's? No rotation need hit a cone by chance, so that the p-values have no floor.
+    integral over the p-value of the smallest one, policy by policy: for u on the boundary of a policy's cone, how often
+    is it in no other's? As this does not rely on random rotations hitting a cone, p-values have no lower limit.
 
     Args:
         changes: Seeds by policies, the policy with the smallest p-value first. Step k is about those from k on.
@@ -206,7 +206,7 @@ def _rotated(changes: np.ndarray) -> np.ndarray:
     axes = changes / np.linalg.norm(changes, axis=0)
     cosines = axes.T @ axes
     draws = np.random.default_rng(0).normal(size=(_LEVELS.size - 1, _DRAWS // 2, size))
-    draws = np.concatenate([draws, -draws], axis=1)  # so that it does not matter which direction is better
+    draws = np.concatenate([draws, -draws], axis=1)  # symmetric, so that the direction does not matter
     along = draws @ axes
     length = (draws**2).sum(axis=2)
     t = stats.t.isf(_LEVELS[1:] / 2, size - 1)
@@ -227,10 +227,10 @@ def _rotated(changes: np.ndarray) -> np.ndarray:
 
 
 def detectable(comparison: Comparison, *, power: float = POWER) -> float:
-    """The smallest true difference that a study like this one finds with probability `power`.
+    """The smallest true difference that such a study detects with probability `power`.
 
     Args:
-        comparison: What gives the number of seeds, the spread and the level.
+        comparison: Provides the number of seeds, the spread and the level.
         power: The probability, above 0.05 and below 1.
 
     Returns:
@@ -246,10 +246,10 @@ def detectable(comparison: Comparison, *, power: float = POWER) -> float:
 
 
 def seeds_to_detect(comparison: Comparison, true_difference: float, *, power: float = POWER) -> float:
-    """The smallest number of seeds that finds `true_difference` with probability `power`.
+    """The smallest number of seeds that detects `true_difference` with probability `power`.
 
     Args:
-        comparison: What gives the spread and the level.
+        comparison: Provides the spread and the level.
         true_difference: In the metric's own unit; its sign does not matter.
         power: The probability, above 0.05 and below 1.
 
@@ -275,7 +275,7 @@ def seeds_to_detect(comparison: Comparison, true_difference: float, *, power: fl
 
 
 def _shift(seeds: int, level: float, power: float) -> float:
-    """The mean, in standard deviations, that a t test at `level` finds with probability `power`."""
+    """The mean, in standard deviations, that a t test at `level` detects with probability `power`."""
     from scipy import optimize, stats
 
     df = seeds - 1
@@ -297,7 +297,7 @@ def _all_alike(sample: np.ndarray) -> bool:
 
 
 def steps_to_target(steps: Sequence[int], values: Sequence[float], target: float, *, maximize: bool = True) -> float:
-    """The first evaluated step at which `target` is reached; `math.inf` when it never is.
+    """The first evaluated step at which `target` is reached; `math.inf` if it never is.
 
     >>> steps_to_target([100, 200, 300], [0.1, 0.5, 0.7], target=0.5)
     200
@@ -309,7 +309,7 @@ def steps_to_target(steps: Sequence[int], values: Sequence[float], target: float
 
 
 def value_at(steps: Sequence[int], values: Sequence[float], step: float) -> float:
-    """The last value measured at `step` or before it; NaN when there is none.
+    """The last value measured at or before `step`; NaN if there is none.
 
     >>> value_at([100, 200, 300], [0.1, 0.5, 0.7], 250)
     0.5

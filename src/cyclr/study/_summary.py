@@ -1,4 +1,4 @@
-"""What the runs of a study say, policy by policy, in numbers and in words; never a bare mean."""
+"""Results of a study, policy by policy, in numbers and in words, always with their uncertainty."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from cyclr.study._stats import (
 )
 
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf)
-_WORTHWHILE = 0.01  # a percentage point, or 1 % of the baseline's mean: what `seeds_needed` is about
+_WORTHWHILE = 0.01  # a percentage point, or 1 % of the baseline's mean: the difference that `seeds_needed` refers to
 
 
 def cycle_ends(run: Run) -> tuple[int, ...]:
-    """The steps at which a run's cycles closed, the end of the run always among them."""
+    """The steps at which a run's cycles ended, always including the end of the run."""
     return _ends(run.schedule, run.steps)
 
 
@@ -39,7 +39,7 @@ def cycle_ends(run: Run) -> tuple[int, ...]:
 def _ends(schedule: str, steps: int) -> tuple[int, ...]:
     try:
         inner = parse(schedule).cycle_ends(until=steps)
-    except ValueError:  # a record may name a schedule that is not ours: it has an end all the same
+    except ValueError:  # a record may name an unknown schedule; the end of the run is known nevertheless
         inner = ()
     return tuple(sorted({*inner, steps}))
 
@@ -51,25 +51,25 @@ class Summary:
     Args:
         policy: Its name.
         final: The metric at the end of the budget.
-        difference: `final` less the baseline's, paired, with an interval widened for the number of comparisons: it
+        difference: `final` minus the baseline's, paired, with an interval widened for the number of comparisons: it
             excludes zero exactly if `corrected` is at most 0.05. None for the baseline itself.
         half: The metric at half the budget.
-        to_target: Median of the steps to the target; `math.inf` when most runs never reach it.
-        reached: In how many runs it was reached.
+        to_target: Median of the steps to the target; `math.inf` if most runs never reach it.
+        reached: Number of runs that reached it.
         cost: Tuning cost, in steps.
         seeds: Number of runs.
-        seconds: Median of the seconds to the target, each run's steps taken to last equally long.
-        best: The metric at the best of its cycles' ends, the end of the budget among them; which one is best is known
-            only afterwards.
+        seconds: Median of the seconds to the target, assuming that all steps of a run take equally long.
+        best: The metric at the best end of a cycle, including the end of the budget; which one is best is known only
+            in hindsight.
         area: The mean of the metric over the budget.
         p: Two-sided p-value of the paired t test; NaN for the baseline.
         corrected: `p`, adjusted for all the comparisons by a step-down max-t test.
-        comparisons: How many policies are compared with the baseline.
-        diverged: In how many runs the loss was not finite at the end.
-        detectable: The smallest true difference that these seeds would have found with a probability of 80 %.
-        worthwhile: The difference that `seeds_needed` is about: 0.01 for a fraction, for any other metric 1 % of the
+        comparisons: Number of policies compared with the baseline.
+        diverged: Number of runs whose loss was not finite at the end.
+        detectable: The smallest true difference that these seeds detect with a probability of 80 %.
+        worthwhile: The difference that `seeds_needed` refers to: 0.01 for a fraction, for any other metric 1 % of the
             baseline's mean.
-        seeds_needed: How many seeds would find `worthwhile` with a probability of 80 %; `math.inf` above 10,000.
+        seeds_needed: Number of seeds that detect `worthwhile` with a probability of 80 %; `math.inf` above 10,000.
     """
 
     policy: str
@@ -100,10 +100,10 @@ class Summary:
 def summarize(
     study: Study, metric: str | None = None, baseline: str | None = None, *, maximize: bool | None = None
 ) -> tuple[Summary, ...]:
-    """A row for each policy of `study`, in their order, each compared with `baseline`.
+    """One row for each policy of `study`, in order, each compared with `baseline`.
 
     Args:
-        study: The runs. It says metric, baseline and direction itself, where they are not given here.
+        study: The runs. Its own metric, baseline and direction are used unless given here.
         metric: A name in the runs' points.
         baseline: The policy that the others are compared with.
         maximize: Whether higher values are better.
@@ -147,7 +147,7 @@ def _compared(row: Summary, found: Comparison, worthwhile: float, comparisons: i
 
 
 def target_of(study: Study, metric: str | None = None, baseline: str | None = None) -> float:
-    """The value whose steps and seconds are told: the study's own, or else the baseline's mean at the end."""
+    """The target value: the study's own, or else the baseline's final mean."""
     if study.target is not None:
         return study.target
     runs = study.of(study.baseline if baseline is None else baseline).values()
@@ -155,7 +155,7 @@ def target_of(study: Study, metric: str | None = None, baseline: str | None = No
 
 
 def _row(policy: str, runs: Sequence[Run], metric: str, target: float, cost: int, maximize: bool) -> Summary:
-    """What the runs of one policy say by themselves."""
+    """The summary of one policy's runs, without a comparison."""
     series = [run.series(metric) for run in runs]
     best = max if maximize else min
     at_ends = [[value_at(*own, step) for step in cycle_ends(run)] for run, own in zip(runs, series, strict=True)]
@@ -177,23 +177,23 @@ def _row(policy: str, runs: Sequence[Run], metric: str, target: float, cost: int
 
 
 def _seconds(run: Run, step: float) -> float:
-    """When a run came to a step, if all its steps take as long; never, if it did not."""
+    """The time at which a run reached a step, assuming equally long steps; infinite if it did not."""
     return run.seconds * step / run.steps if math.isfinite(step) else math.inf
 
 
 def is_fraction(study: Study) -> bool:
-    """Whether the metric is shown in percentage points: higher is better, and all values lie in 0 to 1."""
+    """Whether the metric is shown in percentage points: higher is better and all values are from 0 to 1."""
     values = [value for run in study.runs for value in run.series(study.metric)[1] if math.isfinite(value)]
     return study.maximize and bool(values) and min(values) >= 0 and max(values) <= 1
 
 
 def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool = True) -> str:
-    """One sentence on `row` beside `baseline`; where no difference is found, also which one could have been.
+    """One sentence that compares `row` with `baseline`; if there is no significant difference, also the detectable one.
 
     Args:
         row: The policy's row.
-        baseline: What the baseline is to be called.
-        points: Whether the metric is a fraction, to be shown in percentage points.
+        baseline: Name of the baseline.
+        points: Whether the metric is a fraction, shown in percentage points.
         maximize: Whether higher values are better.
 
     >>> row = Summary("auto", Interval(.8, .7, .9), Interval(.02, -.01, .05), Interval(.7, .6, .8), 600.0, 5, 0, 5,
@@ -215,7 +215,8 @@ def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool
     if not (math.isfinite(row.difference.low) and math.isfinite(row.difference.high)):
         seeds = "one seed" if row.seeds == 1 else f"each of {row.seeds} seeds"
         return (
-            f"{row.policy}: {change}{noun} against {baseline} on {seeds} ({better}), which says nothing about chance."
+            f"{row.policy}: {change}{noun} against {baseline} on {seeds} ({better}); the variation between seeds is "
+            "unknown."
         )
     ends = f"[{_shown(row.difference.low, points)}, {_shown(row.difference.high, points)}]"
     p = f"{'adjusted p' if row.comparisons > 1 else 'p'} = {_p_value(row.corrected)}"
@@ -228,7 +229,7 @@ def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool
 
 
 def _power(row: Summary, baseline: str, *, points: bool) -> str:
-    """What these seeds would have found, and how many more would find a worthwhile difference."""
+    """The difference that these seeds detect, and the number of further seeds that detect a worthwhile one."""
     if math.isnan(row.detectable):
         return ""
     found = f"; these seeds detect {_shown(row.detectable, points)}{' points' if points else ''} (80 % power)"
@@ -240,7 +241,7 @@ def _power(row: Summary, baseline: str, *, points: bool) -> str:
 
 
 def _p_value(p: float) -> str:
-    """Two digits, or three where two would not say on which side of 0.05 it lies."""
+    """Two digits, or three if two do not show on which side of 0.05 it lies."""
     return f"{p:.3g}" if float(f"{p:.2g}") == ALPHA else f"{p:.2g}"
 
 

@@ -1,4 +1,4 @@
-"""A task's name: what other processes find its function by."""
+"""A task's name, by which other processes find its function."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cyclr import _check
 
 
 def name_of(task: str | Callable[..., Any]) -> str:
-    """`module:function` of a function that other processes can import; a text is taken as it is.
+    """`module:function` of a function that other processes can import; a string is returned unchanged.
 
     Raises:
-        TypeError: If it is neither a text nor a function.
-        ValueError: If other processes could not find the function: a lambda, one inside another function, or one of the
-            script that is running.
+        TypeError: If it is neither a string nor a function.
+        ValueError: If other processes could not find the function: a lambda, a nested function, or a function of the
+            running script.
 
     >>> from json import dumps
     >>> name_of(dumps), name_of("my_task.py:task")
@@ -24,7 +24,8 @@ def name_of(task: str | Callable[..., Any]) -> str:
     if isinstance(task, str):
         return task
     if not callable(task):
-        raise TypeError(_check.problem("task must be a text or a function of a seed", task, "pass 'file.py:function'"))
+        advice = "pass 'file.py:function'"
+        raise TypeError(_check.problem("task must be a string or a function of a seed", task, advice))
     module, name = getattr(task, "__module__", None), getattr(task, "__qualname__", "")
     if module == "__main__":
         raise ValueError(
@@ -34,8 +35,8 @@ def name_of(task: str | Callable[..., Any]) -> str:
     try:
         if module and name and pkgutil.resolve_name(f"{module}:{name}") is task:
             return f"{module}:{name}"
-    except (ImportError, AttributeError, ValueError):  # such as of a lambda, or of a function inside another one
+    except (ImportError, AttributeError, ValueError):  # a lambda or a nested function
         pass
     raise ValueError(
-        _check.problem("task must be a function that other processes can import", task, "define it at a module's top")
+        _check.problem("task must be a function that other processes can import", task, "define it at module level")
     )

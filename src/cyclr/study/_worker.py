@@ -1,4 +1,4 @@
-"""What a worker process does, wherever it runs. It imports what a call names, and no shell."""
+"""What a worker process executes. It imports the functions that calls name, and nothing of the command line."""
 
 from __future__ import annotations
 
@@ -24,27 +24,26 @@ _EVERY = 0.1  # seconds between two reports
 
 
 class RunError(RuntimeError):
-    """A run that could not be made; the message names it. Finished runs are kept."""
+    """A run that failed; the message names it. Finished runs are kept."""
 
 
 def call(driver: int, here: Path, function: str, *arguments: object, **options: object) -> Any:
-    """What `module:function` returns, in a worker process.
+    """Call `module:function` in a worker process and return its result.
 
     Args:
         driver: The process that waits for the answer.
-        here: Its current folder.
+        here: The driver's current folder.
         function: `module:function`.
-        arguments: Those of the function.
-        options: Those with a name.
+        arguments: Positional arguments of the function.
+        options: Keyword arguments of the function.
 
     Raises:
         RunError: If the function raises one.
-        TaskError: If it fails in another way; as text, for an exception of the user's own might be unknown to the
-            driver.
+        TaskError: If it fails in another way; as text, as the driver might not know the user's exception class.
     """
     obey(driver)
-    os.chdir(here)  # a process of an earlier call may be used again
-    os.dup2(2, 1)  # stdout belongs to the driver's results
+    os.chdir(here)  # the process may have served an earlier call
+    os.dup2(2, 1)  # stdout is reserved for the driver's results
     try:
         return pkgutil.resolve_name(function)(*arguments, **options)
     except RunError:
@@ -56,7 +55,7 @@ def call(driver: int, here: Path, function: str, *arguments: object, **options: 
 
 
 def reporter(file: Path) -> Callable[[int, int, float, float], None]:
-    """What writes step, steps, rate and loss to a file for the driver to read."""
+    """A function that writes step, steps, rate and loss to a file for the driver to read."""
     last = 0.0
 
     def report(*numbers: float) -> None:
@@ -71,12 +70,12 @@ def reporter(file: Path) -> Callable[[int, int, float, float], None]:
 
 
 def load(module: str) -> None:
-    """Imports a module, while others work."""
+    """Import a module in advance."""
     pkgutil.resolve_name(module)
 
 
 def make_run(function: str, name: str, setup: Setup, folder: Path) -> Run:
-    """The run of a set-up; if the function that makes it has an argument `folder`, it may keep checkpoints there."""
+    """Make the run of a set-up; a function with a `folder` argument may keep checkpoints there."""
     try:
         make = pkgutil.resolve_name(function)
         takes_folder = "folder" in inspect.signature(make).parameters
@@ -86,18 +85,18 @@ def make_run(function: str, name: str, setup: Setup, folder: Path) -> Run:
 
 
 def checkpoint_folder(folder: str | Path, name: str, setup: Setup) -> Path:
-    """Where a run keeps its checkpoints; its name holds all that decides how it ends, so no other run finds it."""
+    """The folder for a run's checkpoints; its name encodes the run's whole set-up, so no other run uses it."""
     digest = hashlib.sha256(msgspec.json.encode(setup)).hexdigest()
     return Path(folder, name, f"checkpoint-{digest[:12]}")
 
 
 def forget(checkpoints: Path) -> None:
-    """Removes the checkpoints of a run that is finished."""
+    """Remove the checkpoints of a finished run."""
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def obey(driver: int) -> None:
-    """Leaves Ctrl-C to the driver, and does not outlive it: a killed study must not go on in the background."""
+    """Leave Ctrl-C to the driver and exit with it: a killed study must not go on in the background."""
     if any(thread.name == "cyclr-orphan" for thread in threading.enumerate()):
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)

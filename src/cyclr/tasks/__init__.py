@@ -1,9 +1,9 @@
 """Tasks to try learning rates on: real data, small networks, one file each.
 
-A task is a callable `task(seed) -> cyclr.torch.Task`. Its seed decides the weights and the order of the
-data, so that two policies under one seed start from the same weights and see the same batches. Where the
-callable takes `tuning`, `task(seed, tuning=True)` holds out part of the training data as `val_loader` and has
-no test data: whatever is chosen by trying (a rate, a policy) is chosen on that.
+A task is a callable `task(seed) -> cyclr.torch.Task`. The seed determines the weights and the
+order of the data, so that two policies with the same seed start from the same weights and see the same batches. If
+the callable takes `tuning`, `task(seed, tuning=True)` holds out part of the training data as `val_loader` and has no
+test data: everything that is tuned (a rate, a policy) is tuned on that.
 """
 
 BUILT_IN: dict[str, str] = {
@@ -15,4 +15,4 @@ BUILT_IN: dict[str, str] = {
     "cifar10": "cyclr.tasks.cifar10:cifar10",
     "cifar10-resnet": "cyclr.tasks.cifar10:resnet",
 }
-"""What a name on the command line stands for; nothing is imported before it is asked for."""
+"""The built-in tasks by name; each is imported when it is used."""

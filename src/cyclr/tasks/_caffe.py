@@ -1,4 +1,4 @@
-"""Two networks of Caffe's CIFAR-10 example, layer by layer, with its rates and decays for each parameter.
+"""Two networks of Caffe's CIFAR-10 example, layer by layer, with its rates and weight decays for each parameter.
 
 Source: Jia et al. (2014), Caffe, examples/cifar10/cifar10_full_train_test.prototxt and
 cifar10_full_sigmoid_train_test_bn.prototxt. https://github.com/BVLC/caffe
@@ -19,7 +19,7 @@ ALPHA, BETA = 5e-5, 0.75
 
 
 class _Normalize(torch.autograd.Function):
-    """Differentiated by hand: fewer passes over memory than autograd makes, and smaller tensors kept."""
+    """A hand-written derivative, with fewer passes over memory and smaller saved tensors than autograd."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # pyrefly: ignore[bad-override] how torch has it written
@@ -35,15 +35,15 @@ class _Normalize(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
         x, power, slope = ctx.saved_tensors
-        spread = avg_pool2d((grad * x).mul_(slope), 3, 1, 1)  # the window is symmetric: its transpose is itself
+        spread = avg_pool2d((grad * x).mul_(slope), 3, 1, 1)  # the window is symmetric, so it is its own transpose
         return spread.mul_(x).mul_(-2 * ALPHA * BETA).addcmul_(grad, power)
 
 
 def normalize(x: Tensor) -> Tensor:
     """Local response normalisation within each channel: x / (1 + 5e-5 * mean of x**2 over 3x3) ** 0.75.
 
-    Beyond the border x counts as 0 and the mean is still over nine values. `torch.nn.LocalResponseNorm` is another
-    thing: it goes across channels.
+    Beyond the border, x counts as 0 and the mean is still over nine values. `torch.nn.LocalResponseNorm` differs: it
+    normalises across channels.
     """
     return _Normalize.apply(x)
 
@@ -53,7 +53,7 @@ def _channels_last(grad: Tensor) -> Tensor:
 
 
 class _Caffe(nn.Module):
-    """What the two share: sizes, weights drawn from Gaussians, and computing in half precision if asked."""
+    """Base class of both networks: sizes, Gaussian initial weights, and optional half precision."""
 
     def __init__(self, *, bias: bool, precision: torch.dtype) -> None:
         super().__init__()
@@ -70,7 +70,9 @@ class _Caffe(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with computing_in(self.precision, x.device):
             found = self._features(x)
-            if found.requires_grad:  # the last pool's backward is six times faster on channels last, and no bit differs
+            if (
+                found.requires_grad
+            ):  # the last pool's backward is six times faster on channels last, and bit-for-bit equal
                 found.register_hook(_channels_last)
             scores = self.ip1(found.flatten(1))
         return scores.float()
@@ -82,7 +84,7 @@ class _Caffe(nn.Module):
 class Full(_Caffe):
     """cifar10_full: three convolutions with ReLU, pooling and normalisation, and a linear classifier.
 
-    Its pools round up, as Caffe's do: 32, 16, 8, 4 pixels, so 1,024 inputs for the classifier.
+    Its pooling layers round sizes up, as in Caffe: 32, 16, 8, 4 pixels, so 1,024 inputs for the classifier.
     """
 
     def __init__(self, *, precision: torch.dtype = torch.float32) -> None:
@@ -94,20 +96,20 @@ class Full(_Caffe):
         return avg_pool2d(relu(self.conv3(x)), 3, 2, ceil_mode=True)
 
     def multipliers(self) -> dict[str, tuple[float, float]]:
-        """By parameter: what its rate and its weight decay are multiplied by."""
+        """Factors of the rate and of the weight decay for each parameter."""
         return {
             **{f"{layer}.weight": (1, 1) for layer in ("conv1", "conv2", "conv3")},
             **{f"{layer}.bias": (2, 1) for layer in ("conv1", "conv2")},
-            "conv3.bias": (1, 1),  # the file gives this layer no rates of its own
+            "conv3.bias": (1, 1),  # the file sets no rates for this layer
             "ip1.weight": (1, 250),
             "ip1.bias": (2, 0),
         }
 
 
 class SigmoidBatchNorm(_Caffe):
-    """cifar10_full with sigmoids, and batch normalisation in place of local response normalisation and of biases.
+    """cifar10_full with sigmoids, and batch normalisation instead of local response normalisation and biases.
 
-    As Caffe's layer, it has no scale and shift, and its running statistics move by 0.001 a step.
+    As in Caffe, the layer has no scale and shift, and its running statistics have a momentum of 0.001 per step.
     """
 
     def __init__(self, *, precision: torch.dtype = torch.float32) -> None:
@@ -120,5 +122,5 @@ class SigmoidBatchNorm(_Caffe):
         return avg_pool2d(torch.sigmoid(self.norm3(self.conv3(x))), 3, 2, ceil_mode=True)
 
     def multipliers(self) -> dict[str, tuple[float, float]]:
-        """By parameter: what its rate and its weight decay are multiplied by; the solver has no decay."""
+        """Factors of the rate and of the weight decay for each parameter; the solver has no weight decay."""
         return {name: (1, 0) for name, _ in self.named_parameters()}

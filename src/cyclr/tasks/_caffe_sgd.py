@@ -1,4 +1,4 @@
-"""SGD as Caffe has it: the rate goes into the velocity, not onto it."""
+"""SGD as in Caffe: the rate is applied inside the velocity."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from cyclr import _check
 class CaffeSGD(Optimizer):
     """Momentum with the rate inside: V' = m V + r g, W' = W - V'; with Nesterov's, W' = W - (1 + m) V' + m V.
 
-    `torch.optim.SGD` has U' = m U + g and W' = W - r U'. Put V = r U: while the rate r stays the two are the same, with
-    Nesterov's momentum too. When it moves they are not. With r0 and r1 the rates before and now, and U = V / r0,
+    `torch.optim.SGD` has U' = m U + g and W' = W - r U'. With V = r U, both are the same
+    while the rate r is constant, even with Nesterov's momentum, but not when it changes. With r0 and r1 the previous
+    and the current rate, and U = V / r0,
 
         torch: W' = W - r1 (m V / r0 + g) = W - (r1 / r0) m V - r1 g,
         Caffe: W' = W - m V - r1 g:
 
-    torch scales what is on its way already by r1 / r0, Caffe lets it run on. While a rate rises torch is faster than
-    Caffe; after a large drop Caffe still goes about m / (1 - m) steps at the old rate, 9 with a momentum of 0.9. Both
-    add weight decay to the gradient: g + d W.
+    torch rescales the existing velocity by r1 / r0, Caffe does not. While a rate rises, torch's steps are larger than
+    Caffe's; after a large drop, Caffe still moves as far as about m / (1 - m) steps at the old rate, 9 with a momentum
+    of 0.9. Both add weight decay to the gradient: g + d W.
 
     Args:
         params: Parameters or groups of them.
-        lr: The rate r.
-        momentum: m.
-        weight_decay: d.
+        lr: The learning rate r.
+        momentum: The momentum m.
+        weight_decay: The weight decay d.
         nesterov: Whether to use Nesterov's momentum.
 
     Raises:
@@ -47,7 +48,7 @@ class CaffeSGD(Optimizer):
 
     Source:
         Jia et al. (2014), Caffe, src/caffe/solvers/sgd_solver.cpp and nesterov_solver.cpp. Goyal et al. (2017),
-        Accurate, large minibatch SGD, https://arxiv.org/abs/1706.02677, remark 3, say how to make one of the other.
+        Accurate, large minibatch SGD, https://arxiv.org/abs/1706.02677, remark 3, convert one into the other.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class CaffeSGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update; what `closure` gives, if there is one, which computes the gradients anew."""
+        """Make one update. Returns the result of `closure`, if given, which recomputes the gradients."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""What the tasks share: examples with labels that fit into memory, and a classifier trained on them."""
+"""Shared by the tasks: examples with labels that fit into memory, and a classifier trained on them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from cyclr.torch import Task
 
 from ._seeds import seeded
 
-_JUDGED_AT_ONCE = 1_000  # examples a batch where nothing is learnt: larger ones are no faster and need more memory
+_JUDGED_AT_ONCE = 1_000  # batch size of evaluations: larger batches are no faster and need more memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """Inputs and labels, the first axis counts them."""
+    """Inputs and labels, along the first axis."""
 
     inputs: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of examples."""
         return len(self.labels)
 
     def cut(self, at: int) -> tuple[Examples, Examples]:
-        """The first `at`, and the rest."""
+        """The first `at` examples and the rest."""
         return Examples(self.inputs[:at], self.labels[:at]), Examples(self.inputs[at:], self.labels[at:])
 
 
@@ -45,9 +45,9 @@ def classification(
     batch: int,
     held_out: int,
 ) -> Task:
-    """A task from its examples. With `held_out`, so many of the last training examples stand in for the test data.
+    """A task from its examples. With `held_out`, this many of the last training examples replace the test data.
 
-    The weights and the order of the batches come from `seed` alone, and the global random state stays as it was.
+    The weights and the order of the batches come from `seed` alone; the global random state is not changed.
     """
     seed = _check.count("seed", seed, "pass an int such as 0", least=0)
     if held_out >= len(train):
@@ -67,14 +67,14 @@ def classification(
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """The share of examples whose largest output is that of their label."""
+    """The fraction of examples whose largest output is that of their label."""
     return (outputs.argmax(dim=1) == labels).float().mean()
 
 
 def _loader(examples: Examples, batch: int, generator: torch.Generator, *, shuffled: bool = False) -> DataLoader[Any]:
-    """A loader that picks a whole batch by one indexing; example by example, loading would take longer than a step."""
+    """A loader that selects a whole batch at once; loading single examples would take longer than a step."""
     dataset = TensorDataset(examples.inputs, examples.labels)
     order = RandomSampler(dataset, generator=generator) if shuffled else SequentialSampler(dataset)
     sampler = BatchSampler(order, batch, drop_last=False)
-    # The loader draws from its generator at the start of each pass, and from the global one where it has none.
+    # The loader draws from its generator at the start of each pass, or from the global one if it has none.
     return DataLoader(dataset, sampler=sampler, batch_size=None, generator=generator)

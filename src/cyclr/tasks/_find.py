@@ -1,4 +1,4 @@
-"""From what the user typed as TASK to a task: a built-in name, `file.py:function` or `module:function`."""
+"""Finds the task that TASK names: a built-in name, `file.py:function` or `module:function`."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from cyclr._failure import TaskError, one_line, shown, where
 if TYPE_CHECKING:
     from cyclr.torch import Task
 
-DEFAULT = "task"  # the function's name where none is given
+DEFAULT = "task"  # the default name of the function
 
 
 def build(text: str, seed: int, *, tuning: bool = False, **options: bool | float | str) -> Task:
-    """The task of that name for a seed, with all global randomness seeded by it: what the function leaves to chance.
+    """Make the task for a seed, which also seeds all global generators, in case the function uses them.
 
     Args:
-        text: What the user typed.
+        text: The name of the task.
         seed: Random seed for the task.
-        tuning: For choosing by trying: there is no test data, and a function that takes `tuning` is told to hold out
+        tuning: Whether the task is for tuning: there is then no test data, and a function that takes `tuning` holds out
             training data.
         options: Further arguments of the function.
 
     Raises:
-        TaskError: If it cannot be found or made; one line that says where.
+        TaskError: If it cannot be found or made; one line says where.
         ImportError: If torch is not installed.
     """
     from cyclr.torch import Task
@@ -54,7 +54,7 @@ def load(text: str) -> Callable[..., Any]:
     """The function that `text` names.
 
     Raises:
-        TaskError: If there is no such name, file, module or function, or if importing it fails.
+        TaskError: If the name, file, module or function does not exist, or importing it fails.
     """
     from cyclr.tasks import BUILT_IN
 
@@ -67,8 +67,8 @@ def load(text: str) -> Callable[..., Any]:
         module = _from_name(module_name, text)
     else:
         near = _check.did_you_mean(text, BUILT_IN)
-        raise TaskError(f"unknown task {text!r}; {near + ' ' if near else ''}built in are {', '.join(BUILT_IN)}, "
-                        "and your own are file.py:function or module:function")  # fmt: skip
+        raise TaskError(f"unknown task {text!r}; {near + ' ' if near else ''}use a built-in task "
+                        f"({', '.join(BUILT_IN)}), file.py:function or module:function")  # fmt: skip
     function = getattr(module, function_name, None)
     if not callable(function):
         own = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
@@ -78,14 +78,14 @@ def load(text: str) -> Callable[..., Any]:
 
 
 def arguments(text: str) -> tuple[str, ...]:
-    """The names of the arguments that the task's function takes."""
+    """The names of the arguments of the task's function."""
     return tuple(inspect.signature(load(text)).parameters)
 
 
 def fingerprint(text: str) -> str:
-    """A hash of the file that holds the user's function: another one means another task. Empty for a built-in task.
+    """A hash of the file with the user's function, to detect changes of the task. Empty for a built-in task.
 
-    Nothing of the user's is run, but what a package does when it is imported.
+    No code of the user's is run, except on importing a package.
     """
     from cyclr.tasks import BUILT_IN
 
@@ -97,14 +97,14 @@ def fingerprint(text: str) -> str:
         _look_here()
         try:
             spec = importlib.util.find_spec(str(path))
-        except ImportError:  # `load` says what is wrong
+        except ImportError:  # `load` reports the error
             return ""
         path = Path("" if spec is None else spec.origin or "")
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""
 
 
 def _seed(seed: int) -> None:
-    """Python's, NumPy's and torch's own sources; a process that has made a run before would else go on from there."""
+    """Seed Python, NumPy and torch; otherwise a process would continue from the random state of an earlier run."""
     import numpy as np
     import torch
 
@@ -114,7 +114,7 @@ def _seed(seed: int) -> None:
 
 
 class _Blame:
-    """Turns whatever the user's own code raises into one line that says where."""
+    """Turn any exception of the user's code into one line that says where."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -124,7 +124,7 @@ class _Blame:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, SystemExit):
-            raise TaskError(f"task {self.text}: the code exits while it is read; put its main part under "
+            raise TaskError(f"task {self.text}: the code exits while it is imported; put its main part under "
                             '`if __name__ == "__main__":`') from error  # fmt: skip
         if isinstance(error, Exception):
             place = where(error) or self.text
@@ -134,7 +134,7 @@ class _Blame:
 
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise TaskError(f"no file {path}; TASK is file.py:function, module:function or a built-in name")
+        raise TaskError(f"no file {path}; TASK must be file.py:function, module:function or a built-in name")
     path = path.resolve()
     for module in list(sys.modules.values()):
         if getattr(module, "__file__", None) == str(path) and module.__name__ != "__main__":
@@ -144,7 +144,7 @@ def _from_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise TaskError(f"{path} cannot be imported")
     if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))  # as `python file.py` does: it may import its neighbours
+        sys.path.insert(0, str(path.parent))  # as `python file.py` does, so that it can import modules next to it
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         with _Blame(shown(str(path))):
@@ -161,7 +161,7 @@ def _from_name(name: str, text: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise TaskError(f"no module {name!r} for task {text!r}; is it on the path?") from None
+            raise TaskError(f"no module {name!r} for task {text!r}; is it on Python's path?") from None
         if error.name in ("torch", "sklearn") and name.startswith("cyclr."):
             raise
         with _Blame(text):
@@ -173,6 +173,6 @@ def _from_name(name: str, text: str) -> ModuleType:
 
 
 def _look_here() -> None:
-    """As `python -m` does: modules of the current folder come first."""
+    """As `python -m` does: modules in the current folder take precedence."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))

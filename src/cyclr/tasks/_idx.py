@@ -25,14 +25,15 @@ def read_folder(folder: str | Path, *, advice: str = "") -> dict[str, np.ndarray
 
     Raises:
         FileNotFoundError: If one of the four files is missing.
-        ValueError: If a file is not a whole idx file of bytes, or pictures and labels differ in number.
+        ValueError: If a file is not a complete idx file of bytes, or the numbers of images and labels differ.
     """
     files = {part: _find(Path(folder), name, advice) for part, name in PARTS.items()}
     arrays = {part: read(path) for part, path in files.items()}
     for half in ("train", "test"):
-        pictures, labels = len(arrays[f"{half}_images"]), len(arrays[f"{half}_labels"])
-        if pictures != labels:
-            raise ValueError(f"{folder} must hold a label for each {half} picture, got {pictures} and {labels} labels")
+        images, labels = len(arrays[f"{half}_images"]), len(arrays[f"{half}_labels"])
+        if images != labels:
+            must = f"{folder} must contain one label per {half} image"
+            raise ValueError(f"{must}, got {images} images and {labels} labels; download the files again")
     return arrays
 
 
@@ -41,16 +42,16 @@ def read(path: Path) -> np.ndarray:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(_check.problem(f"{path} must be a whole gzip file", str(error), "fetch it again")) from None
+        raise ValueError(_check.problem(f"{path} must be a whole gzip file", str(error), "download it again")) from None
     if len(raw) < 4 or raw[:3] != b"\0\0\x08":  # two zeros, then 8 for unsigned bytes
-        raise ValueError(_check.problem(f"{path} must be an idx file of bytes, begin with 000008", raw[:3].hex()))
-    header = 4 + 4 * raw[3]  # the fourth byte counts the axes
+        raise ValueError(_check.problem(f"{path} must be an idx file of bytes, beginning with 000008", raw[:3].hex()))
+    header = 4 + 4 * raw[3]  # the fourth byte is the number of axes
     if len(raw) < header:
-        raise ValueError(_check.problem(f"{path} must hold a header of {header} bytes", len(raw), "fetch it again"))
+        raise ValueError(_check.problem(f"{path} must have a header of {header} bytes", len(raw), "download it again"))
     shape = struct.unpack(f">{raw[3]}I", raw[4:header])
     body = np.frombuffer(raw, np.uint8, offset=header)
     if body.size != (size := math.prod(shape)):
-        raise ValueError(_check.problem(f"{path} must hold {size} bytes of data", body.size, "fetch it again"))
+        raise ValueError(_check.problem(f"{path} must have {size} bytes of data", body.size, "download it again"))
     return body.reshape(shape)
 
 
@@ -58,4 +59,4 @@ def _find(folder: Path, name: str, advice: str) -> Path:
     for path in (folder / f"{name}.gz", folder / name):
         if path.is_file():
             return path
-    raise FileNotFoundError(_check.problem(f"the data folder must hold {name}.gz", str(folder), advice))
+    raise FileNotFoundError(_check.problem(f"the data folder must contain {name}.gz", str(folder), advice))

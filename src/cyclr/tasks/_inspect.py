@@ -1,4 +1,4 @@
-"""Inspects a task before it is compared: what it holds out, and whether its seed decides what it should."""
+"""Inspects a task before policies are compared on it: its held-out data, and whether its seed controls the training."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def inspect_task(text: str, tuned: bool) -> Facts:
-    """Makes the task, and judges one batch, so that what is wrong with it is said before any work.
+    """Make the task and evaluate one batch, so that errors are reported before any work.
 
     Args:
         text: The task.
-        tuned: Whether rates will be chosen by trying.
+        tuned: Whether rates will be tuned.
     """
     from cyclr.torch._update import evaluate
 
@@ -44,7 +44,7 @@ def inspect_task(text: str, tuned: bool) -> Facts:
 
 
 def _beginning(task: Task) -> str:
-    """What a training of it begins with: the weights, torch's random state, the first batch."""
+    """The initial state of a training: the weights, torch's random state, the first batch."""
     import torch
 
     digest = hashlib.sha256()
@@ -55,7 +55,7 @@ def _beginning(task: Task) -> str:
 
 
 def _data(value: Any) -> Iterator[bytes]:
-    """The tensors, arrays, numbers and texts in `value`; what else is in it cannot be compared."""
+    """The tensors, arrays, numbers and strings in `value`; its other contents cannot be compared."""
     import numpy as np
     import torch
 

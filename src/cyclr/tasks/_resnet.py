@@ -1,4 +1,4 @@
-"""The residual networks for small pictures of He, Zhang, Ren and Sun (2015), section 4.2.
+"""The residual networks for small images of He, Zhang, Ren and Sun (2015), section 4.2.
 
 Source: Deep residual learning for image recognition. https://arxiv.org/abs/1512.03385
 """
@@ -15,10 +15,10 @@ from ._precision import computing_in
 
 
 class Block(nn.Module):
-    """Two convolutions of 3x3, added to what they were given.
+    """Two convolutions of 3x3, added to their input.
 
-    Where the size is halved, every second pixel is taken and the new channels are 0: the paper's option A, which has
-    no weights.
+    If the size is halved, the shortcut takes every second pixel and pads the new channels with zeros: the paper's
+    option A, which has no weights.
     """
 
     def __init__(self, given: int, channels: int) -> None:
@@ -38,14 +38,14 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """One convolution, three stages of (depth - 2) / 6 blocks, the mean over all pixels, a linear classifier.
 
-    With the defaults, on pictures of 32x32: the paper's ResNet-20, of 269,722 parameters. Convolutions are drawn as He
-    et al. (2015), Delving deep into rectifiers, https://arxiv.org/abs/1502.01852, say.
+    With the defaults, on images of 32x32, this is the paper's ResNet-20 with 269,722 parameters. Convolutions are
+    initialised as in He et al. (2015), Delving deep into rectifiers, https://arxiv.org/abs/1502.01852.
 
     Args:
         depth: Layers with weights, 6n + 2.
-        width: Channels of the first stage; the next ones have twice and four times as many.
-        channels: Of the pictures.
-        precision: What to compute in.
+        width: Channels of the first stage; the next stages have twice and four times as many.
+        channels: Channels of the images.
+        precision: The type to compute in.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 8 or depth % 6 != 2:
-            raise ValueError(_check.problem("depth must be 6n + 2", depth, "such as 8, 20, 32, 44 or 56"))
+            raise ValueError(_check.problem("depth must be 6n + 2", depth, "pass for example 8, 20, 32, 44 or 56"))
         self.precision = precision
         self.conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(width)
@@ -72,5 +72,5 @@ class ResNet(nn.Module):
         return scores.float()
 
     def multipliers(self) -> dict[str, tuple[float, float]]:
-        """By parameter: what its rate and its weight decay are multiplied by. All decay, as in the paper."""
+        """Factors of the rate and of the weight decay for each parameter. All parameters decay, as in the paper."""
         return {name: (1, 1) for name, _ in self.named_parameters()}

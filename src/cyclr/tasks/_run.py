@@ -1,4 +1,4 @@
-"""What is done with a task: a range test, a run. Torch is imported when it is needed."""
+"""Operations on a task: a range test or a run. Torch is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -36,39 +36,41 @@ def find_curve(
     signal: str = "loss",
     progress: Progress | None = None,
 ) -> Curve:
-    """A range test; the task is restored afterwards.
+    """Run a range test; the task is restored afterwards.
 
     Args:
-        task: On what.
-        title: What to call it.
-        ramp: The rates of a sweep; by default those of `Ramp()`.
+        task: The task.
+        title: Its name in messages.
+        ramp: The rates of a sweep; by default `Ramp()`.
         repeats: Number of sweeps.
         effort: "quick" or "thorough".
-        signal: What the bounds will be read from; other than the loss it must be a metric of the task.
-        progress: Called with step, steps, rate and loss as it goes on.
+        signal: The signal that the bounds are read from: "loss" or a metric of the task.
+        progress: Called with step, steps, rate and loss as it progresses.
     """
     from cyclr.torch import range_test
 
     held_out = None
     if signal != "loss":
         if task.val_loader is None:
-            raise ValueError(f"--signal {signal} needs held-out data, and task {title} has no val_loader; leave it out")
+            raise ValueError(
+                f"--signal {signal} needs held-out data, but task {title} has no val_loader; add one, or leave it out"
+            )
         _check.choice("--signal", signal, ("loss", "val_loss", *task.metrics))
         held_out = HeldOut(task.val_loader, task.metrics)
     return range_test(task, ramp=ramp or Ramp(), repeats=repeats, effort=effort, held_out=held_out, progress=progress)
 
 
-_CHECKPOINT_SECONDS = 10.0  # runs of a study can be short and many
+_CHECKPOINT_SECONDS = 10.0  # a study can have many short runs
 
 
 def save_curve(text: str, effort: str, path: Path, report: Path) -> None:
-    """A range test of the task under seed 0, written to a file; how far it is goes to another one."""
+    """Run a range test of the task with seed 0 and write it to a file; progress is written to another file."""
     _few_threads()
     find_curve(tasks.build(text, 0), text, effort=effort, progress=reporter(report)).save(path)
 
 
 def make_study_run(setup: Setup, folder: Path) -> Run:
-    """One of many runs at a time: what the task prints goes to stderr, as results are the driver's to print."""
+    """Make one of several concurrent runs; output of the task goes to stderr, as stdout is reserved for results."""
     _few_threads()
     with redirect_stdout(sys.stderr):
         return make_run(setup, folder=folder, checkpoint_seconds=_CHECKPOINT_SECONDS)
@@ -82,14 +84,14 @@ def make_run(
     checkpoint_seconds: float = 0,
     progress: Progress | None = None,
 ) -> Run:
-    """Makes one run: the task under its seed, trained with its schedule.
+    """Make one run: the task with its seed, trained with its schedule.
 
     Args:
-        setup: What decides the run.
-        task: Its task, where it has been made already.
-        folder: For a checkpoint, from which the run resumes.
-        checkpoint_seconds: Least time between two checkpoints.
-        progress: Called with step, steps, rate and loss as it goes on.
+        setup: The set-up of the run.
+        task: Its task, if it has been made already.
+        folder: Folder of the checkpoint from which the run resumes.
+        checkpoint_seconds: Minimum time between two checkpoints.
+        progress: Called with step, steps, rate and loss as it progresses.
     """
     from cyclr.torch import train
 
@@ -114,21 +116,21 @@ def make_run(
         **{field: getattr(setup, field) for field in Setup.__struct_fields__},
         steps_per_epoch=task.steps_per_epoch or 0,
         points=[dict(point) for point in points],
-        seconds=seconds * setup.steps / max(1, setup.steps - begun),  # as if it had not been stopped
+        seconds=seconds * setup.steps / max(1, setup.steps - begun),  # estimated for a run without interruption
         versions={name: version(name) for name in ("cyclr", "torch", "numpy")},
         status="finished" if loss is not None and math.isfinite(loss) else "diverged",
     )
 
 
 def _few_threads() -> None:
-    """As many as the engine said, else one: runs beside one another do not fight, and small networks are fastest so."""
+    """The number of threads set by the engine, else one: it is fastest for small networks, and runs do not compete."""
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 def _steps_done(folder: Path | None) -> int:
-    """Of a run that was stopped: how far its checkpoint is."""
+    """The step of an interrupted run's checkpoint."""
     import torch
 
     path = None if folder is None else folder / "checkpoint.pt"

@@ -1,4 +1,4 @@
-"""Weights that come from a task's seed, and leave all other randomness alone."""
+"""Drawing weights from a task's seed without changing other random states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Weights are drawn from `seed`. Not `torch.manual_seed`: that one seeds the accelerators too."""
+    """Draw weights from `seed`. Without `torch.manual_seed`, which would also seed the accelerators."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""A small causal transformer: GPT-2's layout, where each block normalises its input and adds to it."""
+"""A small causal transformer in the layout of GPT-2 (pre-normalisation)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 
 class Block(nn.Module):
-    """Attention to what came before, then a network for each position; both are added to what they were given."""
+    """Causal attention, then a position-wise network, both with residual connections."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -28,10 +28,10 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Scores for the next of `symbols` at each position of a window; it sees that position and those before it.
+    """Scores for the next of `symbols` at each position of a window, from that position and those before it.
 
     Source:
-        Vaswani et al. (2017), Attention is all you need. https://arxiv.org/abs/1706.03762. Layout and first weights:
+        Vaswani et al. (2017), Attention is all you need. https://arxiv.org/abs/1706.03762. Layout and initial weights:
         Radford et al. (2019), Language models are unsupervised multitask learners (GPT-2).
     """
 
@@ -45,7 +45,7 @@ class Transformer(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=0.02)
-        for block in blocks:  # each adds to the sum: 2 * layers terms are to have the spread of one
+        for block in blocks:  # the sum of 2 * layers residual terms is to have the variance of one
             for last in (block.gather, block.narrow):
                 nn.init.normal_(last.weight, std=0.02 / (2 * layers) ** 0.5)
 
@@ -54,7 +54,7 @@ class Transformer(nn.Module):
         return self.scores(self.norm(self.blocks(x)))
 
     def groups(self, decay: float) -> list[dict[str, Any]]:
-        """The parameters as an optimizer takes them: matrices decay, norms and embeddings do not."""
+        """The parameter groups for an optimizer: matrices have weight decay, norms and embeddings do not."""
         decaying = [module.weight for module in self.modules() if isinstance(module, nn.Linear)]
         chosen = {id(weight) for weight in decaying}
         others = [parameter for parameter in self.parameters() if id(parameter) not in chosen]

@@ -21,7 +21,7 @@ from . import _cifar_files
 from ._caffe import Full, SigmoidBatchNorm
 from ._caffe_sgd import CaffeSGD
 from ._classify import accuracy
-from ._pictures import Drawn, InOrder, Pictures
+from ._images import Drawn, Images, InOrder
 from ._precision import PRECISIONS
 from ._resnet import ResNet
 from ._seeds import seeded
@@ -32,13 +32,13 @@ JUDGED_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A network and how those who published it train it."""
+    """A network and its published training settings."""
 
     network: Callable[..., Full | SigmoidBatchNorm | ResNet]
     batch: int
     base_lr: float
     weight_decay: float
-    shuffled: bool  # and augmented, unless asked otherwise
+    shuffled: bool  # and augmented by default
 
 
 NETWORKS = {
@@ -57,7 +57,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adagrad": Adagrad,
     "adadelta": Adadelta,
 }
-"""All add weight decay to the gradient, as Caffe's do."""
+"""All add weight decay to the gradient, as in Caffe."""
 
 
 def cifar10(
@@ -73,43 +73,43 @@ def cifar10(
     device: str = "cpu",
     compiled: bool = False,
 ) -> Task:
-    """CIFAR-10 as Caffe's example trains it, or as He et al. do their residual networks.
+    """CIFAR-10 trained as in Caffe's example, or as the residual networks of He et al.
 
-    Caffe's networks, "full" and "sigmoid": no augmentation, pixels from 0 to 255 less their mean, batches of 100, so
-    500 steps an epoch; SGD with momentum 0.9 and weight decay 0.004. The order of the pictures is that of the files,
-    the same in each epoch and for each seed. Parameters have rates and decays of their own: biases learn twice as fast
-    as weights, the classifier decays 250 times as much. Each group of the optimizer keeps the factor of its rate as
-    `lr_mult`. Rates in the paper are those of the weights, `lr_mult` 1; a rate for the task as a whole, as in
-    `cyclr.torch.train(task, schedule)`, is that of the fastest group, so the paper's rate times two.
+    Caffe's networks, "full" and "sigmoid": no augmentation, pixels from 0 to 255 minus their mean, batches of 100, so
+    500 steps per epoch; SGD with momentum 0.9 and weight decay 0.004. The images are in the order of the files in every
+    epoch and for every seed. Rates and weight decays differ between parameters: biases have twice the rate of weights,
+    and the classifier has 250 times the weight decay. Each group of the optimizer stores the factor of its rate as
+    `lr_mult`. Rates in the paper are those of the weights, with `lr_mult` 1; the rate of the whole task, as in
+    `cyclr.torch.train(task, schedule)`, is that of the group with the largest rate, so twice the paper's rate.
 
-    Residual networks: pixels less their mean, batches of 128, so 391 steps an epoch; SGD with momentum 0.9 and weight
-    decay 1e-4, rate 0.1. Each epoch has an order of its own, and each picture is moved by up to 4 pixels and mirrored
-    half of the time.
+    Residual networks: pixels minus their mean, batches of 128, so 391 steps per epoch; SGD with momentum 0.9, weight
+    decay 1e-4 and rate 0.1. Each epoch has a new order, and each image is shifted by up to 4 pixels and mirrored with a
+    probability of one half.
 
     Args:
-        seed: Decides the weights, and for residual networks the order and the augmentation.
+        seed: Random seed for the weights, and for residual networks also for the order and the augmentation.
         data: The official archive `cifar-10-binary.tar.gz`, which is read without unpacking it; or the folder with
             `data_batch_1.bin` to `test_batch.bin`, or its parent; or an `.npz` file with `train_images` (n, 32, 32, 3),
-            `train_labels`, `test_images` and `test_labels`, all bytes. By default what the environment variable
-            CYCLR_DATA names.
-        tuning: Hold out the last 5,000 training pictures as `val_loader`, for choosing rates; no test data then.
+            `train_labels`, `test_images` and `test_labels`, all bytes. By default the path in the environment variable
+            CYCLR_DATA.
+        tuning: Hold out the last 5,000 training images as `val_loader`, for tuning rates; there is then no test data.
         network: "full"; "sigmoid": sigmoids and batch normalisation, no weight decay; "resnet": ResNet-20; "resnet56".
-        optimizer: "sgd", "nesterov", "adam", "rmsprop", "adagrad" or "adadelta", else with torch's defaults; or
-            "caffe-sgd", "caffe-nesterov": with the rate inside the velocity, which differs where the rate moves.
-        pictures: Train on so many of the first pictures only.
-        augment: Move and mirror the training pictures, drawn from the seed; by default for residual networks.
-        precision: "float32", or "bfloat16", in which convolutions are faster on machines that have it.
-        device: Where the network and all the pictures are.
-        compiled: Compile a residual network by `torch.compile`, on a GPU into CUDA graphs. The first steps are slow.
-            Not Caffe's networks: compiled by torch 2.13 on a CPU, "full" had gradients that were off by a third.
+        optimizer: "sgd", "nesterov", "adam", "rmsprop", "adagrad" or "adadelta", otherwise with torch's defaults;
+            or "caffe-sgd", "caffe-nesterov": with the rate inside the velocity, which differs when the rate changes.
+        pictures: Number of training images to use, from the start of the files; by default all.
+        augment: Shift and mirror the training images randomly; by default for residual networks only.
+        precision: "float32" or "bfloat16", which makes convolutions faster on hardware that supports it.
+        device: The device of the network and of all images.
+        compiled: Compile a residual network with `torch.compile`, on a GPU into CUDA graphs; the first steps are slow.
+            Not for Caffe's networks: compiled by torch 2.13 on a CPU, "full" had gradients that were off by a third.
 
     Returns:
         The task; its metric is the accuracy, a fraction.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        FileNotFoundError: If the data is not there; the message says what is wanted.
-        ValueError: If an argument or a file has a wrong value.
+        FileNotFoundError: If the data is missing; the message says what is needed.
+        ValueError: If an argument or a file has an invalid value.
 
     Source:
         Krizhevsky (2009), Learning multiple layers of features from tiny images. Caffe's networks and their solver:
@@ -127,11 +127,11 @@ def cifar10(
     total = len(arrays["train_labels"])
     used = total if pictures is None else _check.count("pictures", pictures)
     if used > total:
-        raise ValueError(_check.problem(f"pictures must not exceed the {total} of the data", pictures))
+        raise ValueError(_check.problem(f"pictures must not exceed the {total} images of the data", pictures))
     held_out = min(HELD_OUT, used // 10) if tuning else 0
 
     train = _part(arrays, "train", slice(0, used - held_out), device)
-    mean = torch.tensor(train.pictures.cpu().numpy().mean(axis=0, dtype=np.float64), dtype=torch.float32, device=device)
+    mean = torch.tensor(train.images.cpu().numpy().mean(axis=0, dtype=np.float64), dtype=torch.float32, device=device)
     held = _part(arrays, "train", slice(used - held_out, used), device) if tuning else None
     test = None if tuning else _part(arrays, "test", slice(None), device)
     with seeded(seed):
@@ -159,7 +159,7 @@ resnet = partial(cifar10, network="resnet")
 
 
 def groups(model: Full | SigmoidBatchNorm | ResNet, recipe: Recipe) -> list[dict[str, Any]]:
-    """The parameters by their factors of rate and decay, as an optimizer takes them."""
+    """The parameters grouped by their factors of rate and weight decay, for an optimizer."""
     found: dict[tuple[float, float], list[Tensor]] = {}
     factors = model.multipliers()
     for name, parameter in model.named_parameters():
@@ -170,12 +170,12 @@ def groups(model: Full | SigmoidBatchNorm | ResNet, recipe: Recipe) -> list[dict
     ]
 
 
-def _part(arrays: dict[str, np.ndarray], half: str, chosen: slice, device: str) -> Pictures:
-    pictures, labels = (torch.from_numpy(arrays[f"{half}_{what}"][chosen]) for what in ("images", "labels"))
-    return Pictures(pictures.to(device), labels.to(device, torch.int64))
+def _part(arrays: dict[str, np.ndarray], half: str, chosen: slice, device: str) -> Images:
+    images, labels = (torch.from_numpy(arrays[f"{half}_{what}"][chosen]) for what in ("images", "labels"))
+    return Images(images.to(device), labels.to(device, torch.int64))
 
 
-# Read once in a process: a study makes the task anew for each run. Nothing writes into these arrays.
+# Read once per process: a study makes the task anew for each run. These arrays are never modified.
 @lru_cache(maxsize=1)
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     return _cifar_files.read(path)

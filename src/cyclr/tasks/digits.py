@@ -1,4 +1,4 @@
-"""Handwritten digits of 8x8 pixels, from scikit-learn: the quickest task."""
+"""Handwritten digits of 8x8 pixels, from scikit-learn: the fastest task."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ._classify import Examples, classification
 
 
 def digits(seed: int, *, tuning: bool = False) -> Task:
-    """1,400 training and 397 test pictures, a network of one hidden layer, SGD with momentum 0.9.
+    """1,400 training and 397 test images, a network with one hidden layer, SGD with momentum 0.9.
 
-    Batches of 50, so 28 steps an epoch. The first 1,400 pictures of the file are for training.
+    Batches of 50, so 28 steps per epoch. The first 1,400 images of the file are for training.
 
     Args:
-        seed: Decides the weights and the order of the batches.
-        tuning: Hold out the last 300 training pictures as `val_loader`, for choosing rates; no test data then.
+        seed: Random seed for the weights and the order of the batches.
+        tuning: Hold out the last 300 training images as `val_loader`, for tuning rates; there is then no test data.
 
     Returns:
         The task; its metric is the accuracy, a fraction.
@@ -52,6 +52,6 @@ def _examples() -> tuple[Examples, Examples]:
         raise ModuleNotFoundError(
             "the task digits needs scikit-learn; install it with: pip install 'cyclr[digits]'", name="sklearn"
         ) from None
-    pictures, labels = load_digits(return_X_y=True)
-    inputs = torch.tensor(pictures, dtype=torch.float32) / 16  # pixels count from 0 to 16
+    images, labels = load_digits(return_X_y=True)
+    inputs = torch.tensor(images, dtype=torch.float32) / 16  # pixels range from 0 to 16
     return Examples(inputs, torch.tensor(labels)).cut(1_400)

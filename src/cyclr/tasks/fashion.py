@@ -1,4 +1,4 @@
-"""Fashion-MNIST, ten kinds of clothes: `small` at 14x14 comes with the package, `full` is read from a folder."""
+"""Fashion-MNIST, ten classes of clothing: `small` at 14x14 is part of the package, `full` is read from a folder."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from ._classify import Examples, classification
 from ._resnet import ResNet
 
 DEBIAN = "/usr/share/datasets/fashion-mnist"
-"""Where Debian's package `dataset-fashion-mnist` puts the four files."""
+"""The folder in which Debian's package `dataset-fashion-mnist` installs the four files."""
 
 
 def small(seed: int, *, tuning: bool = False, network: str = "mlp") -> Task:
-    """6,000 training and 2,000 test pictures of 14x14, a small network, SGD with momentum 0.9.
+    """6,000 training and 2,000 test images of 14x14, a small network, SGD with momentum 0.9.
 
-    Batches of 50, so 120 steps an epoch; 10 epochs of "mlp" take less than half a second on one core. The pictures are
-    the first ones of the official files, each square of 2x2 pixels replaced by its mean.
+    Batches of 50, so 120 steps per epoch; 10 epochs of "mlp" take less than half a second on one core. The images are
+    the first ones of the official files, with each square of 2x2 pixels replaced by its mean.
 
     Args:
-        seed: Decides the weights and the order of the batches.
-        tuning: Hold out the last 1,000 training pictures as `val_loader`, for choosing rates; no test data then.
-        network: "mlp", one hidden layer; or "resnet", a residual network of 8 layers, 8 to 32 channels, batch
+        seed: Random seed for the weights and the order of the batches.
+        tuning: Hold out the last 1,000 training images as `val_loader`, for tuning rates; there is then no test data.
+        network: "mlp", one hidden layer; or "resnet", a residual network with 8 layers, 8 to 32 channels, batch
             normalisation and 19,074 weights, with weight decay 1e-4.
 
     Returns:
@@ -62,22 +62,22 @@ resnet = partial(small, network="resnet")
 
 
 def full(seed: int, *, data: str | Path = DEBIAN, tuning: bool = False) -> Task:
-    """All 60,000 training and 10,000 test pictures of 28x28, a convolutional network, SGD with momentum 0.9.
+    """All 60,000 training and 10,000 test images of 28x28, a convolutional network, SGD with momentum 0.9.
 
-    Batches of 100, so 600 steps an epoch.
+    Batches of 100, so 600 steps per epoch.
 
     Args:
-        seed: Decides the weights and the order of the batches.
+        seed: Random seed for the weights and the order of the batches.
         data: The folder with the four idx files, plain or gzipped.
-        tuning: Hold out the last 10,000 training pictures as `val_loader`, for choosing rates; no test data then.
+        tuning: Hold out the last 10,000 training images as `val_loader`, for tuning rates; there is then no test data.
 
     Returns:
         The task; its metric is the accuracy, a fraction.
 
     Raises:
         TypeError: If the seed is not an integer.
-        FileNotFoundError: If a file is missing; the message says where it comes from.
-        ValueError: If the seed is negative, or a file is broken or holds other than pictures of 28x28.
+        FileNotFoundError: If a file is missing; the message says where to get it.
+        ValueError: If the seed is negative, or a file is damaged or does not contain images of 28x28.
 
     Source:
         Xiao, Rasul and Vollgraf (2017), Fashion-MNIST. https://arxiv.org/abs/1708.07747
@@ -111,7 +111,7 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Optimizer]
 }
 
 
-# Read once in a process: a study makes the task anew for each run. Nothing writes into these tensors.
+# Read once per process: a study makes the task anew for each run. These tensors are never modified.
 @lru_cache(maxsize=1)
 def _embedded() -> tuple[Examples, Examples]:
     with (files("cyclr.tasks") / "data/fashion14.npz").open("rb") as file, np.load(file) as arrays:
@@ -125,12 +125,12 @@ def _folder(folder: str) -> tuple[Examples, Examples]:
     )
     for part in ("train_images", "test_images"):
         if arrays[part].shape[1:] != (28, 28):
-            raise ValueError(_check.problem(f"{part} of {folder} must be pictures of 28x28", arrays[part].shape))
+            raise ValueError(_check.problem(f"{part} of {folder} must contain images of 28x28", arrays[part].shape))
     return _examples(arrays)
 
 
 def _examples(arrays: Mapping[str, np.ndarray]) -> tuple[Examples, Examples]:
-    """The pictures with one channel, less the mean of the training pictures, over their standard deviation."""
+    """The images with one channel, standardised by the mean and standard deviation of the training images."""
     train, test = (torch.tensor(arrays[part]).unsqueeze(1).float() for part in ("train_images", "test_images"))
     spread, mean = torch.std_mean(train)
     return (

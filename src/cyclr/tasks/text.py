@@ -1,4 +1,4 @@
-"""Text, byte by byte: a small transformer learns what comes next, in half of Moby-Dick or in your own file."""
+"""Next-byte prediction with a small transformer, on half of Moby-Dick or on your own text file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from cyclr.torch import Task
 from ._seeds import seeded
 from ._transformer import Transformer
 
-WINDOW = 64  # bytes that the network sees at once
-BATCH = 16  # windows
+WINDOW = 64  # bytes of context
+BATCH = 16  # windows per batch
 JUDGED_AT_ONCE = 64
-SHARE = 10  # one part in so many is the test text, and one is held out for tuning
+SHARE = 10  # the text is divided by this: one part is the test text, and one is held out for tuning
 BASE_LR = 1e-3
 WEIGHT_DECAY = 0.1
 
@@ -32,18 +32,19 @@ def text(seed: int, *, data: str | Path | None = None, tuning: bool = False, dev
     """Predict the next byte of English prose: a transformer of 2 layers, width 64, 4 heads and 136,000 weights, AdamW.
 
     The first nine tenths of the text are for training, the last is the test text. A batch is 16 windows of 64 bytes,
-    so 425 steps an epoch. In each epoch the training text is cut anew, from another place on, into windows that do
-    not overlap, and these come in another order. No window reaches into another part. AdamW has a weight decay of 0.1
+    so 425 steps per epoch. In each epoch the training text is cut into non-overlapping windows at a new random
+    offset, in a new random order. No window extends into another part. AdamW has a weight decay of 0.1
     on the matrices, and betas 0.9 and 0.95.
 
-    The loss is in nats a byte, a character of this text; over log(2) it is in bits. The accuracy is the share of bytes
-    foretold.
+    The loss is in nats per byte, which is a character of this text; divide by log(2) for bits. The metric is the
+    next-byte accuracy.
 
     Args:
-        seed: Decides the weights, where the windows begin and their order.
-        data: A text file of your own, in UTF-8; by default the first 50 chapters of Moby-Dick, 483,895 bytes.
-        tuning: Hold out the last ninth of the training text as `val_loader`, for choosing rates; no test text then.
-        device: Where the network and the text are.
+        seed: Random seed for the weights and for the offsets and the order of the windows.
+        data: Path of a text file in UTF-8; by default the first 50 chapters of Moby-Dick, 483,895 bytes.
+        tuning: Hold out the last ninth of the training text as `val_loader`, for tuning rates; there is then no test
+            text.
+        device: The device of the network and the text.
 
     Returns:
         The task; its metric is the accuracy, a fraction.
@@ -51,7 +52,7 @@ def text(seed: int, *, data: str | Path | None = None, tuning: bool = False, dev
     Raises:
         TypeError: If an argument is of the wrong kind.
         FileNotFoundError: If there is no such file.
-        ValueError: If the seed is negative, or the file is no UTF-8 or too short.
+        ValueError: If the seed is negative, or the file is not valid UTF-8 or too short.
 
     >>> task = text(0)
     >>> task.steps_per_epoch, sum(parameter.numel() for parameter in task.model.parameters())
@@ -67,7 +68,7 @@ def text(seed: int, *, data: str | Path | None = None, tuning: bool = False, dev
     whole = _embedded() if data is None else _file(data)
     tenth = len(whole) // SHARE
     if tenth <= WINDOW:
-        must = f"{data} must hold at least {SHARE * (WINDOW + 1)} bytes"
+        must = f"{data} must have at least {SHARE * (WINDOW + 1)} bytes"
         raise ValueError(_check.problem(must, f"{len(whole)} bytes", "pass a longer text"))
     whole = whole.to(device)
     train, held, test = whole.split([len(whole) - 2 * tenth, tenth, tenth])
@@ -87,23 +88,23 @@ def text(seed: int, *, data: str | Path | None = None, tuning: bool = False, dev
 
 
 def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Nats a byte, the mean over all positions of all windows."""
+    """Nats per byte, averaged over all positions of all windows."""
     return cross_entropy(outputs.flatten(0, 1), targets.flatten())
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The share of positions whose largest output is that of the byte that follows."""
+    """The fraction of positions whose largest output is that of the next byte."""
     return (outputs.argmax(dim=-1) == targets).float().mean()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InOrder:
-    """A loader: a text from its beginning on, in windows that do not overlap, each beside itself one byte later."""
+    """A loader of a text from its beginning on: non-overlapping windows as inputs, shifted by one byte as targets."""
 
     text: Tensor  # bytes
 
     def __len__(self) -> int:
-        """Batches in a pass."""
+        """Number of batches per pass."""
         return -(-((len(self.text) - 1) // WINDOW) // JUDGED_AT_ONCE)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -114,20 +115,20 @@ class InOrder:
 
 
 class Shuffled:
-    """A loader: in each pass other windows of a text, in another order; as many batches, all of one size.
+    """A loader with different windows of a text in each pass, in random order; the number of batches is constant.
 
     Args:
-        text: Bytes.
-        generator: Draws where the first window begins, and the order.
+        text: The text as bytes.
+        generator: Source of the offset of the first window and of the order.
     """
 
     def __init__(self, text: Tensor, generator: torch.Generator) -> None:
         self.text, self.generator = text, generator
-        self._windows = (len(text) - WINDOW) // WINDOW  # so many there are wherever the first one begins
+        self._windows = (len(text) - WINDOW) // WINDOW  # the number of windows for every offset
         self._batch = min(BATCH, self._windows)
 
     def __len__(self) -> int:
-        """Batches in a pass."""
+        """Number of batches per pass."""
         return self._windows // self._batch
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -154,17 +155,18 @@ def _file(data: str | Path) -> Tensor:
         raise TypeError(_check.problem("data must be a path", data, "pass the path of a text file"))
     path = Path(data)
     if not path.is_file():
-        raise FileNotFoundError(_check.problem("data must be a text file", str(data), "no such file"))
+        raise FileNotFoundError(_check.problem("data must be an existing text file", str(data), "check the path"))
     raw = path.read_bytes()
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
         advice = "save it as UTF-8"
-        raise ValueError(_check.problem(f"{path} must be UTF-8", f"byte {error.start}", advice)) from None
+        given = f"an invalid byte at position {error.start}"
+        raise ValueError(_check.problem(f"{path} must be UTF-8", given, advice)) from None
     return torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)
 
 
-# Read once in a process: a study makes the task anew for each run. Nothing writes into this tensor.
+# Read once per process: a study makes the task anew for each run. This tensor is never modified.
 @lru_cache(maxsize=1)
 def _embedded() -> Tensor:
     packed = (files("cyclr.tasks") / "data/moby_dick.txt.bz2").read_bytes()

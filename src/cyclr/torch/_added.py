@@ -1,4 +1,4 @@
-"""Groups that are added to an optimizer later: its schedulers hear of them."""
+"""Notifies schedulers of groups that are added to an optimizer later."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _AddGroup:
-    """Replaces `optimizer.add_param_group` and tells the schedulers. Keeps none of them alive."""
+    """Replaces `optimizer.add_param_group` and notifies the schedulers, to which it holds weak references."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = ref(optimizer)
@@ -36,11 +36,11 @@ class _AddGroup:
                 watcher._forget(before)
             raise
         for watcher in in_force:
-            watcher._drive()  # the new group's first step has the right rate already
+            watcher._drive()  # so that the new group's first step has the right rate
 
 
 def watch(optimizer: Optimizer, scheduler: Scheduler) -> None:
-    """Tell `scheduler` of groups that are added later."""
+    """Notify `scheduler` of groups that are added later."""
     present = optimizer.__dict__.get("add_param_group")
     if not isinstance(present, _AddGroup):
         if present is not None:

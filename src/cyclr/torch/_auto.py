@@ -66,25 +66,25 @@ def auto(
     update: Update | StepFunction | None = None,
     search: Search = Search(),  # noqa: B008 (a frozen value)
 ) -> Scheduler:
-    """Find the bounds, plan the cycle, and return the scheduler to train with: four lines as one.
+    """Find the bounds with a range test, plan a schedule, and return the scheduler to train with.
 
-    The same as `range_test`, `Curve.bounds`, `plan` and `Scheduler` one after the other. Everything that the range test
+    Calls `range_test`, `Curve.bounds`, `plan` and `Scheduler` one after the other. Everything that the range test
     changes is restored. Groups keep the ratios of their rates. The reasons for each choice go to the logger "cyclr"
     (level INFO).
 
     Args:
-        model: The network, or a `Task` in place of the first four arguments.
-        optimizer: Its rates are set by the scheduler from now on.
+        model: The network, or a `Task` instead of the first four arguments.
+        optimizer: The optimizer; the scheduler sets its rates from now on.
         loader: Training batches.
         loss_fn: As in `range_test`.
-        epochs: The budget in epochs; needs a loader with a length.
-        steps: The budget in optimizer steps, in place of `epochs`.
+        epochs: Budget in epochs; needs a loader with a length.
+        steps: Budget in optimizer steps, instead of `epochs`.
         cycles: Number of cycles; by default one.
-        anneal: Whether the rate falls to zero at the end.
-        momentum: From and to, such as (0.85, 0.95), to let momentum (or the first beta) fall while the rate rises;
-            by default it is left alone.
-        update: How a step is made, as in `range_test`.
-        search: The range test, and which of its signals the bounds are read from.
+        anneal: Whether the rate anneals to zero at the end.
+        momentum: Lower and upper value, such as (0.85, 0.95), between which momentum (or the first beta) falls while
+            the rate rises; by default it is not changed.
+        update: How to make a step, as in `range_test`.
+        search: The range test, and the signal from which the bounds are read.
 
     Returns:
         The scheduler, with `curve`, `bounds` and `plan` as attributes.
@@ -92,7 +92,7 @@ def auto(
     Raises:
         TypeError: If an argument is of the wrong kind.
         ValueError: If a value is out of range, or the budget too small.
-        Inconclusive: If the range test gives no answer; the message says what to try.
+        Inconclusive: If the range test is inconclusive; the message says what to try.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)
@@ -118,11 +118,11 @@ def auto(
         made = plan(bounds, epochs=epochs, steps=steps, steps_per_epoch=per_epoch, cycles=cycles, anneal=anneal)
         return made, None if momentum is None else Opposed(made.schedule, *momentum)
 
-    # Whatever can be wrong is found before any work, with bounds that stand in for those to come.
+    # Errors are raised before any work, by planning with placeholder bounds.
     trial, opposed = planned(Bounds(0.1, 1.0))
     if opposed is not None:
         resolve("momentum", opposed, optimizer.param_groups)
-    # Probe cycles are judged by the training loss.
+    # Probe cycles are compared by the training loss.
     effort = search.effort or (effort_for(trial.steps) if search.signal == "loss" else "quick")
     test = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress}
     curve = range_test(model, optimizer, loader, loss_fn, update=update, effort=effort, **test)
@@ -136,11 +136,11 @@ def auto(
 
 
 def _steps_per_epoch(loader: Iterable[Any], update: Update | StepFunction | None, epochs: int | None) -> int | None:
-    """Optimizer steps in an epoch, None where the loader has no length."""
+    """Optimizer steps in an epoch; None if the loader has no length."""
     batches = length(loader)
     if batches is None:
         if epochs is not None:
-            raise ValueError(problem("steps must be given where the loader has no length", f"epochs={epochs!r}"))
+            raise ValueError(problem("steps must be given if the loader has no length", f"epochs={epochs!r}"))
         return None
     accumulate = update.accumulate if isinstance(update, Update) else 1
     return max(1, batches // count("accumulate", accumulate))

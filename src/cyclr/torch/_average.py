@@ -14,22 +14,22 @@ Average = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
 
 
 def trailing_average(share: float = 0.05) -> Average:
-    """An average of the weights that looks back over a share of all steps so far, for torch's `AveragedModel`.
+    """An average of the weights over a fraction of all steps so far, for torch's `AveragedModel`.
 
     average_t = average_{t-1} + (weights_t - average_{t-1}) * min(1, 1 / (share * t))
 
-    As the training goes on the window grows with it, so that one number serves for 1,000 steps and for 100,000, where
-    a constant decay must be chosen for each. The average has at high rates much of what a fall of the rate brings.
-    What is no float, such as a count of batches, is copied.
+    The window grows with the training, so that one number is suitable for 1,000 steps and for 100,000, whereas a
+    constant decay must be tuned for each. At high rates, the average has much of the benefit of annealing. Values that
+    are not floats, such as a count of batches, are copied.
 
     Args:
-        share: Of the steps so far, above 0 and at most 1; with 1 it is the plain mean.
+        share: Fraction of the steps so far, above 0 and at most 1; 1 gives the mean of all steps.
 
     Returns:
-        The function to be passed as `multi_avg_fn`.
+        The function to pass as `multi_avg_fn`.
 
     Raises:
-        TypeError: If `share` is no number.
+        TypeError: If `share` is not a number.
         ValueError: If it is not above 0 and at most 1.
 
     >>> import torch
@@ -44,7 +44,7 @@ def trailing_average(share: float = 0.05) -> Average:
 
     Reference:
         Karras et al. (2024), Analyzing and Improving the Training Dynamics of Diffusion Models, section 3.1: averages
-        whose width is a share of the training. https://arxiv.org/abs/2312.02696
+        whose width is a fraction of the training. https://arxiv.org/abs/2312.02696
     """
     share = _check.positive("share", share)
     if share > 1:
@@ -52,7 +52,7 @@ def trailing_average(share: float = 0.05) -> Average:
 
     @torch.no_grad()
     def update(averages: Sequence[Tensor], weights: Sequence[Tensor], averaged: Tensor | int) -> None:
-        # `averaged` counts from 0 what has been taken in; a tensor on the device, so nothing here waits for it
+        # `averaged` is the number of averaged models, a tensor on the device, so nothing here waits for it
         weight = torch.clamp(1 / (share * (torch.as_tensor(averaged) + 1)), max=1.0)
         for average, new in zip(averages, weights, strict=True):
             if average.is_floating_point():
@@ -64,9 +64,9 @@ def trailing_average(share: float = 0.05) -> Average:
 
 
 def averaged_model(model: torch.nn.Module, share: float = 0.05) -> AveragedModel:
-    """A copy of `model` that follows it with a `trailing_average`, its buffers too.
+    """A copy of `model` whose weights and buffers are a `trailing_average` of those of `model`.
 
-    Call `update_parameters(model)` on it after each step, and evaluate it in place of `model`.
+    Call `update_parameters(model)` on it after each step, and evaluate it instead of `model`.
 
     >>> import torch
     >>> type(averaged_model(torch.nn.Linear(1, 1))).__name__

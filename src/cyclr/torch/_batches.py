@@ -1,7 +1,7 @@
-"""What a loader gives: checks, devices, and the one convention for batches.
+"""Batches and loaders: checks, devices, and the convention for batches.
 
 A batch that is a tuple or list of two is a pair (inputs, targets): the loss is `loss_fn(model(inputs), targets)`.
-Any other batch (a dict, a tensor, a tuple of three) goes whole: the loss is `loss_fn(model, batch)`.
+Any other batch (a dict, a tensor, a tuple of three) is passed as a whole: the loss is `loss_fn(model, batch)`.
 Metrics follow the same rule.
 """
 
@@ -16,7 +16,7 @@ from cyclr._check import problem
 
 
 def length(loader: Any) -> int | None:
-    """Batches in one pass over `loader`, or None where it cannot say."""
+    """Batches in one pass over `loader`, or None if it has no length."""
     try:
         return len(loader)
     except (TypeError, NotImplementedError):  # an iterable dataset has no length
@@ -24,25 +24,25 @@ def length(loader: Any) -> int | None:
 
 
 def check_loader(name: str, loader: Any) -> None:
-    """A loader can be started again and holds something; an iterator could not be rewound."""
+    """Check that `loader` is not empty and can be started again, unlike an iterator."""
     if isinstance(loader, Iterator):
         advice = "pass the loader itself, not iter(loader)"
         raise TypeError(problem(f"{name} must be a loader that can be started again, not an iterator", loader, advice))
     if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
         raise TypeError(problem(f"{name} must be a loader", loader, "pass a DataLoader or a list of batches"))
     if length(loader) == 0:
-        advice = "is the dataset empty, or smaller than one batch with drop_last=True?"
+        advice = "check that the dataset is not empty, nor smaller than one batch with drop_last=True"
         raise ValueError(problem(f"{name} must hold at least one batch", 0, advice))
 
 
 def check_callable(name: str, value: Any, advice: str) -> None:
-    """`value` must be callable."""
+    """Check that `value` is callable."""
     if not callable(value):
         raise TypeError(problem(f"{name} must be callable", value, advice))
 
 
 def check_metrics(name: str, metrics: Any) -> None:
-    """Names to functions."""
+    """Check a mapping of names to functions."""
     if not isinstance(metrics, Mapping):
         raise TypeError(problem(f"{name} must be a mapping of names to functions", metrics, "pass {'accuracy': fn}"))
     for key, metric in metrics.items():
@@ -57,22 +57,22 @@ def is_pair(batch: Any) -> bool:
 
 
 def loss_of(model: Callable[..., Any], loss_fn: Callable[..., Any], batch: Any) -> torch.Tensor:
-    """The loss of one batch, by the convention above; a scalar tensor or an error."""
+    """The loss of one batch, by the convention above, as a scalar tensor."""
     loss = loss_fn(model(batch[0]), batch[1]) if is_pair(batch) else loss_fn(model, batch)
     return checked_loss(loss)
 
 
 def checked_loss(loss: Any) -> torch.Tensor:
-    """A loss must be one number, as a tensor."""
+    """Check that a loss is a tensor with one number."""
     if not isinstance(loss, torch.Tensor):
         raise TypeError(problem("the loss must be a tensor", loss, "return the tensor, not its .item()"))
     if loss.numel() != 1:
         raise ValueError(problem("the loss must be one number", tuple(loss.shape), "reduce it, as with .mean()"))
-    return loss.reshape(()) if loss.ndim else loss  # a view would be one more node to go back through
+    return loss.reshape(()) if loss.ndim else loss  # a view would add a node to the backward pass
 
 
 def size_of(batch: Any) -> int:
-    """Examples in a batch: the length of the last tensor in it, where targets stand; 1 where there is none."""
+    """Number of examples in a batch: the length of its last tensor, usually the targets; 1 if there is none."""
     if isinstance(batch, torch.Tensor):
         return len(batch) if batch.ndim else 1
     parts = list(batch.values()) if isinstance(batch, Mapping) else batch
@@ -84,19 +84,19 @@ def size_of(batch: Any) -> int:
 
 
 def device_of(model: torch.nn.Module) -> torch.device | None:
-    """The device of the first parameter or buffer; None for a model without any."""
+    """The device of the first parameter or buffer; None if the model has none."""
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return None
 
 
 def moved(batch: Any, device: torch.device | None) -> Any:
-    """`batch` with every tensor in it on `device`; containers keep their kind."""
+    """`batch` with all its tensors on `device`; containers keep their types."""
     if device is None:
         return batch
     if isinstance(batch, torch.Tensor):
         return batch if batch.device == device else batch.to(device, non_blocking=True)
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a named tuple takes its parts one by one
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a named tuple takes its fields as separate arguments
         return type(batch)(*(moved(part, device) for part in batch))
     if isinstance(batch, (tuple, list)):
         return type(batch)(moved(part, device) for part in batch)
@@ -108,16 +108,16 @@ def moved(batch: Any, device: torch.device | None) -> Any:
 
 
 def start_pass(loader: Iterable[Any], number: int) -> Iterator[Any]:
-    """One pass over `loader`. Its number is told to samplers that ask for it."""
+    """One pass over `loader`. Its number is passed to samplers that have `set_epoch`."""
     for owner in (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)):
         tell = getattr(owner, "set_epoch", None)
         if callable(tell):
-            tell(number)  # a DistributedSampler gives the same order again unless it is told
+            tell(number)  # otherwise a DistributedSampler repeats the same order
     return iter(loader)
 
 
 def endless(loader: Iterable[Any], name: str = "loader") -> Iterator[Any]:
-    """Batches for ever: a loader that ends is started again. One that gives nothing is an error."""
+    """Endless batches: a loader that ends is started again. An empty one is an error."""
     number = getattr(getattr(loader, "sampler", None), "epoch", 0)
     while True:
         empty = True
@@ -125,5 +125,7 @@ def endless(loader: Iterable[Any], name: str = "loader") -> Iterator[Any]:
             empty = False
             yield batch
         if empty:
-            raise ValueError(problem(f"{name} must give at least one batch", "none", "is the dataset empty?"))
+            raise ValueError(
+                problem(f"{name} must give at least one batch", "none", "check that the dataset is not empty")
+            )
         number += 1

@@ -1,4 +1,4 @@
-"""One answer for all processes that train one model together."""
+"""The same results in all processes that train one model together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def group_of(model: torch.nn.Module) -> Any:
-    """The process group that `model` is trained by: replicated (DDP) or sharded (FSDP2); None for one process."""
+    """The process group that trains `model`, replicated (DDP) or sharded (FSDP2); None for one process."""
     if not distributed.is_available() or not distributed.is_initialized():
         return None
     for module in model.modules():
@@ -21,13 +21,13 @@ def group_of(model: torch.nn.Module) -> Any:
             return module.process_group
     for parameter in model.parameters():
         mesh = getattr(parameter, "device_mesh", None)
-        if mesh is not None:  # of several dimensions only the first is known to hold different data
+        if mesh is not None:  # only the first of several dimensions is known to have different data
             return mesh.get_group(0)
     return None
 
 
 def averaged(values: torch.Tensor, group: Any) -> torch.Tensor:
-    """The mean over the processes of `group`; not finite for all if it is not for one. Waits for all of them."""
+    """The mean over the processes of `group`; not finite in all of them if it is not finite in one. Waits for all."""
     if group is None:
         return values
     values = values.clone()
@@ -36,19 +36,19 @@ def averaged(values: torch.Tensor, group: Any) -> torch.Tensor:
 
 
 def place_in(group: Any) -> tuple[int, int]:
-    """The number of this process in `group`, and how many there are. The first one, 0, writes for all."""
+    """The index of this process in `group`, and the number of processes. Process 0 writes files for all."""
     return (0, 1) if group is None else (distributed.get_rank(group), distributed.get_world_size(group))
 
 
 def once(do: Callable[[], T], group: Any) -> T:
-    """What the first process of `group` gets from `do`, or the error that it raises, in all of them."""
+    """The result of `do`, which only the first process of `group` calls, or its error, in all processes."""
     if group is None:
         return do()
     box: list[Any] = [None, None]
     if place_in(group)[0] == 0:
         try:
             box[0] = do()
-        except Exception as error:  # noqa: BLE001 - all raise it, else the others wait for ever
+        except Exception as error:  # noqa: BLE001 - all raise it, else the others wait forever
             box[1] = error
     distributed.broadcast_object_list(box, group=group, group_src=0)
     if box[1] is not None:

@@ -1,4 +1,4 @@
-"""The groups of an optimizer: their rates, and what else a schedule drives."""
+"""The groups of an optimizer: their rates, and the other options that a schedule drives."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def key_of(name: str, group: Group) -> str:
 
 
 def put(group: Group, key: str, value: float) -> None:
-    """Set one entry of a group; a tensor is filled in place, of the betas only the first is touched."""
+    """Set one entry of a group; a tensor is filled in place; of the betas, only the first one is changed."""
     old = group[key][0] if key == "betas" else group[key]
     if isinstance(old, torch.Tensor):
         old.fill_(value)
@@ -38,19 +38,19 @@ def put(group: Group, key: str, value: float) -> None:
 
 
 def copied(value: Any) -> Any:
-    """`value`, or a tensor of its own with the same content."""
+    """`value`, or a copy of it if it is a tensor."""
     return value.clone() if isinstance(value, torch.Tensor) else value
 
 
 def plain(value: Any) -> Any:
-    """`value` as a number, also where it is a tensor."""
+    """`value` as a number, even if it is a tensor."""
     return value.item() if isinstance(value, torch.Tensor) else value
 
 
 def unshare(optimizer: Optimizer, schedules: dict[str, list[Schedule]]) -> None:
-    """Give groups a tensor of their own where they share one but not its schedule.
+    """Give groups separate tensors if they share one but not its schedule.
 
-    An optimizer hands the default tensor to all its groups: to fill one would fill all.
+    An optimizer gives the default tensor to all its groups, so filling one would fill all.
     """
     for name, own in schedules.items():
         if all(schedule == own[0] for schedule in own):
@@ -65,18 +65,18 @@ def unshare(optimizer: Optimizer, schedules: dict[str, list[Schedule]]) -> None:
 
 
 def initial(group: Group) -> float:
-    """The rate that the user gave, also where a scheduler has changed it since."""
+    """The rate that the user gave, even if a scheduler has changed it since."""
     return float(plain(group.get("initial_lr", group["lr"])))
 
 
 def ratios(optimizer: Optimizer) -> list[float]:
-    """Each group's initial rate as a share of the largest; all equal where all are 0."""
+    """The ratio of each group's initial rate to the largest one; all 1 if all rates are 0."""
     rates = [initial(group) for group in optimizer.param_groups]
     return [rate / max(rates) if max(rates) > 0 else 1.0 for rate in rates]
 
 
 def mark(rate: Any) -> Any:
-    """What tells whether a rate was changed since; a tensor is not read, which would wait for its device."""
+    """A mark that shows whether a rate was changed since; a tensor is not read, as that would wait for its device."""
     return (id(rate), rate._version) if isinstance(rate, torch.Tensor) else rate
 
 
@@ -84,11 +84,11 @@ def resolve(name: str, given: Any, groups: list[Group], largest: float | None = 
     """One schedule for each group, checked.
 
     Args:
-        name: What they drive.
+        name: The option that they drive.
         given: One schedule, several, or a function of the group.
         groups: The optimizer's groups.
-        largest: The rate of the group that follows one schedule as it is; the others keep their ratio to it. None for
-            no ratios.
+        largest: The rate of the group that follows a single schedule unchanged; the others keep their ratios to it.
+            None for no ratios.
     """
     schedules = _schedules(name, given, groups, largest)
     for schedule, group in zip(schedules, groups, strict=True):
@@ -97,7 +97,7 @@ def resolve(name: str, given: Any, groups: list[Group], largest: float | None = 
         if schedule.lowest < 0:
             raise ValueError(problem(f"{name} must not be negative", schedule))
         if name == "momentum" and schedule.highest >= 1:
-            raise ValueError(problem("momentum must stay below 1", schedule, "for the learning rate use schedule"))
+            raise ValueError(problem("momentum must stay below 1", schedule, "pass a learning rate as schedule"))
         if name != "schedule":
             key_of(name, group)
     return schedules
@@ -109,7 +109,7 @@ def _schedules(name: str, given: Any, groups: list[Group], largest: float | None
     if isinstance(given, (list, tuple)):
         if len(given) != len(groups):
             what = f"{name} must have one schedule for each of the {len(groups)} groups"
-            raise ValueError(problem(what, len(given), "or pass one"))
+            raise ValueError(problem(what, len(given), "or pass a single one"))
         return list(given)
     if callable(given) and not isinstance(given, type):
         return [_of_group(name, given, {"initial_lr": plain(group["lr"]), **group}) for group in groups]
@@ -117,7 +117,7 @@ def _schedules(name: str, given: Any, groups: list[Group], largest: float | None
 
 
 def _of_group(name: str, given: Callable[[Group], Schedule], group: Group) -> Schedule:
-    """What a function gives for a group; a habit of LambdaLR is a function of the step."""
+    """The schedule that a function returns for a group; a function of the step, as for LambdaLR, is an error."""
     try:
         return given(group)
     except TypeError as error:
@@ -127,7 +127,7 @@ def _of_group(name: str, given: Callable[[Group], Schedule], group: Group) -> Sc
 
 
 def _scaled(schedule: Schedule, rate: float, largest: float) -> Schedule:
-    """A schedule in the ratio of a group's own rate to the largest."""
+    """A schedule scaled by the ratio of a group's rate to the largest."""
     ratio = rate / largest if largest > 0 else 1.0
     if ratio == 1:
         return schedule
@@ -135,9 +135,9 @@ def _scaled(schedule: Schedule, rate: float, largest: float) -> Schedule:
 
 
 def _advice(given: object) -> str:
-    """What to pass in place of something that is not a schedule."""
+    """Advice on what to pass instead of a value that is not a schedule."""
     if isinstance(given, str):
-        return "read a text by cyclr.parse(text)"
+        return "convert a text with cyclr.parse(text)"
     if isinstance(given, numbers.Real):
         return f"for a constant rate write Constant({given})"
     return "pass a schedule such as Constant(0.1), a Plan, a list of schedules, or a function of the group"

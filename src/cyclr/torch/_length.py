@@ -1,4 +1,4 @@
-"""Whether a training is as long as its schedule."""
+"""Checks whether a training is as long as its schedule."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from cyclr._plan import Plan
 from cyclr._schedules import Schedule
 from cyclr.torch._batches import length
 
-NOTHING = 1e-3  #: a rate below this share of the highest one trains next to nothing
-SLACK = 0.05  #: of a schedule: how far its end may be passed where the length of an epoch is not known
-LATE = 2  #: scheduler steps, each after several optimizer steps, before that is told
+NOTHING = 1e-3  #: a rate below this fraction of the highest one has almost no effect
+SLACK = 0.05  #: fraction of a schedule by which its end may be exceeded if the length of an epoch is unknown
+LATE = 2  #: scheduler steps, each after several optimizer steps, before the warning
 
 
 class Length:
-    """Compares the steps that are made with those that were planned, and warns once.
+    """Compares the number of steps with the planned one and warns once.
 
     Args:
-        plan: The plan of the schedule, if it is known: it knows the length of an epoch.
+        plan: The plan of the schedule, if known: it has the length of an epoch.
         schedules: The schedules of the groups.
-        begun: The step at which the training began, if it was resumed.
+        begun: The first step of this training, if it was resumed.
     """
 
     def __init__(self, plan: Plan | None, schedules: Sequence[Schedule], *, begun: int = -1) -> None:
@@ -41,7 +41,7 @@ class Length:
         self.begun, self.optimizer_steps, self.late = begun, 0, 0
 
     def count_steps(self, optimizer: Optimizer) -> None:
-        """Count the optimizer's steps, to notice a scheduler that is stepped once an epoch."""
+        """Count the optimizer's steps, to detect a scheduler that is stepped once per epoch."""
         if self.epoch is None or self.epoch < 2 or not hasattr(optimizer, "_optimizer_step_post_hooks"):
             return
         counting = WeakMethod(self._count)
@@ -53,7 +53,7 @@ class Length:
         optimizer.register_step_post_hook(hook)
 
     def check_step(self, step: int) -> None:
-        """Warn once if the training goes on beyond its schedule, or if it lags far behind the optimizer."""
+        """Warn once if the training exceeds its schedule, or if the scheduler lags far behind the optimizer."""
         if self.warned:
             return
         made, self.optimizer_steps = self.optimizer_steps, 0
@@ -65,12 +65,12 @@ class Length:
             )
         elif self.epoch is not None and self.late >= LATE and made >= self.epoch:
             self._warn(
-                f"scheduler.step() is called once in {made} optimizer steps, but the schedule of {self.duration:.0f} "
-                "steps counts each of them; call it after every optimizer.step()"
+                f"scheduler.step() is called once per {made} optimizer steps, but the schedule of {self.duration:.0f} "
+                "steps counts optimizer steps; call it after every optimizer.step()"
             )
 
     def check_training(self, loader: Any, *, epochs: int, accumulate: int) -> str:
-        """Where a training would end; see `Scheduler.check`."""
+        """The end of a training relative to the schedule; see `Scheduler.check`."""
         batches = loader if isinstance(loader, int) else length(loader)
         if batches is None:
             raise TypeError(problem("loader must have a length", loader, "pass the number of batches in an epoch"))

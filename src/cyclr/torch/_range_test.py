@@ -1,4 +1,4 @@
-"""The range test: train while the learning rate rises, record what happens, put everything back."""
+"""The range test: train while the learning rate rises, record the losses, and restore everything."""
 
 from __future__ import annotations
 
@@ -77,41 +77,41 @@ def range_test(
     """Train while the learning rate rises, and record the loss at each rate (an LR range test, or LR finder).
 
     A log ramp with the training loss is fast. `Ramp(scale="linear")` with a metric on held-out data is the paper's
-    protocol. The test runs inside `preserved`: model, optimizer, randomness and loaders are restored whatever happens,
-    and so are networks, optimizers and generators that `loss_fn`, the step function and the metrics refer to (an
-    average of the weights, the other network of two). A loader shorter than a sweep is started again. Each repeat
-    begins from the same weights, with the batches and the randomness that come next, so that the result is determined
-    by the random state that the test found.
+    protocol. The test runs inside `preserved`: model, optimizer, random states and loaders are restored even after an
+    error or Ctrl-C, and so are networks, optimizers and generators that `loss_fn`, the step function and the metrics
+    refer to (such as an average of the weights, or a second network). A loader shorter than a sweep is started again.
+    Each repeat begins from the same weights and takes the next batches and random numbers, so that the result is
+    determined by the random state before the test.
 
     A sweep ends at the first non-finite loss, or when the loss exceeds its start by as much as it had fallen; later
     values are NaN. Losses are read in blocks of 10, so up to 9 further steps may be made. Groups keep the ratios of
-    their rates; the largest one is recorded. Modules keep their training flags, but a model that is in evaluation mode
-    as a whole is put into training mode for the test. Where several processes train one model (DDP, FSDP2), all of them
-    must make the test; losses and metrics are means over them, so that all get the same curve.
+    their rates; the largest one is recorded. Modules keep their training flags, but a model that is entirely in
+    evaluation mode is put into training mode for the test. If several processes train one model (DDP, FSDP2), all of
+    them must run the test; losses and metrics are means over them, so that all get the same curve.
 
     Args:
-        model: The network, or a `Task` in place of the first four arguments.
+        model: The network, or a `Task` instead of the first four arguments.
         optimizer: The optimizer of the training; its rates are replaced during the test.
-        loader: Training batches, by the convention of `Task`: pairs (inputs, targets), or anything else as a whole.
+        loader: Training batches, by the convention of `Task`: pairs (inputs, targets) or any other batches.
         loss_fn: A function of (outputs, targets) for pairs, else of (model, batch). Not needed with a step function.
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
-        effort: "quick" (the sweeps alone) or "thorough" (then three to five probe cycles of 180 steps, with peaks
-            around the answer of the sweeps; they sharpen the bounds by the training loss. If the sweeps are
-            inconclusive, they are made again first, three times slower).
-        update: How a step is made: an `Update`, or your own step function: it makes one whole step from a batch
+        effort: "quick" (the sweeps alone) or "thorough": also three to five probe cycles of 180 steps, with peaks
+            around the max_lr of the sweeps, which make the bounds from the training loss more precise. If the sweeps
+            are inconclusive, they are first repeated three times slower.
+        update: How to make a step: an `Update`, or your own step function, which makes one complete step with a batch
             (zero_grad, forward, backward, optimizer.step) and returns the loss as a tensor.
         held_out: Held-out batches with metrics of (outputs, targets) or (model, batch). Their loss is recorded, too, as
             "val_loss".
-        scheduler: A scheduler that is attached: it is restored, too, and not stepped.
-        progress: Called after each block of steps with (steps done, steps in all, rate, loss).
+        scheduler: An attached scheduler: it is not stepped, and restored, too.
+        progress: Called after each block of steps with (steps done, total steps, rate, loss).
 
     Returns:
-        The curve: rates, losses and metrics, one row a repeat.
+        The curve: rates, losses and metrics, one row per repeat.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If a value is out of range, a loader is empty, or the loss is not finite at the very first step.
+        ValueError: If a value is out of range, a loader is empty, or the loss is not finite at the first step.
 
     >>> import torch
     >>> from cyclr import Ramp
@@ -146,7 +146,7 @@ def range_test(
 
 
 class _Training:
-    """The training as the loop of a range test sees it."""
+    """The operations on a torch training for the loop of a range test."""
 
     def __init__(
         self,
@@ -189,16 +189,16 @@ class _Training:
             self._batches = endless(self._loader)
 
     def _watch(self, optimizer: Optimizer) -> None:
-        """Let every step fail whose rates are not those that were put: losses would be recorded at the wrong rates.
+        """Make every step fail whose rates are not those of the test: losses would be recorded at the wrong rates.
 
-        The hooks go where the optimizer is restored.
+        The hooks are removed when the optimizer is restored.
         """
 
         def check(stepping: Optimizer, *_: Any) -> None:
             for group in stepping.param_groups:
                 if mark(group["lr"]) != self._put.get(id(group), mark(group["lr"])):
                     what = "the step function must not set the learning rate, which the range test sets"
-                    advice = "leave out what sets it (a line of the loop, a scheduler) for the test"
+                    advice = "remove what sets it (a line of the loop, a scheduler) for the test"
                     raise ValueError(problem(what, plain(group["lr"]), advice))
 
         for one in getattr(optimizer, "optimizers", [optimizer]):
@@ -213,11 +213,11 @@ def parts_of(
     loader: Iterable[Any] | None,
     loss_fn: Callable[..., torch.Tensor] | None,
 ) -> tuple[torch.nn.Module, Optimizer, Iterable[Any], Callable[..., torch.Tensor] | None]:
-    """Model, optimizer, loader and loss, checked; those of a task where one is given."""
+    """Model, optimizer, loader and loss, checked; those of the task if one is given."""
     if isinstance(model, Task):
         for name, given in (("optimizer", optimizer), ("loader", loader), ("loss_fn", loss_fn)):
             if given is not None:
-                raise TypeError(problem(f"{name} must be left out where a task is given", given, "it is in the task"))
+                raise TypeError(problem(f"{name} must be left out if a task is given", given, "the task has its own"))
         return model.model, model.optimizer, model.train_loader, model.loss_fn
     check_model("model", model)
     check_optimizer("optimizer", optimizer)
@@ -237,12 +237,14 @@ def recorder_of(ramp: Ramp, held_out: HeldOut | None, loss_fn: object, **how: An
 
 
 def check_held_out(held_out: HeldOut, loss_fn: object) -> None:
-    """Held-out data that a torch range test can use."""
+    """Check that a torch range test can use the held-out data."""
     if not isinstance(held_out, HeldOut):
         raise TypeError(problem("held_out must be a cyclr.HeldOut", held_out, "write HeldOut(loader, metrics)"))
     check_loader("held_out.loader", held_out.loader)
     if loss_fn is not None and "val_loss" in held_out.metrics:
-        raise ValueError("a metric must not be called 'val_loss': the loss on held-out data is recorded by itself")
+        raise ValueError(
+            "a metric must not be called 'val_loss', the name of the loss on held-out data; give it another name"
+        )
 
 
 def _measure(
@@ -251,7 +253,7 @@ def _measure(
     loss_fn: Callable[..., torch.Tensor] | None,
     update: Update | StepFunction | None,
 ) -> Measured:
-    """What measures loss and metrics on held-out data."""
+    """A function that measures loss and metrics on held-out data."""
     if held_out is None:
         return dict
     device = update.device if isinstance(update, Update) else None
@@ -269,7 +271,7 @@ def _step(
     loss_fn: Callable[..., torch.Tensor] | None,
     update: Update | StepFunction | None,
 ) -> Callable[[Iterator[Any]], torch.Tensor]:
-    """What makes one step from the next batches: ours, or the user's own step function."""
+    """A function that makes one step with the next batches, by an `Update` or the user's step function."""
     if update is None or isinstance(update, Update):
         check_callable("loss_fn", loss_fn, "pass a function of (outputs, targets), or a step function as update=")
         assert loss_fn is not None

@@ -1,4 +1,4 @@
-"""A schedule drives an optimizer: as a learning-rate scheduler that every trainer takes."""
+"""Drives an optimizer by a schedule, as a learning-rate scheduler that works with every trainer."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from cyclr.torch._length import Length
 from cyclr.torch._task import check_optimizer
 
 _log = logging.getLogger("cyclr")
-#: What a schedule may drive: the learning rate first.
+#: The options that a schedule may drive, the learning rate first.
 DRIVEN = ("schedule", "momentum", "weight_decay")
 MISMATCH = ("error", "keep_saved", "keep_new")
 
 
 class Scheduler(LRScheduler):
-    """Sets the learning rate of every group, and if asked momentum and weight decay, by a schedule at the present step.
+    """Sets the learning rate of every group, and optionally momentum and weight decay, by schedules.
 
-    Call `scheduler.step()` after each `optimizer.step()`. The only state is the number of steps done, so resuming means
-    evaluating the schedule there. One schedule serves all groups, which keep the ratios of the rates that the optimizer
-    was made with: the largest one follows the schedule. A group that is added later keeps its ratio to them.
+    Call `scheduler.step()` after each `optimizer.step()`. The only state is the number of steps done, so resuming
+    means evaluating the schedule there. With a single schedule, groups keep the ratios of the optimizer's initial
+    rates: the largest one follows the schedule. A group that is added later keeps its ratio to them, too.
 
-    A rate that is a tensor is filled in place, so that CUDA graphs and compiled steps see it. A factor by which
-    something else has changed a rate since the last step, such as a cut by `ReduceLROnPlateau`, stays.
+    A rate that is a tensor is filled in place, so that CUDA graphs and compiled steps see it. If
+    something else changes a rate by a factor between two steps, such as `ReduceLROnPlateau`, the factor is kept.
 
     Args:
         optimizer: The optimizer to drive.
         schedule: The learning rate at each step: a schedule or a `Plan`; a list with one schedule for each group; or a
             function of the group (the optimizer's dict, with `initial_lr` in it) that returns a schedule.
-        momentum: Drives `momentum` or the first of the `betas`, given in the same ways; None leaves them alone.
-        weight_decay: Drives `weight_decay`, given in the same ways; None leaves it alone.
-        last_epoch: The last step that was done; -1 starts. As in torch, `last_epoch=9` continues at step 10.
-        same_rate: Whether all groups get the same rate, in place of keeping their ratios.
+        momentum: Drives `momentum` or the first of the `betas`, given in the same ways; None leaves them unchanged.
+        weight_decay: Drives `weight_decay`, given in the same ways; None leaves it unchanged.
+        last_epoch: The last completed step; -1 for a new training. As in torch, `last_epoch=9` continues at step 10.
+        same_rate: Whether all groups get the same rate instead of keeping their ratios.
         on_mismatch: What `load_state_dict` does with the state of another schedule: "error"; "keep_saved", continue
             with the saved schedule; or "keep_new", continue at the saved step with this one.
 
     Raises:
-        TypeError: If `optimizer` is not an optimizer, or something else is given where a schedule must be.
-        ValueError: If a list does not have one schedule for each group, a group has nothing of the kind to drive, or
-            a schedule leaves the range of what it drives. No group is changed then.
+        TypeError: If `optimizer` is not an optimizer, or a schedule is of the wrong type.
+        ValueError: If a list does not have one schedule for each group, a group lacks the option to drive, or the
+            values of a schedule are out of range. No group is changed then.
 
     >>> import torch
     >>> from cyclr import Opposed, Triangular
@@ -63,10 +63,10 @@ class Scheduler(LRScheduler):
     ([0.5], 0.85)
     """
 
-    #: What `auto` found; None elsewhere.
+    #: The results of `auto`; None otherwise.
     curve: Curve | None = None
     bounds: Bounds | None = None
-    #: The plan that the schedule is from, if one was given.
+    #: The plan of the schedule, if one was given.
     plan: Plan | None = None
 
     def __init__(
@@ -92,12 +92,12 @@ class Scheduler(LRScheduler):
             for name, value in given.items()
             if value is not None or name == "schedule"
         }
-        # Ratios are to the largest rate that the optimizer was made with, for groups that are added later, too.
+        # Ratios are relative to the largest initial rate of the optimizer, even for groups that are added later.
         self.largest = None if same_rate else max(map(initial, optimizer.param_groups))
         self.schedules = {name: self._resolved(name, optimizer.param_groups) for name in self.given}
         unshare(optimizer, self.schedules)
         for group in optimizer.param_groups:
-            group.setdefault("initial_lr", copied(group["lr"]))  # torch wants it where last_epoch is given
+            group.setdefault("initial_lr", copied(group["lr"]))  # torch needs it if last_epoch is given
         self._factors = [1.0] * len(optimizer.param_groups)
         self._marks: list[Any] = []
         self._length = Length(self.plan, self.schedules["schedule"])
@@ -107,7 +107,7 @@ class Scheduler(LRScheduler):
         self._length.count_steps(optimizer)
 
     def step(self, epoch: int | None = None) -> None:
-        """Set everything to its value at the next step. Call it after each `optimizer.step()`.
+        """Set all driven options to their values at the next step. Call it after each `optimizer.step()`.
 
         Args:
             epoch: A step to jump to; deprecated in torch.
@@ -117,23 +117,23 @@ class Scheduler(LRScheduler):
         """
         if epoch is not None:
             if isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral):
-                advice = "call step() alone: a schedule takes no metric and no fraction of an epoch"
-                raise TypeError(problem("what is passed to step() must be a whole number of steps", epoch, advice))
+                advice = "call step() without arguments: a schedule takes no metric and no fraction of an epoch"
+                raise TypeError(problem("the argument of step() must be an integer number of steps", epoch, advice))
             super().step(int(epoch))
         else:
-            if self._marks and not self._is_initial:  # SequentialLR starts its parts from rates of its own
+            if self._marks and not self._is_initial:  # SequentialLR starts its parts from other rates
                 self._pick_up()
             super().step()
             self._length.check_step(self.last_epoch)
         self._marks = self._present_marks()
 
     def get_lr(self) -> list[Any]:
-        """The rate of each group at the present step.
+        """The rate of each group at the current step.
 
-        Momentum and weight decay are set here, too, as in `CyclicLR`: whoever asks for rates is about to set them.
+        Momentum and weight decay are set here, too, as in `CyclicLR`, as the rates are about to be set.
         """
         self._take_in()
-        step = max(self.last_epoch, 0)  # SequentialLR winds a scheduler back before it starts it again
+        step = max(self.last_epoch, 0)  # SequentialLR rewinds a scheduler before it starts it
         groups = self.optimizer.param_groups
         for name in self.given:
             if name != "schedule":
@@ -143,12 +143,12 @@ class Scheduler(LRScheduler):
         return [factor * schedule(step) for schedule, factor in rates]
 
     def check(self, loader: Any, *, epochs: int, accumulate: int = 1) -> str:
-        """Say before a training where the schedule would be at its end.
+        """Compare, before a training, the length of the schedule with that of the training.
 
         Args:
             loader: The training's loader, or the number of its batches.
             epochs: Passes over it.
-            accumulate: Batches for one optimizer step; what is left at the end of a pass makes a step, too.
+            accumulate: Batches per optimizer step; an incomplete group at the end of a pass makes a step, too.
 
         Returns:
             One sentence with the numbers.
@@ -168,26 +168,26 @@ class Scheduler(LRScheduler):
         return self._length.check_training(loader, epochs=epochs, accumulate=accumulate)
 
     def state_dict(self) -> dict[str, Any]:
-        """The step and the text of every schedule: plain data, which `torch.load(weights_only=True)` reads.
+        """The step and the text of every schedule, as plain data for `torch.load(weights_only=True)`.
 
         Returns:
-            `last_epoch`; for each thing driven one text, or a list with one text for each group; and `factors`, where
+            `last_epoch`; for each driven option one text, or a list with one text for each group; and `factors`, if
             something else has changed rates.
         """
         changed = {"factors": list(self._factors)} if any(factor != 1 for factor in self._factors) else {}
         return {"last_epoch": self.last_epoch, **self._texts(), **changed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue at the step of `state_dict`: the rates are set at once. The dict is only read.
+        """Continue at the step of `state_dict`; the rates are set at once. The dict is not changed.
 
         Args:
-            state_dict: What `state_dict` gave, in this process or another. With `on_mismatch="keep_new"` also the state
-                of another scheduler of torch that counts its steps as `last_epoch`.
+            state_dict: From `state_dict()`, of this process or another. With `on_mismatch="keep_new"`, also the state
+                of any scheduler of torch that counts its steps as `last_epoch`.
 
         Raises:
             TypeError: If a value in `state_dict` is of the wrong kind.
-            ValueError: If it is not of a `Scheduler`, or of one with other schedules and `on_mismatch` does not say
-                what to do; nothing is changed then.
+            ValueError: If it is not the state of a `Scheduler`, or it is that of other schedules and `on_mismatch` is
+                "error"; nothing is changed then.
         """
         keep = self.on_mismatch
         if "last_epoch" not in state_dict or ("schedule" not in state_dict and keep != "keep_new"):
@@ -202,9 +202,9 @@ class Scheduler(LRScheduler):
                 continue
             if keep == "error":
                 raise ValueError(
-                    f"the saved {name} must be the present one, got {saved} saved and {self._texts().get(name)} now; "
+                    f"the saved {name} must be the current one, got {saved} saved and {self._texts().get(name)} now; "
                     f"to continue at the saved step, {last_epoch}, pass Scheduler(..., on_mismatch='keep_saved') for "
-                    "the saved schedule, or 'keep_new' for the present one"
+                    "the saved schedule, or 'keep_new' for the current one"
                 )
             self._adopt(name, saved)
         self._factors = [float(factor) for factor in state_dict.get("factors", [1.0] * len(self._factors))]
@@ -215,7 +215,7 @@ class Scheduler(LRScheduler):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        # A copied optimizer has lost what torch and we had tied to it.
+        # A copied optimizer has lost the hooks that torch and this scheduler had added.
         self._step_count = max(self._step_count, 2)
         watch(self.optimizer, self)
         self._marks = self._present_marks()
@@ -224,20 +224,20 @@ class Scheduler(LRScheduler):
         return resolve(name, self.given[name], list(groups), self.largest if name == "schedule" else None)
 
     def _texts(self) -> dict[str, Any]:
-        """What is driven, as text: one where one schedule serves any number of groups, else a list."""
+        """The schedules of each driven option as text: one for all groups, or a list."""
         return {
             name: repr(value) if isinstance(value, Schedule) else [repr(schedule) for schedule in self.schedules[name]]
             for name, value in self.given.items()
         }
 
     def _same(self, name: str, saved: Any) -> bool:
-        """Whether the saved text or texts are of what is driven now."""
+        """Whether the saved text or texts match the current schedules."""
         if isinstance(saved, (list, tuple)) and name in self.given:
             return list(saved) == [repr(schedule) for schedule in self.schedules[name]]
         return saved == self._texts().get(name)
 
     def _adopt(self, name: str, saved: Any) -> None:
-        """Drive what is saved from now on."""
+        """Use the saved schedules from now on."""
         if saved is None:
             del self.given[name], self.schedules[name]
             return
@@ -253,7 +253,7 @@ class Scheduler(LRScheduler):
             self.plan = None
 
     def _drive(self) -> None:
-        """Set what is driven to its value at the present step."""
+        """Set the driven option to its value at the current step."""
         for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             put(group, "lr", rate)
         self._last_lr = [copied(group["lr"]) for group in self.optimizer.param_groups]
@@ -263,10 +263,10 @@ class Scheduler(LRScheduler):
         return [(id(group), mark(group["lr"])) for group in self.optimizer.param_groups]
 
     def _pick_up(self) -> None:
-        """Keep the factors by which something else has changed rates since they were set."""
+        """Record the factors by which something else has changed rates since they were set."""
         pairs = zip(self.optimizer.param_groups, self._marks, self._last_lr, strict=False)
         for index, (group, (owner, known), last) in enumerate(pairs):
-            # Another dict is a state that was loaded into the optimizer, whose rates are of another time.
+            # Another dict means that a state was loaded into the optimizer, with rates of another step.
             if owner != id(group) or known == mark(group["lr"]):
                 continue
             rate, before = float(plain(group["lr"])), float(plain(last))
@@ -274,13 +274,17 @@ class Scheduler(LRScheduler):
                 continue
             if self._factors[index] == 1:
                 _log.warning(
-                    "the rate of group %d was changed from %.3g to %.3g between two steps; the schedule goes on from "
-                    "there, times %.3g (set rates through a schedule to avoid this)", index, before, rate, rate / before
-                )  # fmt: skip
+                    "the rate of group %d was changed from %.3g to %.3g between two steps; the schedule is multiplied "
+                    "by %.3g from now on (set rates through a schedule to avoid this)",
+                    index,
+                    before,
+                    rate,
+                    rate / before,
+                )
             self._factors[index] *= rate / before
 
     def _take_in(self) -> None:
-        """Give groups that were added a schedule, all of them or none."""
+        """Give added groups a schedule, all of them or none."""
         new = self.optimizer.param_groups[len(self.schedules["schedule"]) :]
         if not new:
             return
@@ -293,7 +297,7 @@ class Scheduler(LRScheduler):
         unshare(self.optimizer, self.schedules)
 
     def _for_later(self, name: str, groups: list[Group]) -> list[Schedule]:
-        """The schedules of groups that were added."""
+        """The schedules of added groups."""
         given = self.given[name]
         if isinstance(given, tuple):
             raise ValueError(
@@ -303,13 +307,13 @@ class Scheduler(LRScheduler):
         return self._resolved(name, groups)
 
     def _forget(self, first: int) -> None:
-        """Drop the groups from `first` on again."""
+        """Remove the groups from `first` on."""
         del self.base_lrs[first:], self._factors[first:]
         for schedules in self.schedules.values():
             del schedules[first:]
 
     def _in_force(self) -> bool:
-        """Whether the groups hold our rates: in a SequentialLR another scheduler may have its turn."""
+        """Whether the groups have the rates of this scheduler: in a SequentialLR, another scheduler may be active."""
         return [plain(group["lr"]) for group in self.optimizer.param_groups[: len(self._last_lr)]] == [
             plain(rate) for rate in self._last_lr
         ]

@@ -1,4 +1,4 @@
-"""A task: what is trained, on what data, and how it is judged."""
+"""A task: a model with its optimizer, loss, data and metrics."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from cyclr.torch._batches import check_callable, check_loader, length
 
 @dataclass
 class Task:
-    """All that a training needs except the schedule. A task file holds a function `task(seed) -> Task`.
+    """Everything that a training needs except the schedule. A task file defines a function `task(seed) -> Task`.
 
-    A batch that is a pair (inputs, targets) is judged by `loss_fn(model(inputs), targets)`; any other batch, such as a
-    dict, by `loss_fn(model, batch)`. Metrics follow the same rule.
+    The loss of a batch that is a pair (inputs, targets) is `loss_fn(model(inputs), targets)`; that of any other batch,
+    such as a dict, is `loss_fn(model, batch)`. Metrics follow the same rule.
 
     Args:
         model: The network, on its device; batches are moved there.
         optimizer: The optimizer of the model's parameters; its rate is replaced by the schedule.
         loss_fn: Returns the training loss, a scalar tensor.
-        train_loader: Training batches; can be started again (a `DataLoader`, a list), so not an iterator.
-        val_loader: Held-out batches for choosing, such as rates.
-        metrics: Names to metrics, each the mean over a batch: a function under a name whose direction is certain
-            ("accuracy", "mae"), else a pair (function, "min" or "max") or a `cyclr.Metric`.
-        test_loader: Held-out batches for the final report only.
+        train_loader: Training batches: a loader that can be started again (a `DataLoader`, a list), not an iterator.
+        val_loader: Held-out batches for tuning, for example of rates.
+        metrics: Metrics by name, each the mean over a batch: a function if the name is unambiguous ("accuracy", "mae"),
+            else a pair (function, "min" or "max") or a `cyclr.Metric`.
+        test_loader: Held-out batches for the final evaluation only.
 
     Raises:
         TypeError: If a part is of the wrong kind.
-        ValueError: If a loader is empty, or it is not known which way a metric is better.
+        ValueError: If a loader is empty, or the direction of a metric is unknown.
 
     >>> import torch
     >>> model = torch.nn.Linear(3, 2)
@@ -63,18 +63,18 @@ class Task:
 
     @property
     def steps_per_epoch(self) -> int | None:
-        """Batches in one pass over the training data; None where the loader has no length."""
+        """Batches in one pass over the training data; None if the loader has no length."""
         return length(self.train_loader)
 
 
 def check_model(name: str, model: Any) -> None:
-    """A network, not its class."""
+    """Check that `model` is a network, not its class."""
     if not isinstance(model, torch.nn.Module):
         raise TypeError(problem(f"{name} must be a torch.nn.Module", model, "pass the network itself"))
 
 
 def check_optimizer(name: str, optimizer: Any) -> None:
-    """A torch optimizer whose groups have a rate."""
+    """Check that `optimizer` is a torch optimizer whose groups have rates."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(problem(f"{name} must be a torch.optim.Optimizer", optimizer, "pass the optimizer itself"))
     for index, group in enumerate(optimizer.param_groups):

@@ -1,4 +1,4 @@
-"""A plain training loop: so many steps under a schedule, with looks at held-out data and checkpoints."""
+"""A simple training loop: a number of steps under a schedule, with evaluations and checkpoints."""
 
 from __future__ import annotations
 
@@ -43,36 +43,37 @@ def train(
     checkpoint_seconds: float = 0,
     progress: Callable[[int, int, float, float], Any] | None = None,
 ) -> list[Point]:
-    """Train a task for a number of steps under a schedule. Not a transaction: model and optimizer are trained.
+    """Train a task for a number of steps under a schedule. Changes model and optimizer.
 
-    With `checkpoint`, a file in that folder is replaced, all or nothing, at every point; the same call in a new process
-    goes on from there and ends with the same weights, bit by bit, where the computation itself repeats.
+    With `checkpoint`, a file in that folder is replaced atomically at every evaluation; the same call in a new process
+    resumes from it and ends with bit-for-bit the same weights, provided that the computation is deterministic.
 
     Args:
-        task: What to train. A model that is in evaluation mode as a whole is put into training mode.
+        task: The task to train. A model that is entirely in evaluation mode is put into training mode.
         schedule: The learning rate; groups keep the ratios of their initial rates. Or one for each group, as in
             `Scheduler`.
-        steps: Optimizer updates.
-        eval_every: Updates between two points; by default an epoch, and where that has no length the whole training.
-        eval_at: Further updates after which a point is made, such as `Plan.snapshots`.
-        momentum: Drives momentum or the first beta, as in `Scheduler`.
-        weight_decay: Drives weight decay.
-        average: A copy of the task's model that takes in its weights after each update and is looked at, too: from
-            `averaged_model`, or torch's `AveragedModel` in any of its ways.
-        checkpoint: A folder; made if it is not there.
-        checkpoint_every: Updates between two checkpoints; by default one at every point.
-        checkpoint_seconds: Leave out those that come sooner after the one before, also the last: it takes time to get
-            a file safely onto a disk, and what took less is soon done again.
-        progress: Called every 10 steps with (steps done, steps in all, rate, loss of the last step).
+        steps: Number of optimizer steps.
+        eval_every: Steps between two evaluations; by default an epoch, or the whole training if the loader has no
+            length.
+        eval_at: Further steps after which to evaluate, such as `Plan.snapshots`.
+        momentum: Schedule of the momentum or the first beta, as in `Scheduler`.
+        weight_decay: Schedule of the weight decay.
+        average: A copy of the task's model that averages its weights after each step and is evaluated, too: from
+            `averaged_model`, or any `AveragedModel` of torch.
+        checkpoint: Folder of the checkpoint; created if it does not exist.
+        checkpoint_every: Steps between two checkpoints; by default one at every evaluation.
+        checkpoint_seconds: Minimum time between two checkpoints; any that would come sooner, even the last one, is
+            skipped, as writing a file safely takes time.
+        progress: Called every 10 steps with (steps done, total steps, rate, loss of the last step).
 
     Returns:
-        Points: "step" (updates done), "lr" (of the last of them, the largest of the groups), "loss" (mean of the
-        training loss since the point before), then "val_loss", "val_..." for each metric, and the same with "test_".
-        With `average` all those once more, of the average: "averaged_val_loss" and so on.
+        The evaluations: "step" (steps done), "lr" (rate of the last step, the largest of the groups), "loss" (mean
+        training loss since the previous evaluation), then "val_loss", "val_..." for each metric, and the same with
+        "test_". With `average`, also those of the averaged model: "averaged_val_loss" and so on.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If a value is out of range, or the checkpoint is damaged or of another training.
+        ValueError: If a value is out of range, or the checkpoint is damaged or belongs to another training.
 
     >>> import torch
     >>> from cyclr import Triangular
@@ -100,14 +101,14 @@ def train(
         file = Path(checkpoint) / "checkpoint.pt"
         run.begin(file)
     if not task.model.training:
-        task.model.train()  # else parts that are in evaluation mode on purpose stay there
+        task.model.train()  # otherwise parts that are in evaluation mode deliberately stay in it
     while run.step < steps:
         run.advance()
         at_point = run.step % every == 0 or run.step in also or run.step == steps
         if progress is not None and (run.step % REPORT == 0 or run.step == steps):
             progress(run.step, steps, run.rate, float(run.loss))
         if at_point:
-            run.look()
+            run.evaluate()
         save = at_point if save_every is None else run.step % save_every == 0 or run.step == steps
         if file is not None and save and run.waited(checkpoint_seconds):
             run.save(file)
@@ -120,7 +121,7 @@ def _check_average(average: Any) -> None:
 
 
 class _Run:
-    """A training under way."""
+    """A running training."""
 
     def __init__(
         self,
@@ -141,7 +142,7 @@ class _Run:
         self.loss: torch.Tensor | float = float("nan")
         self.update = Update().of(task.model, task.optimizer, task.loss_fn)
         self.feed = _Feed(task.train_loader)
-        self._sum: torch.Tensor | None = None  # of the losses since the last point, still on the device
+        self._sum: torch.Tensor | None = None  # of the losses since the last evaluation, still on the device
         self._since = 0
 
     def advance(self) -> None:
@@ -155,8 +156,8 @@ class _Run:
         self._sum = self.loss if self._sum is None else self._sum + self.loss
         self._since += 1
 
-    def look(self) -> None:
-        """Record a point."""
+    def evaluate(self) -> None:
+        """Evaluate and record."""
         task = self.task
         assert self._sum is not None
         point: Point = {
@@ -175,11 +176,11 @@ class _Run:
         self._sum, self._since = None, 0
 
     def waited(self, seconds: float) -> bool:
-        """Whether the last checkpoint is so long ago; all processes of a group agree on it."""
+        """Whether a checkpoint is due; all processes of a group get the same answer."""
         return seconds == 0 or once(lambda: time.monotonic() - self.saved >= seconds, self.group)
 
     def save(self, file: Path) -> None:
-        """Write all that is needed to go on, all or nothing."""
+        """Write everything that is needed to resume, atomically."""
         model = self.task.model.state_dict()
         own, *others = of_each({"sum": self._sum, "feed": self.feed.state()}, self.group)
         state = {
@@ -203,37 +204,41 @@ class _Run:
                 torch.save(state, stream)
 
     def begin(self, file: Path) -> None:
-        """Go on from what `save` wrote, if it did: all processes from what the first one finds."""
+        """Resume from the checkpoint, if there is one: all processes from the one that the first process finds."""
         if any(hasattr(parameter, "device_mesh") for parameter in self.task.model.parameters()):
-            raise ValueError("a sharded model has no checkpoint here; leave checkpoint out, or replicate it (DDP)")
+            raise ValueError(
+                "the model must not be sharded to write checkpoints; leave out checkpoint, or replicate the model (DDP)"
+            )
         state = once(lambda: _read(file), self.group)
         if state is None:
             return
         for name, own in (("steps", self.steps), ("eval_every", self.every), ("eval_at", self.also)):
-            there = state.get(name, [])  # checkpoints without further points do not name them
+            there = state.get(name, [])  # absent from checkpoints without further evaluations
             if there != own:
                 what = problem(f"{name} must be that of the checkpoint, {there}", own, "choose another folder")
                 raise ValueError(f"{file}: {what}")
         if ("average" in state) != (self.average is not None):
             what = "with" if "average" in state else "without"
             raise ValueError(
-                f"{file}: the checkpoint was written {what} an average; do as then, or choose another folder"
+                f"{file}: the checkpoint was written {what} an average; pass the same, or choose another folder"
             )
         each = [state, *state.get("others", [])]
         rank, size = place_in(self.group)
         if len(each) != size:
-            what = problem(f"processes must be as many as wrote the checkpoint, {len(each)}", size, "start as many")
+            what = problem(
+                f"the number of processes must be that of the checkpoint, {len(each)}", size, "start as many"
+            )
             raise ValueError(f"{file}: {what}")
         self._load(state, each[rank])
 
     def _load(self, state: dict[str, Any], own: dict[str, Any]) -> None:
-        """Be as the training was that wrote `state`, of which `own` is this process's alone."""
+        """Restore the training that wrote `state`; `own` is the part of this process."""
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.task.model.load_state_dict(state["model"])
         with torch.no_grad():
-            for name, buffer in state["buffers"].items():  # those that a state_dict leaves out
+            for name, buffer in state["buffers"].items():  # those that state_dict() leaves out
                 self.task.model.get_buffer(name).copy_(buffer)
         self.task.optimizer.load_state_dict(state["optimizer"])
         self.step, self.points = state["step"], state["points"]
@@ -243,7 +248,7 @@ class _Run:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """The checkpoint in `file`, or None if there is none; its folder is made, so that one can be written."""
+    """The checkpoint in `file`, or None if there is none; creates its folder, so that one can be written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists():
         return None
@@ -253,14 +258,14 @@ def _read(file: Path) -> dict[str, Any] | None:
         what = next(iter(str(error).splitlines()), "empty")
         raise ValueError(f"{file}: the checkpoint is damaged ({what}); delete it to start again") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise ValueError(f"{file}: must be a checkpoint of train, in format {FORMAT!r}; choose another folder")
+        raise ValueError(f"{file} must be a checkpoint of train, in format {FORMAT!r}; choose another folder")
     return state
 
 
 class _Feed:
-    """Batches for ever, and the place in them as plain data.
+    """Endless batches, and the position in them as plain data.
 
-    To come back to the place a pass is started again, from the random state in which it began, and walked up to there.
+    To restore a position, the pass is started again from its initial random state and advanced to the position.
     """
 
     def __init__(self, loader: Any) -> None:
@@ -284,13 +289,13 @@ class _Feed:
         return next(self)
 
     def state(self) -> dict[str, Any]:
-        """The place, as plain data."""
+        """The position as plain data."""
         return {"number": self._number, "taken": self._taken, "begin": self._begin, "now": self._random()}
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Come back to the place."""
+        """Restore a position."""
         if len(state["now"]) != len(self._sources):
-            raise ValueError("the checkpoint was written with other sources of randomness; choose another folder")
+            raise ValueError("the checkpoint was written with other random number generators; choose another folder")
         if state["number"] >= 0:
             self._set(state["begin"])
             self._start(state["number"])

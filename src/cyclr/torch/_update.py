@@ -15,7 +15,7 @@ from cyclr._check import count, positive, problem
 from cyclr._metrics import GivenMetric, functions_of
 from cyclr.torch._batches import check_loader, check_metrics, device_of, is_pair, loss_of, moved, size_of
 
-#: The user's own step: makes one optimizer step from a batch and returns the loss.
+#: A user's own step function: makes one optimizer step from a batch and returns the loss.
 StepFunction: TypeAlias = Callable[[Any], torch.Tensor]
 
 
@@ -25,9 +25,9 @@ class Update:
 
     Args:
         scaler: A `torch.amp.GradScaler`.
-        clip_norm: Largest norm of the gradient.
-        accumulate: Batches for one step; the loss is their mean.
-        autocast: The type to compute in, such as `torch.bfloat16`.
+        clip_norm: Maximum norm of the gradient.
+        accumulate: Batches per optimizer step; the loss is their mean.
+        autocast: The data type for automatic mixed precision, such as `torch.bfloat16`.
         device: Where batches are moved; by default the model's device.
 
     Raises:
@@ -54,7 +54,7 @@ class Update:
             object.__setattr__(self, "device", torch.device(self.device))
 
     def of(self, model: torch.nn.Module, optimizer: Optimizer, loss_fn: Callable[..., torch.Tensor]) -> Step:
-        """What makes such steps of this training.
+        """A function that makes such steps for this training.
 
         Args:
             model: The network.
@@ -62,13 +62,13 @@ class Update:
             loss_fn: A function of (outputs, targets), or of (model, batch).
 
         Raises:
-            ValueError: If the optimizer holds no parameter of the model or of the loss, or needs a closure.
+            ValueError: If the optimizer has no parameter of the model or of the loss, or needs a closure.
         """
         return Step(model, optimizer, loss_fn, self)
 
 
 class Step:
-    """Takes batches from an iterator, makes one optimizer step of them, returns the loss, still on the device."""
+    """Takes batches from an iterator, makes one optimizer step with them and returns the loss, still on the device."""
 
     def __init__(
         self, model: torch.nn.Module, optimizer: Optimizer, loss_fn: Callable[..., torch.Tensor], how: Update
@@ -79,7 +79,7 @@ class Step:
         closure = signature(optimizer.step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
             what, name = "the optimizer must make a step without a closure", type(optimizer).__name__
-            raise ValueError(problem(what, name, "pass update= a step function that gives it one"))
+            raise ValueError(problem(what, name, "pass a step function with a closure as update="))
 
     def __call__(self, batches: Iterator[Any]) -> torch.Tensor:
         """Make the step."""
@@ -101,15 +101,15 @@ class Step:
         return loss
 
     def _check_driven(self) -> None:
-        """Parameters of another model, or copies from before this one was sharded or replaced, would train nothing."""
+        """Check the optimizer's parameters: those of another model, or from before sharding, would train nothing."""
         modules = filter(None, (self.model, module_of(self.loss_fn)))
         own = {id(parameter) for module in modules for parameter in module.parameters()}
         driven = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         if not any(id(parameter) in own for parameter in driven):
-            what = "the optimizer must hold parameters of the model"
+            what = "the optimizer must have parameters of the model"
             given = f"{len(driven)} others"
             raise ValueError(
-                problem(what, given, "make it of model.parameters(), after wrapping or sharding the model")
+                problem(what, given, "create it from model.parameters() after wrapping or sharding the model")
             )
 
     def _backward(self, batch: Any) -> torch.Tensor:
@@ -120,7 +120,9 @@ class Step:
             with torch.autocast((self.device or torch.device("cpu")).type, dtype=self.how.autocast):
                 loss = loss_of(self.model, self.loss_fn, batch)
         if not loss.requires_grad:
-            raise ValueError("the loss must depend on a parameter that requires a gradient; is every one frozen?")
+            raise ValueError(
+                "the loss must depend on a parameter that requires a gradient, got none; unfreeze some of the model"
+            )
         if self.how.accumulate > 1:
             loss = loss / self.how.accumulate
         (loss if self.how.scaler is None else self.how.scaler.scale(loss)).backward()
@@ -137,14 +139,14 @@ def evaluate(
 ) -> dict[str, float]:
     """Mean loss and metrics over a loader, in evaluation mode and without gradients.
 
-    Batches are weighted by their size. Training flags and torch's random state are left as they were found, so that
-    evaluating more often does not change a training.
+    Batches are weighted by their size. Training flags and torch's random state are restored, so that evaluating more
+    often does not change a training.
 
     Args:
         model: The network.
         loader: Held-out batches.
         loss_fn: As in `Task`; None leaves the loss out.
-        metrics: Names to metrics, as in `Task`; which way they are better does not matter here.
+        metrics: Metrics by name, as in `Task`; their directions are not used here.
         device: Where batches are moved; by default the model's device.
 
     Returns:
@@ -152,7 +154,7 @@ def evaluate(
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If the loader gives no batch.
+        ValueError: If the loader is empty.
 
     >>> import torch
     >>> model = torch.nn.Linear(1, 1, bias=False)
@@ -174,7 +176,7 @@ def evaluate(
             total = total + weight * _judged(model, batch, loss_fn, functions)
             size += weight
     if not size:
-        raise ValueError(problem("loader must give at least one batch", "none", "is the dataset empty?"))
+        raise ValueError(problem("loader must give at least one batch", "none", "check that the dataset is not empty"))
     return dict(zip(names, (total / size).tolist(), strict=True))
 
 
@@ -189,14 +191,14 @@ def _judged(
 
 
 def module_of(function: Any) -> torch.nn.Module | None:
-    """The module that `function` is, or is a method of: a loss may have parameters and buffers of its own."""
+    """The module that `function` is or belongs to: a loss may have its own parameters and buffers."""
     owner = getattr(function, "__self__", function)
     return owner if isinstance(owner, torch.nn.Module) else None
 
 
 @contextmanager
 def quiet(model: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every module has the flag that it had, and torch its random state."""
+    """A context manager for evaluation mode, which restores all training flags and torch's random state."""
     flags = [(module, module.training) for module in model.modules()]
     random = torch.get_rng_state()
     model.eval()

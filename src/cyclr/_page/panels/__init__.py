@@ -1,1 +1,1 @@
-"""Panels: each module says something of a study, a run, a curve, a plan or a schedule. `describe` finds them here."""
+"""Panels: each module describes an aspect of a study, run, curve, plan or schedule. `describe` finds them here."""

@@ -1,4 +1,4 @@
-"""A range test: its bounds and the evidence for them, the suggestions of published rules, and how it was recorded."""
+"""A range test: its bounds and their evidence, the suggestions of published rules, and how it was recorded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _(reading: Reading) -> tuple[str, Sequence[object]]:
 
 @panel(Reading, place=0)
 def bounds(reading: Reading) -> Part:
-    """The bounds that follow from one signal, or why there are none."""
+    """The bounds from one signal, or why there are none."""
     curve, found = reading.curve, reading.bounds
     figure = figures.range_test(curve, reading.signal, found, reading.rules)
     said: tuple[Block, ...]
@@ -65,7 +65,7 @@ def _bounds(bounds: Bounds) -> Table:
     columns = ("bound", "rate", f"{share(bounds.level)} interval for one more repeat")
     short = (*columns[:2], f"{share(bounds.level)} interval")
     return Table(
-        "range-test/bounds", f"Both bounds, found in {count(bounds.tuning_cost, 'step')}.", columns, rows, short=short
+        "range-test/bounds", f"Bounds, found in {count(bounds.tuning_cost, 'step')}.", columns, rows, short=short
     )
 
 
@@ -74,21 +74,21 @@ def _rules(reading: Reading) -> Table:
     caption = "What published rules suggest for the same curve"
     if found := [value for value in reading.rules.values() if value is not None]:
         caption += f": the highest rate is {ratio(max(found) / min(found))} times the lowest"
-    return Table("range-test/rules", f"{caption}.", ("published rule", "its rate", "times max_lr"), rows)
+    return Table("range-test/rules", f"{caption}.", ("published rule", "suggested rate", "relative to max_lr"), rows)
 
 
 def _beside(value: float | None, bounds: Bounds | None) -> tuple[str, str]:
     if value is None:
-        return "no answer", ""
+        return "no suggestion", ""
     return rate(value), "" if bounds is None else ratio(value / bounds.max_lr)
 
 
 def _probes(curve: Curve) -> Table:
-    """Probe cycles, judged by their last steps, at a rate of zero."""
+    """Probe cycles, compared by their last steps, at a rate of zero."""
     rows = tuple(
         (rate(peak), "diverged" if (shown := number(float(end))) == number(None) else shown)
         for peak, end in zip(curve.peaks, ends(curve.probes), strict=True)
     )
     return Table(
-        "range-test/probes", "Probe cycles: short whole cycles, one to each peak.", ("peak", "loss at its end"), rows
+        "range-test/probes", "Probe cycles: short whole cycles, one for each peak.", ("peak", "loss at the end"), rows
     )

@@ -10,7 +10,7 @@ from cyclr._page.numbers import budget, count, listed, rate
 from cyclr._page.registry import panel, read
 from cyclr._plan import Plan
 
-_MOST = 50  # snapshots on a line
+_MOST = 50  # snapshots per line
 
 
 @read.register

@@ -18,7 +18,7 @@ def _(run: Run) -> tuple[str, Sequence[object]]:
 
 @panel(Run, place=0)
 def evaluations(run: Run) -> Part:
-    """A row for each evaluation, the loss, and how the run ended."""
+    """A row for each evaluation, the plotted loss, and how the run ended."""
     names = list(dict.fromkeys(name for point in run.points for name in point if name not in ("step", "lr")))
     rows = tuple(
         (whole(point.get("step") or 0), number(point.get("lr")), *(number(point.get(name)) for name in names))

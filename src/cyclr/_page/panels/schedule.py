@@ -12,7 +12,7 @@ from cyclr._page.registry import panel, read
 from cyclr._page.views import Shown
 from cyclr._schedules import Schedule
 
-_MOST = 8  # cycle ends on a line
+_MOST = 8  # cycle ends per line
 
 
 @read.register
@@ -27,7 +27,7 @@ def _(shown: Shown) -> tuple[str, Sequence[object]]:
 
 @panel(Shown, place=0)
 def rates(shown: Shown) -> Part:
-    """The rates, drawn, and the key facts."""
+    """The plotted rates and the key facts."""
     schedule, last = shown.schedule, shown.steps
     endless = schedule.duration == math.inf
     ends = schedule.cycle_ends(until=last)

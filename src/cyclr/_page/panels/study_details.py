@@ -1,4 +1,4 @@
-"""A study: what was compared, how its rates were found, its schedules, run by run, and its settings."""
+"""A study: what was compared, how the rates were found, the schedules, each run, and the settings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cyclr._page.views import Comparison
 from cyclr._schedules import Schedule, parse
 from cyclr.study._records import Run, Study
 
-_MANY = 12  # rows from which on a table is folded, and seeds from which on it is left out
-_SEEDS = 20  # that are listed one by one
+_MANY = 12  # more rows are folded; with more seeds the table by seed is left out
+_SEEDS = 20  # maximum number listed individually
 
 
 @panel(Comparison, place=20)
@@ -38,10 +38,10 @@ def compared(comparison: Comparison) -> Part:
 
 @panel(Comparison, place=30)
 def notes(comparison: Comparison) -> Part | None:
-    """How the rates were found, and what else a reader must know."""
+    """How the rates were found, and caveats."""
     study = comparison.study
     blocks: list[Block] = [Sentences(tuple(study.notes))] if study.notes else []
-    if not comparison.rows and (study.rates or study.tuning_cost):  # else the table of results holds them
+    if not comparison.rows and (study.rates or study.tuning_cost):  # otherwise the table of results contains them
         rows = tuple(
             (
                 policy,
@@ -51,13 +51,13 @@ def notes(comparison: Comparison) -> Part | None:
             for policy in study.policies
         )
         columns = ("policy", "peak learning rate", "tuning cost (steps)")
-        blocks.append(Table("study/rates", "What finding each rate cost.", columns, rows))
+        blocks.append(Table("study/rates", "The tuning cost of each peak rate.", columns, rows))
     return Part("Notes", tuple(blocks)) if blocks else None
 
 
 @panel(Comparison, place=40)
 def schedules(comparison: Comparison) -> Part:
-    """The first schedule of each policy, all drawn to one height; a text that cannot be parsed is shown as it is."""
+    """The first schedule of each policy, scaled to equal height; a text that cannot be parsed is shown verbatim."""
     study = comparison.study
     specs = {policy: next(iter(found.items())) for policy, found in _specs(study).items()}
     parsed = {policy: _parsed(spec) for policy, (spec, _) in specs.items()}
@@ -79,7 +79,7 @@ def runs(comparison: Comparison) -> Part:
 
 @panel(Comparison, place=60)
 def settings(comparison: Comparison) -> Part:
-    """Each policy as it was recorded."""
+    """Each policy as recorded."""
     study = comparison.study
     rows: list[tuple[str, ...]] = []
     for policy, found in _specs(study).items():
@@ -93,7 +93,7 @@ def settings(comparison: Comparison) -> Part:
 
 
 def _specs(study: Study) -> dict[str, dict[str, Run]]:
-    """The different schedules of each policy, each with the first run that followed it."""
+    """The distinct schedules of each policy, each with the first run that used it."""
     found: dict[str, dict[str, Run]] = {policy: {} for policy in study.policies}
     for run in study.runs:
         found[run.policy].setdefault(run.schedule, run)
@@ -103,7 +103,7 @@ def _specs(study: Study) -> dict[str, dict[str, Run]]:
 def _parsed(spec: str) -> Schedule | None:
     try:
         return parse(spec)
-    except (ValueError, ArithmeticError, RecursionError):  # a record may hold any text
+    except (ValueError, ArithmeticError, RecursionError):  # a record may contain any text
         return None
 
 
@@ -115,7 +115,7 @@ def _drawn(key: str, caption: str, spec: str, schedule: Schedule | None, steps: 
 
 
 def _by_seed(comparison: Comparison) -> tuple[Table, ...]:
-    """A row for each policy and a column for each seed: what was paired stands in one column."""
+    """A row for each policy and a column for each seed: paired values are in the same column."""
     study, seeds, unit = comparison.study, comparison.seeds, comparison.unit
     if not 1 < len(seeds) <= _MANY:
         return ()
@@ -123,7 +123,7 @@ def _by_seed(comparison: Comparison) -> tuple[Table, ...]:
     for policy in study.policies:
         own = study.of(policy)
         rows.append((policy, *(_end(comparison, own[seed]) if seed in own else "not run" for seed in seeds)))
-    caption = f"{unit.of(f'The {in_words(study.metric)} at the end')}, seed by seed."
+    caption = f"{unit.of(f'The {in_words(study.metric)} at the end')}, by seed."
     return (Table("study/by-seed", caption, ("policy", *(f"seed {seed}" for seed in seeds)), tuple(rows)),)
 
 

@@ -1,4 +1,4 @@
-"""A study: which policy did better, how sure that is, and how fast each one was."""
+"""A study: how the policies compare, with which uncertainty, and how fast each one was."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cyclr._page.views import Comparison, Empty
 from cyclr.study._records import Study
 from cyclr.study._summary import target_of
 
-_MOST = 10  # runs that are named in a sentence
+_MOST = 10  # maximum number of runs named in a sentence
 
 
 @read.register
@@ -33,13 +33,13 @@ def _(empty: Empty) -> tuple[str, Sequence[object]]:
 
 @panel(Empty)
 def nothing(_: Empty) -> Part:
-    """That there is nothing to compare."""
-    return Part("Results", (Sentences(("This study holds no run yet.",), first=True),))
+    """A note that there is nothing to compare."""
+    return Part("Results", (Sentences(("This study contains no run yet.",), first=True),))
 
 
 @panel(Comparison, place=0)
 def outcome(comparison: Comparison) -> Part:
-    """The verdicts, and the table that they rest on."""
+    """The verdicts and the table behind them."""
     lost = _diverged(comparison)
     if not comparison.rows:
         return Part("Results", (Sentences((_subject(comparison), comparison.why, *lost), first=True),))
@@ -53,7 +53,7 @@ def outcome(comparison: Comparison) -> Part:
 
 @panel(Comparison, place=10)
 def training(comparison: Comparison) -> Part | None:
-    """The metric during training, and how fast it got better."""
+    """The metric during training, and how fast it improved."""
     if not comparison.measured:
         return None
     figure = Figures((figures.metric(comparison.measured, comparison.study.metric, comparison.unit),))
@@ -84,7 +84,7 @@ def _diverged(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _ends(comparison: Comparison) -> Table:
-    """How good at the end of the budget, and how sure."""
+    """The metric at the end of the budget, with its uncertainty."""
     study, unit, rows = comparison.study, comparison.unit, comparison.rows
     name = in_words(study.metric)
     columns = ("policy", "peak learning rate", unit.of(f"{name} at the end"),
@@ -112,7 +112,7 @@ def _ends(comparison: Comparison) -> Table:
 
 
 def _speed(comparison: Comparison) -> Table:
-    """How fast each policy gets better."""
+    """How fast each policy improves."""
     study, unit = comparison.study, comparison.unit
     reach = unit.with_unit(target_of(study))
     columns = ("policy", unit.of("best end of a cycle"), unit.of("at half the budget"), unit.of("mean over the budget"),
@@ -131,7 +131,7 @@ def _speed(comparison: Comparison) -> Table:
     )
     origin = f", the mean of {study.baseline} at the end" if study.target is None else ""
     caption = (
-        f"Speed. Steps and seconds to {reach}{origin}: median over the runs, and how many of them reach it. "
-        "Seconds depend on the machine and its load. Which cycle ends best is known only afterwards."
+        f"Speed. Steps and seconds to {reach}{origin}: median over the runs, with the number of runs that reach it. "
+        "Seconds depend on the machine and its load. Which cycle ends best is known only in hindsight."
     )
     return Table("study/speed", caption, columns, cells, short=short)

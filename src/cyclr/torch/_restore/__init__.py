@@ -1,4 +1,4 @@
-"""Whatever happens to a training inside the transaction, afterwards everything is as it was."""
+"""A transaction that restores a training, whatever happens inside it."""
 
 from cyclr.torch._restore.transaction import Transaction as Transaction
 from cyclr.torch._restore.transaction import preserved as preserved

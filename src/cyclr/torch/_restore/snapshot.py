@@ -206,5 +206,5 @@ def _is_written(value: Any) -> bool:
 
 
 def _warn(iterator: Any) -> None:
-    what = f"the loader holds a {type(iterator).__name__}, which cannot be taken back to where it is now"
-    warnings.warn(f"{what}; make it where a pass begins, in __iter__", RuntimeWarning, stacklevel=6)
+    what = f"the loader holds a {type(iterator).__name__}, which cannot be rewound to its present position"
+    warnings.warn(f"{what}; create it at the start of each pass, in __iter__", RuntimeWarning, stacklevel=6)

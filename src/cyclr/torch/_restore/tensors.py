@@ -38,7 +38,7 @@ class Memory:
         return [tensor.grad, *hooks.values(), vars(tensor)]
 
     def copy(self) -> None:
-        """Copy the contents of what was noted. The only thing here that takes memory worth speaking of."""
+        """Copy the contents of what was noted. Only this takes a significant amount of memory."""
         with torch.no_grad():
             for key, storage in self._storages.items():
                 size = storage.nbytes()
@@ -98,7 +98,7 @@ def _span(storage: torch.UntypedStorage, size: int, start: int, end: int, saved:
         if storage.nbytes() != size:  # sharded training frees and refills storages
             storage.resize_(size)
         present = _bytes(storage)[start:end]
-        # On a CPU a look costs no more than the copy, and memory that is mapped read-only must not be written to.
+        # On a CPU comparing costs no more than copying, and memory that is mapped read-only must not be written to.
         if present.device.type != "cpu" or not torch.equal(present, saved):
             present.copy_(saved)
 

@@ -1,4 +1,4 @@
-"""A transaction: whatever happens to a training inside it, afterwards everything is as it was."""
+"""A transaction that restores a training, whatever happens inside it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ def preserved(
     also: Iterable[Any] = (),
     functions: Iterable[Any] = (),
 ) -> Transaction:
-    """A block after which everything is as it was before: on success, on an exception, on Ctrl-C.
+    """Restore the state of a training after a block: on success, after an exception and after Ctrl-C.
 
-    Put back, in place and by identity: parameters and buffers (also replaced, tied or moved ones), training flags,
+    Restored, in place and by identity: parameters and buffers (even replaced, tied or moved ones), training flags,
     `requires_grad`, gradients, the modules' and the optimizer's attributes, groups, hooks and state, the scheduler, the
     GradScaler, the random states of Python, NumPy, torch and the devices in use, and the position of loaders with
-    their samplers, generators and datasets' counters, but no samples: of the numbers in there, those in one row of up
-    to 16 MiB. Takes memory for one further copy of parameters, buffers, gradients and optimizer state.
+    their samplers, generators and datasets' counters. Samples are not restored: of the arrays in loaders and datasets,
+    only one-dimensional ones of up to 16 MiB are. Needs memory for another copy of parameters, buffers, gradients and
+    optimizer state.
 
     Args:
         model: A network, or a list, tuple or dict of several.
@@ -41,21 +42,21 @@ def preserved(
         scheduler: A learning-rate scheduler, or several.
         scaler: A `torch.amp.GradScaler`, or several.
         loader: A loader, or several.
-        also: Further objects, such as a trainer and its loops: their attributes come back, and what lists and dicts
-            among these hold, but nothing that hangs on them.
-        functions: A training's own steps, losses and metrics. What they name comes back if it is a network, an
-            optimizer, a scheduler, a GradScaler, a loader or a generator of random numbers: an average of the weights,
-            the other network of two.
+        also: Further objects, such as a trainer and its loops: their attributes are restored, including the
+            contents of lists and dicts among them, but not further objects that they refer to.
+        functions: Step functions, losses and metrics of the training. Networks, optimizers, schedulers, GradScalers,
+            loaders and random number generators that they refer to are restored, too, such as an average of the
+            weights or a second network.
 
     Returns:
-        A context manager. What it gives in `with ... as transaction` can also `rewind()` in the middle.
+        A context manager. In `with ... as transaction`, `transaction.rewind()` restores the state inside the block.
 
     Raises:
-        TypeError: If something is of the wrong kind, such as an iterator (it cannot be rewound) for a loader.
+        TypeError: If an argument is of the wrong kind, such as an iterator, which cannot be rewound, as a loader.
         ValueError: If the model has parameters that are not initialised yet.
 
     Warns:
-        RuntimeWarning: If a loader holds an iterator that cannot be taken back, such as a generator.
+        RuntimeWarning: If a loader holds an iterator that cannot be rewound, such as a generator.
 
     >>> import torch
     >>> model = torch.nn.Linear(2, 1)
@@ -87,7 +88,7 @@ def preserved(
 
 
 class Transaction:
-    """What `preserved` gives: a context manager that puts everything back."""
+    """The context manager of `preserved`."""
 
     def __init__(self, training: list[Any], loader: Any, also: list[Any]) -> None:
         self._training, self._loader, self._also = training, loader, also
@@ -121,7 +122,7 @@ class Transaction:
         model, *drivers = self._training
         weights, rest = Snapshot(), Snapshot()
         weights.keep(model)
-        weights.keep(*drivers, reach=1)  # other people's optimizers keep state in objects of their own
+        weights.keep(*drivers, reach=1)  # some optimizers keep state in separate objects
         rest.keep(self._loader, reach=LOADER_REACH, contents=False)
         rest.keep_alone(*self._also)
         rest.keep(*weights.sources, *rng.everywhere())
@@ -131,10 +132,10 @@ class Transaction:
         return weights, rest
 
     def rewind(self, *, everything: bool = False) -> None:
-        """Put model, optimizer, scheduler and scaler back now; randomness and loaders go on from where they are.
+        """Restore model, optimizer, scheduler and scaler now; random states and loaders continue from where they are.
 
         Args:
-            everything: Put back randomness and loaders too.
+            everything: Whether to restore random states and loaders, too.
 
         Raises:
             RuntimeError: If the block has not begun or is over.
@@ -148,7 +149,7 @@ def _raise(errors: list[Exception]) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise ExceptionGroup("not everything could be put back", errors)
+        raise ExceptionGroup("not everything could be restored", errors)
 
 
 def _several(name: str, given: Any, kind: type | None = None, advice: str = "") -> list[Any]:

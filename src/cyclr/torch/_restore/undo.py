@@ -119,7 +119,7 @@ def array(value: Any) -> Undo:
 
 
 def position(file: Any) -> Undo | None:
-    """Where a file is read; None for what cannot say or go back. One that is written to goes on."""
+    """Restores the read position of a file; None if it is not known or not seekable."""
     try:
         place = file.tell() if isinstance(file, IOBase) and file.seekable() else None
     except (OSError, ValueError):  # a text file that is being iterated over; a closed one

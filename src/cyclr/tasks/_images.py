@@ -1,4 +1,4 @@
-"""Pictures as bytes on one device, and the loaders that make batches of them there."""
+"""Images as bytes on one device, and the loaders that make batches of them there."""
 
 from __future__ import annotations
 
@@ -9,59 +9,60 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-SHIFT = 4  # pixels that an augmented picture is moved by at most
+SHIFT = 4  # maximum shift of an augmented image in pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pictures:
-    """Pictures (n, height, width, channels) in bytes, and their labels."""
+class Images:
+    """Images (n, height, width, channels) as bytes, and their labels."""
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of images."""
         return len(self.labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InOrder:
-    """A loader: batches in the order of the file, less the mean, in the layout that convolutions are fastest on."""
+    """A loader of batches in the order of the file, minus the mean, in the fastest memory layout for convolutions."""
 
-    dataset: Pictures
+    dataset: Images
     mean: Tensor
     batch: int
 
     def __len__(self) -> int:
-        """Batches in a pass."""
+        """Number of batches per pass."""
         return -(-len(self.dataset) // self.batch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass."""
         for start in range(0, len(self.dataset), self.batch):
             chosen = slice(start, start + self.batch)
-            # the view has its channels last in memory already
-            yield (self.dataset.pictures[chosen] - self.mean).permute(0, 3, 1, 2), self.dataset.labels[chosen]
+            # the view is already channels-last in memory
+            yield (self.dataset.images[chosen] - self.mean).permute(0, 3, 1, 2), self.dataset.labels[chosen]
 
 
 class Drawn:
-    """A loader: as `InOrder`, but the order, or what is done to the pictures, or both come from a generator.
+    """A loader like `InOrder`, with the order, the augmentation or both drawn from a generator.
 
-    All that a pass needs is drawn on the CPU at its start and brought to the device at once: the same seed gives the
-    same batches on every device, and no step waits for the draw of another.
+    All random numbers of a pass are drawn on the CPU at its start and moved to the device at once: the same seed gives
+    the same batches on every device, and no step waits for random numbers.
 
     Args:
-        dataset: The pictures.
-        mean: What they are taken less.
-        batch: How many at once.
-        generator: Where it is drawn from, on the CPU.
-        shuffled: Draw the order anew for each pass.
-        augment: Move each picture by up to 4 pixels each way, filled up with the mean, and mirror every other one.
+        dataset: The images.
+        mean: The mean to subtract.
+        batch: Batch size.
+        generator: Source of random numbers, on the CPU.
+        shuffled: Whether to draw a new order for each pass.
+        augment: Whether to shift each image by up to 4 pixels in each direction, padded with the mean, and to mirror it
+            with a probability of one half.
     """
 
     def __init__(
         self,
-        dataset: Pictures,
+        dataset: Images,
         mean: Tensor,
         batch: int,
         generator: torch.Generator,
@@ -73,7 +74,7 @@ class Drawn:
         self.shuffled, self.augment = shuffled, augment
 
     def __len__(self) -> int:
-        """Batches in a pass."""
+        """Number of batches per pass."""
         return -(-len(self.dataset) // self.batch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -84,26 +85,26 @@ class Drawn:
         moves = _draw(count, self.generator).to(device) if self.augment else None
         for start in range(0, count, self.batch):
             chosen = order[start : start + self.batch]
-            inputs = self.dataset.pictures[chosen] - self.mean
+            inputs = self.dataset.images[chosen] - self.mean
             if moves is not None:
                 inputs = moved(inputs, moves[:, start : start + self.batch])
             yield inputs.permute(0, 3, 1, 2), self.dataset.labels[chosen]
 
 
-def moved(pictures: Tensor, moves: Tensor) -> Tensor:
-    """Pictures (n, height, width, channels) cut out of themselves with a border of `SHIFT` zeros.
+def moved(images: Tensor, moves: Tensor) -> Tensor:
+    """Crops of images (n, height, width, channels) that are padded with a border of `SHIFT` zeros.
 
     Args:
-        pictures: The pictures.
-        moves: (3, n): the row and the column in the bordered picture where each one begins, and 1 where it is mirrored.
+        images: The images.
+        moves: (3, n): the row and the column at which each crop begins, and 1 if it is mirrored.
     """
-    _, height, width, _ = pictures.shape
+    _, height, width, _ = images.shape
     down, across, mirrored = moves[:, :, None]
-    rows = down + torch.arange(height, device=pictures.device)
-    columns = torch.arange(width, device=pictures.device)
+    rows = down + torch.arange(height, device=images.device)
+    columns = torch.arange(width, device=images.device)
     columns = across + torch.where(mirrored == 1, width - 1 - columns, columns)
-    numbers = torch.arange(len(pictures), device=pictures.device)
-    bordered = pad(pictures, (0, 0, SHIFT, SHIFT, SHIFT, SHIFT))
+    numbers = torch.arange(len(images), device=images.device)
+    bordered = pad(images, (0, 0, SHIFT, SHIFT, SHIFT, SHIFT))
     return bordered[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
