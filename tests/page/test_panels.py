@@ -177,7 +177,7 @@ def test_the_tables_of_a_study_fit_80_columns(capsys: pytest.CaptureFixture[str]
     runs = [run(policy, seed, 0.1, end + k / 90) for k, policy in enumerate(("best fixed", "warm_restarts"))
             for seed, end in enumerate(ends)]  # fmt: skip
     rates, cost = {"best fixed": 0.0488, "warm_restarts": 0.00123}, {"best fixed": 60000, "warm_restarts": 266}
-    _console.show(describe(study(runs=runs, baseline="best fixed", rates=rates, cost=cost)))
+    _console.show(describe(study(runs=runs, baseline="best fixed", rates=rates, tuning_cost=cost)))
     out = capsys.readouterr().out
     _console.stdout.cache_clear()
     assert max(map(len, out.splitlines())) <= 80

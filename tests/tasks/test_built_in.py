@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import cyclr
+from cyclr import Ramp
 from cyclr.tasks import BUILT_IN
 from cyclr.torch import Task, range_test, train
 
@@ -40,7 +41,7 @@ def test_the_table_of_names_loads_no_framework() -> None:
 def test_every_task_goes_from_range_test_to_a_short_training(name: str) -> None:
     task = function(name)(0, tuning=True)
     assert task.test_loader is None
-    curve = range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, steps=60)
+    curve = range_test(task, ramp=Ramp(steps=60))
     plan = cyclr.plan(curve.bounds(), steps=30, steps_per_epoch=task.steps_per_epoch)
     (point,) = train(task, plan.schedule, steps=30, eval_every=30)
     assert point["val_loss"] < curve.losses[0, 0]

@@ -80,7 +80,7 @@ def test_after_a_drop_caffe_runs_on_and_torch_does_not() -> None:
 def test_groups_without_gradients_closures_schedules_and_states_are_as_with_any_optimizer() -> None:
     used, idle = fresh(), fresh()
     optimizer = CaffeSGD([{"params": [used]}, {"params": [idle], "lr": torch.tensor(0.5)}], lr=0.1)
-    scheduler = Scheduler(optimizer, Triangular(0.1, 0.2, step_size=2))
+    scheduler = Scheduler(optimizer, Triangular(0.1, 0.2, step_size=2), same_rate=True)
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cyclr import Linear
+from cyclr import Linear, Ramp
 from cyclr.tasks._caffe import Full, SigmoidBatchNorm, normalize
 from cyclr.tasks.cifar10 import OPTIMIZERS, cifar10, resnet
 from cyclr.torch import Task, range_test, train
@@ -368,7 +368,7 @@ def test_half_precision_gives_nearly_the_same_scores_and_gradients_in_float32(da
 def test_it_learns_and_a_range_test_leaves_no_trace(data: Path) -> None:
     task = cifar10(0, data=data, precision="bfloat16")
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
-    range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, low=1e-4, high=0.1, steps=3, repeats=1)
+    range_test(task, ramp=Ramp(1e-4, 0.1, steps=3))
     assert all(torch.equal(value, before[name]) for name, value in task.model.state_dict().items())
     points = train(task, Linear(0.01, 0.005, steps=24), steps=24, eval_every=12)
     assert points[-1]["loss"] < points[0]["loss"] - 0.05
