@@ -239,7 +239,7 @@ def _read(value: Any, trainer: Trainer) -> Any:
 
 def _lengths(trainer: Trainer) -> tuple[int, int]:
     """Optimizer steps in an epoch, and in the whole training."""
-    with preserved([], also=[trainer.accelerator]):  # which keeps the loaders that it is shown
+    with preserved([], also=[trainer, trainer.accelerator]):  # which keeps the loaders that it is shown
         numbers = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
     return numbers[1], numbers[-1]
 

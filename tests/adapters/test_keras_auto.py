@@ -150,6 +150,8 @@ def network(optimizer=None):
 def trained(prepare, data, **options):
     """All that a training gives, after `prepare` has had its model."""
     model = network()
+    model.fit(X[:4], Y[:4], verbose=0)  # built; to build it takes random numbers
+    model.optimizer.iterations.assign(0)
     prepare(model)
     history = model.fit(*data, epochs=3, verbose=0, **options).history
     return history, [value.tolist() for value in model.get_weights()], int(model.optimizer.iterations)
@@ -166,15 +168,12 @@ class Batches(keras.utils.PyDataset):
 @pytest.mark.parametrize(
     ("data", "options", "steps"),
     [
-        ((X, Y), {"batch_size": 16}, 30),
         ((X, Y), {}, 15),
-        ((X[:150], Y[:150]), {"batch_size": 16}, 30),
-        ((X, Y), {"batch_size": 16, "steps_per_epoch": 4}, 12),
-        ((X, Y), {"batch_size": 16, "sample_weight": np.linspace(0.5, 1.5, 160)}, 30),
-        (([X], Y), {"batch_size": 16}, 30),
+        ((X[:150], Y[:150]), {"batch_size": 32, "sample_weight": np.linspace(0.5, 1.5, 150)}, 15),
+        ((X, Y), {"batch_size": 16, "steps_per_epoch": 5}, 15),
         ((Batches(),), {}, 15),
     ],
-    ids=["arrays", "default size", "a rest", "short epochs", "weights", "list", "data set"],
+    ids=["default size", "a rest, with weights", "short epochs", "data set"],
 )
 def test_auto_plans_the_budget_and_changes_nothing_but_the_rate(data, options, steps):
     found = []
@@ -189,7 +188,9 @@ def test_auto_plans_the_budget_and_changes_nothing_but_the_rate(data, options, s
 
 def test_auto_on_a_trained_model_begins_its_plan_at_the_present_step_and_again():
     model = network()
+    start = model.get_weights()
     for done in (0, 30):
+        model.set_weights(start)
         tuned = auto(model, X, Y, epochs=3, batch_size=16, search=Search(SEARCH.ramp, repeats=2))
         assert tuned.curve.losses.shape == (2, 80)
         assert int(model.optimizer.iterations) == done
@@ -214,7 +215,7 @@ def test_auto_may_be_thorough():
         (
             lambda: auto(network(), X, Y, epochs=3, search=Search(held_out=cyclr.HeldOut([(X, Y)]))),
             ValueError,
-            "held_out must be None in Keras, .*use RangeTest",
+            "held_out must be None in Keras, .* use RangeTest",
         ),
         (
             lambda: auto(network(), X, Y, epochs=3, search=Search(repeats=2, effort="thorough")),

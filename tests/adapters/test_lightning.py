@@ -177,7 +177,6 @@ class Manual(Net):
     def configure_optimizers(self):
         return [torch.optim.SGD(self.net.parameters(), lr=0.1), torch.optim.Adam(self.head.parameters(), lr=0.01)]
 
-
     @classmethod
     def never(cls):
         """One that never makes a step."""
@@ -264,7 +263,7 @@ def test_two_processes_get_one_curve_and_train_on_alike(tmp_path):
 SEEN = (
     "max_epochs", "min_epochs", "max_steps", "min_steps", "estimated_stepping_batches", "limit_train_batches",
     "limit_val_batches", "num_sanity_val_steps", "val_check_interval", "check_val_every_n_epoch", "max_time",
-    "accumulate_grad_batches", "num_training_batches", "enable_validation", "fast_dev_run",
+    "accumulate_grad_batches", "enable_validation", "fast_dev_run",
 )  # fmt: skip
 
 
@@ -405,7 +404,9 @@ def test_with_manual_optimisation_a_batch_without_a_step_is_skipped():
 @NONE
 @pytest.mark.parametrize("kind", [lambda: Skips(range(BATCHES)), lambda: Manual.never()])
 def test_a_training_step_that_skips_every_batch_is_an_error(kind):
-    with pytest.raises(ValueError, match=r"training_step must return 'loss', got \['None for every batch of an epoch'\]"):
+    with pytest.raises(
+        ValueError, match=r"training_step must return 'loss', got \['None for every batch of an epoch'\]"
+    ):
         range_test(trainer(max_epochs=1), kind(), loader(), ramp=RAMP)
 
 

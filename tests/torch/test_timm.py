@@ -81,9 +81,7 @@ def test_factors_of_layer_decay_become_ratios_of_the_rates() -> None:
     optimizer = adamw(0.25, 0.5, 1.0, None)
     scheduler = TimmScheduler(optimizer, WAVE, 10)
     used = Script(optimizer, scheduler, 10).run(0, 2, sched_on_updates=True)
-    assert used == [
-        [pytest.approx(scale * WAVE(step)) for scale in (0.25, 0.5, 1.0, 1.0)] for step in range(20)
-    ]
+    assert used == [[pytest.approx(scale * WAVE(step)) for scale in (0.25, 0.5, 1.0, 1.0)] for step in range(20)]
 
 
 def test_the_range_test_keeps_the_same_ratios_once_they_are_in_the_rates() -> None:

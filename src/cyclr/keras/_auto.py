@@ -102,8 +102,10 @@ def auto(
     """
     asked = Asked(search, cycles, anneal)
     if search.held_out is not None:
-        advice = "use RangeTest and pass validation_data to fit"
-        raise ValueError(problem("search.held_out must be None in Keras", search.held_out, advice))
+        raise ValueError(
+            "search.held_out must be None in Keras, where auto reads the bounds from the training loss; for metrics on "
+            "held-out data use RangeTest and pass validation_data to fit"
+        )
     epoch = _steps_per_epoch(x, batch_size, steps_per_epoch)
     steps = count("epochs", epochs) * epoch
     effort = _effort(asked, steps, epoch)

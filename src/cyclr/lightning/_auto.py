@@ -148,7 +148,8 @@ class _Length:
 
     def __init__(self, asked: Asked, which: int | None) -> None:
         self.asked, self.which = asked, which
-        self.steps, self.epoch = 0, None
+        self.steps = 0
+        self.epoch: int | None = None
 
     def __call__(self, trainer: Trainer) -> str:
         module, optimizers = trainer.lightning_module, trainer.optimizers

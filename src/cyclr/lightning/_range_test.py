@@ -178,6 +178,10 @@ def run(test: Only, trainer: Trainer, module: LightningModule, train_dataloaders
     return test.curve
 
 
+def _is_empty(loop: Any) -> bool:
+    return loop.max_batches == 0
+
+
 def _set_endless(trainer: Any) -> None:
     """Let `fit` begin even where the training is over, and without validation, whatever the trainer's limits say.
 
@@ -185,8 +189,8 @@ def _set_endless(trainer: Any) -> None:
     """
     loop = copy.copy(trainer.fit_loop)
     kind = type(loop)
-    done = property(lambda self: self.max_batches == 0)
-    loop.__class__ = type(kind.__name__, (kind,), {"done": done, "__module__": kind.__module__})
+    names = {"done": property(_is_empty), "__module__": kind.__module__}
+    loop.__class__ = type(kind.__name__, (kind,), names)
     with warnings.catch_warnings(action="ignore"):  # `fit` fills limits in that were not given; it will say so itself
         loop.min_epochs, loop.max_epochs = _parse_loop_limits(
             loop.min_steps, loop.max_steps, loop.min_epochs, loop.max_epochs, trainer

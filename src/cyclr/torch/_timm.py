@@ -66,6 +66,7 @@ class TimmScheduler(Scheduler):
                 group["initial_lr"] = initial(group) * scale
                 put(group, "lr", rate * scale)
             super().__init__(optimizer, schedule, momentum, weight_decay, on_mismatch=on_mismatch)
+            self._step_count = 2  # a script that resumes calls us before its first update, of which torch would warn
         except (TypeError, ValueError):
             for group, old, rate in before:
                 group.clear()
