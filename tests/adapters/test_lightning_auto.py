@@ -300,7 +300,7 @@ def test_another_schedule_takes_over_a_checkpoint_whoever_drove_it_before(tmp_pa
     assert go_on(net, path) == along(OTHER, range(2 * BATCHES, 4 * BATCHES))
     refused = Bare()
     use_schedule(refused, OTHER)
-    with pytest.raises(ValueError, match="on_mismatch='keep_new'|'keep_new' for the present one"):
+    with pytest.raises(ValueError, match=r"on_mismatch='keep_new'|'keep_new' for the present one"):
         go_on(refused, path)
 
 

@@ -141,14 +141,14 @@ def test_updates_per_epoch_that_are_unknown_or_wrong_are_an_error() -> None:
         TimmScheduler(adamw(), WAVE, 2.5)  # pyrefly: ignore[bad-argument-type]
     optimizer = adamw()
     script = Script(optimizer, TimmScheduler(optimizer, WAVE, updates_per_epoch=6), 10)
-    with pytest.raises(ValueError, match="between two calls of step.epoch., got 6 and update 7 in epoch 0"):
+    with pytest.raises(ValueError, match=r"between two calls of step\(epoch\), got 6 and update 7 in epoch 0"):
         script.run(0, 2, sched_on_updates=False)
 
 
 def test_an_error_leaves_the_groups_as_they_were() -> None:
     optimizer = adamw(0.5, 1.0)
     before = [dict(group) for group in optimizer.param_groups]
-    with pytest.raises(TypeError, match="schedule must be a schedule, got 0.1"):
+    with pytest.raises(TypeError, match=r"schedule must be a schedule, got 0\.1"):
         TimmScheduler(optimizer, 0.1, 10)  # pyrefly: ignore[bad-argument-type]
     with pytest.raises(ValueError, match="schedule must have one schedule for each of the 2 groups"):
         TimmScheduler(optimizer, [Linear(0, 1, steps=3)], 10)
