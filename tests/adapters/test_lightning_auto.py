@@ -252,6 +252,27 @@ def test_auto_with_wrong_kinds_and_without_an_answer_changes_nothing():
     assert "configure_optimizers" not in vars(net)
 
 
+@pytest.mark.parametrize("ending", [ZeroDivisionError, KeyboardInterrupt])
+def test_auto_that_is_broken_off_changes_nothing(ending):
+    class Ends(Bare):
+        left = 7
+
+        def training_step(self, batch, batch_idx):
+            self.left -= 1
+            if self.left == 0:
+                raise ending
+            return super().training_step(batch, batch_idx)
+
+    net, fit = Ends(), trainer(max_epochs=2)
+    weights = [value.clone() for value in net.state_dict().values()]
+    before = dict(vars(fit))
+    with pytest.raises(ending):
+        auto(fit, net, loader(), search=SEARCH)
+    assert all(map(torch.equal, weights, net.state_dict().values()))
+    assert "configure_optimizers" not in vars(net)
+    assert {name for name, value in vars(fit).items() if value is not before[name]} == set()
+
+
 # ---------------------------------------------------------------- another schedule on a checkpoint
 
 
