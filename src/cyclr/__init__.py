@@ -48,6 +48,7 @@ if _TYPE_CHECKING:
     from cyclr._range import Ramp as Ramp
     from cyclr._range import Search as Search
     from cyclr._range import rule as rule
+    from cyclr._tuned import Tuned as Tuned
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,7 @@ _LATER = {
     "plan": "cyclr._plan",
     "Ramp": "cyclr._range",
     "Search": "cyclr._range",
+    "Tuned": "cyclr._tuned",
     "policy": "cyclr._policies",
     "rule": "cyclr._range",
 }

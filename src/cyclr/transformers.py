@@ -1,23 +1,26 @@
-"""Hugging Face's Trainer: a range test by the Trainer's own steps, and a schedule from its arguments."""
+"""Hugging Face's Trainer: a range test by the Trainer's own steps, a schedule from its arguments, and `auto`."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import cyclr.torch
-from cyclr._check import problem
-from cyclr._range import Curve, HeldOut, Progress, Ramp
+from cyclr._check import choice, problem
+from cyclr._plan import Plan
+from cyclr._range import Bounds, Curve, HeldOut, Progress, Ramp, Search
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr._schedules import parse
+from cyclr._tuned import Asked, Tuned
 from cyclr.torch._batches import checked_loss, start_pass
-from cyclr.torch._groups import Given
+from cyclr.torch._groups import Given, resolve
 from cyclr.torch._range_test import recorder_of
 from cyclr.torch._restore.transaction import preserved
-from cyclr.torch._scheduler import Scheduler
+from cyclr.torch._scheduler import DRIVEN, MISMATCH, Scheduler
+from cyclr.torch._trainer import check_given
 
 try:
     from accelerate.state import GradientState
@@ -77,31 +80,39 @@ def range_test(
     Reference:
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """
-    owner = _check_trainer(trainer)
-    how = {"repeats": repeats, "effort": effort, "progress": progress}
-    recorder_of(ramp, held_out, None, **how)  # errors before any work
+    _check_trainer(trainer)
+    how = {"ramp": ramp, "repeats": repeats, "held_out": held_out, "progress": progress}
+    recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work
+    return _test(trainer, how, lambda _: effort)
+
+
+def _test(trainer: Any, how: dict[str, Any], begin: Callable[[Any], str]) -> Curve:
+    """A range test. `begin` is called with the optimizer before it, and says how thorough it is."""
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
         raise ValueError("the model must not be sharded by DeepSpeed or FSDP; test it on one process, or under DDP")
     accelerator = trainer.accelerator
     also = [trainer, trainer.model, trainer.state, trainer.control, trainer.callback_handler, accelerator]
     with preserved([], trainer.optimizer, scheduler=trainer.lr_scheduler, also=[*also, GradientState()]):
         loader = trainer.get_train_dataloader()
-        optimizer = owner.create_optimizer()
-        model = owner._wrap_model(owner.model_wrapped)
-        if model is owner.model:
+        optimizer = trainer.create_optimizer()
+        effort = begin(optimizer)
+        model = trainer._wrap_model(trainer.model_wrapped)
+        if model is trainer.model:
             model, optimizer = accelerator.prepare(model, optimizer)
         else:  # DataParallel
             optimizer = accelerator.prepare(optimizer)
-        owner.optimizer, owner.model_wrapped, owner.is_in_train = optimizer, model, True
-        feed, step = _Feed(owner, loader), _Step(owner, model)
-        return cyclr.torch.range_test(model, optimizer, feed, update=step, ramp=ramp, held_out=held_out, **how)
+        trainer.optimizer, trainer.model_wrapped, trainer.is_in_train = optimizer, model, True
+        feed, step = _Feed(trainer, loader), _Step(trainer, model)
+        return cyclr.torch.range_test(model, optimizer, feed, update=step, effort=effort, **how)
 
 
 def use_schedule(
     trainer: Trainer,
-    schedule: Given | str | None = None,
+    schedule: Given | Plan | str | None = None,
     momentum: Given | str | None = None,
     weight_decay: Given | str | None = None,
+    *,
+    on_mismatch: str | None = None,
 ) -> None:
     """Drive the next training by schedules. Groups keep the ratios of their rates.
 
@@ -110,13 +121,17 @@ def use_schedule(
 
         TrainingArguments(..., lr_scheduler_kwargs={"schedule": "Triangular2(1e-5, 1e-4, step_size=2*epoch)"})
 
-    Checkpoints contain the step and the text; training resumes at that step, and another schedule is an error.
+    Checkpoints hold the step and the text, and a training resumes at that step. What a checkpoint of another schedule
+    does, such as that of a shorter training or of the Trainer's own scheduler, is up to `on_mismatch`.
 
     Args:
-        trainer: The Trainer, before `train`. It must not have its own scheduler (`optimizers=`).
-        schedule: The learning rate: a schedule, its text, or one for each group as in `cyclr.torch.Scheduler`.
-        momentum: Schedule of the momentum or the first beta.
-        weight_decay: Schedule of the weight decay.
+        trainer: The Trainer, before `train`. One with a scheduler of its own (`optimizers=`) is refused.
+        schedule: The learning rate: a schedule, a `Plan`, its text, or one for each group as in
+            `cyclr.torch.Scheduler`.
+        momentum: Drives momentum or the first beta.
+        weight_decay: Drives weight decay.
+        on_mismatch: "error", the default; "keep_saved", continue with the saved schedule; or "keep_new", continue at
+            the saved step with this one.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -124,36 +139,109 @@ def use_schedule(
     """
     owner = _check_trainer(trainer)
     given: dict[str, Any] = {"schedule": schedule, "momentum": momentum, "weight_decay": weight_decay}
+    given["on_mismatch"] = on_mismatch
     written = owner.args.lr_scheduler_kwargs or {}
+    if schedule is None:
+        for name in written:
+            choice("a name in lr_scheduler_kwargs", name, given)
     given = {name: written.get(name) if value is None else value for name, value in given.items()}
     if given["schedule"] is None:
         advice = "pass one, or set TrainingArguments(lr_scheduler_kwargs={'schedule': 'Triangular(...)'})"
-        raise ValueError(problem("a schedule must be given", None, advice))
-    if trainer.lr_scheduler is not None and not trainer._created_lr_scheduler:
-        advice = "pass Trainer(optimizers=(optimizer, None))"
-        raise ValueError(problem("the trainer must not have a scheduler already", trainer.lr_scheduler, advice))
-    for value in given.values():
-        _read(value, owner)  # an error now, not when training begins
+        raise ValueError(problem("there must be a schedule", None, advice))
+    _check_no_scheduler(owner)
+    mismatch = choice("on_mismatch", given.pop("on_mismatch") or "error", MISMATCH)
+    check_given({name: _read(given[name], owner) for name in DRIVEN})  # an error now, not when training begins
 
     def create_scheduler(num_training_steps: int, optimizer: Any = None) -> Any:
         """Takes the place of `Trainer.create_scheduler`."""
         if owner.lr_scheduler is None:
             drives = owner.optimizer if optimizer is None else optimizer
             read = {name: _read(value, owner) for name, value in given.items()}
-            owner.lr_scheduler = Scheduler(drives, **read)
+            owner.lr_scheduler = Scheduler(drives, **read, on_mismatch=mismatch)
             owner._created_lr_scheduler = True
         return owner.lr_scheduler
 
     owner.create_scheduler = create_scheduler
 
 
+def auto(
+    trainer: Trainer,
+    *,
+    cycles: int | None = None,
+    anneal: bool = True,
+    momentum: tuple[float, float] | None = None,
+    search: Search = Search(),  # noqa: B008 (a frozen value)
+    on_mismatch: str = "error",
+) -> Tuned:
+    """Find the bounds, plan the training, and let the plan drive the `train` to come: four lines as one.
+
+    The same as `range_test`, `Curve.bounds`, `plan` and `use_schedule` one after the other, for a training as long as
+    `num_train_epochs` or `max_steps` in the training arguments make it. Nothing else is changed. The reasons for each
+    choice go to the logger "cyclr" (level INFO).
+
+    Args:
+        trainer: The Trainer, before `train`. One with a scheduler of its own (`optimizers=`) is refused.
+        cycles: Number of cycles; by default one.
+        anneal: Whether the rate falls to zero at the end.
+        momentum: From and to, such as (0.85, 0.95), to let momentum (or the first beta) fall while the rate rises;
+            by default it is left alone.
+        search: The range test, and which of its signals the bounds are read from.
+        on_mismatch: As in `use_schedule`.
+
+    Returns:
+        Curve, bounds and plan.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range, the training is too short, or the trainer has a scheduler.
+        Inconclusive: If the range test gives no answer; the message says what to try.
+
+    >>> import tempfile, torch, transformers
+    >>> class Slope(torch.nn.Linear):
+    ...     def forward(self, x):
+    ...         return {"loss": (super().forward(x) - x.sum(1, keepdim=True)).square().mean()}
+    >>> _ = torch.manual_seed(0)
+    >>> data = [{"x": torch.randn(3)} for _ in range(320)]
+    >>> quiet = {"report_to": [], "disable_tqdm": True, "use_cpu": True, "dataloader_pin_memory": False}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     arguments = transformers.TrainingArguments(folder, num_train_epochs=2.5, **quiet)
+    ...     tuned = auto(Trainer(Slope(3, 1), arguments, train_dataset=data))
+    >>> tuned.plan.steps
+    100
+    """
+    owner = _check_trainer(trainer)
+    _check_no_scheduler(owner)
+    asked = Asked(search, cycles, anneal, momentum)
+    choice("on_mismatch", on_mismatch, MISMATCH)
+    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress}
+    epoch, steps = _lengths(owner)
+    effort = asked.effort(steps, epoch)
+    recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work
+
+    def begin(optimizer: Any) -> str:
+        _, opposed = asked.planned(Bounds(0.1, 1.0), steps, epoch)
+        if opposed is not None:
+            resolve("momentum", opposed, optimizer.param_groups)
+        return effort
+
+    tuned = asked.tuned(_test(owner, how, begin), steps, epoch)
+    use_schedule(trainer, tuned.plan, tuned.momentum, on_mismatch=on_mismatch)
+    return tuned
+
+
 def _read(value: Any, trainer: Trainer) -> Any:
     """A text as a schedule; anything else unchanged."""
     if not isinstance(value, str):
         return value
-    with preserved([], also=[trainer.accelerator]):  # which keeps the loaders that it is shown
+    epoch, steps = _lengths(trainer)
+    return parse(value, epoch=epoch, steps=steps)
+
+
+def _lengths(trainer: Trainer) -> tuple[int, int]:
+    """Optimizer steps in an epoch, and in the whole training."""
+    with preserved([], also=[trainer, trainer.accelerator]):  # which keeps the loaders that it is shown
         numbers = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
-    return parse(value, epoch=numbers[1], steps=numbers[-1])
+    return numbers[1], numbers[-1]
 
 
 def _check_trainer(trainer: Any) -> Any:
@@ -161,6 +249,12 @@ def _check_trainer(trainer: Any) -> Any:
     if not isinstance(trainer, Trainer):
         raise TypeError(problem("trainer must be a transformers.Trainer", trainer, "pass the trainer itself"))
     return trainer
+
+
+def _check_no_scheduler(trainer: Any) -> None:
+    if trainer.lr_scheduler is not None and not trainer._created_lr_scheduler:
+        advice = "leave the second of Trainer(optimizers=...) out"
+        raise ValueError(problem("the trainer must not have a scheduler already", trainer.lr_scheduler, advice))
 
 
 @dataclass(frozen=True, slots=True)

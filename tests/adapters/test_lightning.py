@@ -177,6 +177,13 @@ class Manual(Net):
     def configure_optimizers(self):
         return [torch.optim.SGD(self.net.parameters(), lr=0.1), torch.optim.Adam(self.head.parameters(), lr=0.01)]
 
+    @classmethod
+    def never(cls):
+        """One that never makes a step."""
+        net = cls()
+        net.training_step = lambda batch, batch_idx: None
+        return net
+
 
 class Noting(Manual):
     """Notes on a list that the test does not put back."""
@@ -249,6 +256,156 @@ def test_two_processes_get_one_curve_and_train_on_alike(tmp_path):
     assert one["steps"] == two["steps"] == 2 * BATCHES
     # The halves of each batch together are the batch, so the mean loss is that of one process.
     assert one["losses"] == pytest.approx(one["alone"], rel=1e-4)
+
+
+# ---------------------------------------------------------------- what the module sees of the trainer
+
+SEEN = (
+    "max_epochs", "min_epochs", "max_steps", "min_steps", "estimated_stepping_batches", "limit_train_batches",
+    "limit_val_batches", "num_sanity_val_steps", "val_check_interval", "check_val_every_n_epoch", "max_time",
+    "accumulate_grad_batches", "enable_validation", "fast_dev_run",
+)  # fmt: skip
+
+
+class Asking(Net):
+    """Asks the trainer for its limits where modules do."""
+
+    seen: ClassVar = {}
+    validated: ClassVar = []
+
+    def ask(self, where):
+        self.seen.setdefault(where, {name: getattr(self.trainer, name, None) for name in SEEN})
+
+    def configure_optimizers(self):
+        self.ask("configure_optimizers")
+        return super().configure_optimizers()
+
+    def on_train_batch_start(self, batch, batch_idx):
+        self.ask("on_train_batch_start")
+
+    def training_step(self, batch, batch_idx):
+        self.ask("training_step")
+        return super().training_step(batch, batch_idx)
+
+    def val_dataloader(self):
+        return loader(shuffle=False)
+
+    def validation_step(self, batch, batch_idx):
+        self.validated.append(batch_idx)
+
+
+@pytest.mark.filterwarnings("ignore:`max_epochs` was not set")
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_epochs": 2},
+        {"max_steps": 7},
+        {"max_epochs": -1, "max_steps": 12},
+        {"max_epochs": 2, "accumulate_grad_batches": 3, "limit_train_batches": 7},
+        {"max_epochs": 2, "limit_val_batches": 0.5, "num_sanity_val_steps": 1, "val_check_interval": 5},
+        {"max_epochs": 3, "min_epochs": 2, "min_steps": 12, "check_val_every_n_epoch": 2},
+        {"max_steps": 5, "fast_dev_run": True},
+        {"limit_train_batches": 1, "limit_val_batches": 0, "max_time": "00:00:01:00", "max_epochs": 1},
+    ],
+    ids=repr,
+)
+def test_the_limits_are_those_of_the_training_as_the_module_sees_them(options, finished):
+    told, trained = {}, {}
+    Asking.seen, Asking.validated = told, []
+    fit = trainer(**options)
+    if finished:
+        fit.fit(Asking(), loader())
+        told.clear()
+        Asking.validated.clear()
+    range_test(fit, Asking(), loader(), ramp=RAMP)
+    assert Asking.validated == []
+    Asking.seen = trained
+    trainer(**options).fit(Asking(), loader())
+    assert told == trained
+    assert set(told) == {"configure_optimizers", "on_train_batch_start", "training_step"}
+
+
+# ---------------------------------------------------------------- batches that are skipped
+
+
+class Skips(Net):
+    """Returns None for some batches, as for those that hold nothing of use; without chance otherwise."""
+
+    def __init__(self, indices):
+        super().__init__()
+        self.net[2].p = 0.0
+        self.indices = indices
+
+    def training_step(self, batch, batch_idx):
+        return None if batch_idx in self.indices else super().training_step(batch, batch_idx)
+
+
+def by_hand(net, batches, rates, accumulate, skipped):
+    """The losses of a sweep, written out: a skipped batch adds nothing, a step of skipped ones is none."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0, momentum=MOMENTUM(0))
+    groups = [list(enumerate(batches))[at : at + accumulate] for at in range(0, len(batches), accumulate)]
+    found = []
+    while len(found) < len(rates):
+        for group in groups:
+            losses = [net.loss(batch) for index, batch in group if index not in skipped]
+            if losses and len(found) < len(rates):
+                optimizer.param_groups[0]["lr"] = rates[len(found)]
+                optimizer.zero_grad()
+                (sum(losses) / accumulate).backward()
+                optimizer.step()
+                found.append(sum(losses).item() / len(losses))
+    return found
+
+
+NONE = pytest.mark.filterwarnings("ignore:`training_step` returned `None`")  # Lightning says it once
+
+
+@NONE
+@pytest.mark.parametrize(
+    ("accumulate", "skipped"),
+    [(1, {3}), (1, {0}), (1, {0, 1, 9}), (2, {3}), (2, {2}), (2, {4, 5}), (3, {9}), (3, {0, 1, 2, 7})],
+)
+def test_a_training_step_that_returns_none_skips_its_batch(accumulate, skipped):
+    net, batches = Skips(skipped), loader(shuffle=False)
+    fit = trainer(max_epochs=1, accumulate_grad_batches=accumulate)
+    curve = range_test(fit, net, batches, ramp=Ramp(1e-4, 0.1, steps=25))
+    expected = by_hand(net.train(), list(batches), curve.rates.tolist(), accumulate, skipped)
+    assert curve.losses[0] == pytest.approx(expected, rel=1e-4)
+
+
+@NONE
+def test_the_callback_skips_such_batches_too_and_the_training_goes_on():
+    def losses(**options):
+        L.seed_everything(0, verbose=False)
+        net = Skips({2, 7})
+        trainer(max_epochs=2, **options).fit(net, loader())
+        return net.losses
+
+    callback = RangeTest(ramp=RAMP)
+    assert losses(callbacks=[callback]) == losses()
+    assert callback.curve.losses.shape == (1, 25)
+
+
+@NONE
+def test_with_mixed_precision_a_batch_is_skipped():
+    curve = range_test(trainer(max_epochs=1, precision="bf16-mixed"), Skips({1}), loader(), ramp=RAMP)
+    assert curve.losses.shape == (1, 25)
+
+
+def test_with_manual_optimisation_a_batch_without_a_step_is_skipped():
+    class Sometimes(Manual):
+        def training_step(self, batch, batch_idx):
+            return None if batch_idx % 3 == 0 else super().training_step(batch, batch_idx)
+
+    assert range_test(trainer(max_epochs=1), Sometimes(), loader(), ramp=RAMP).losses.shape == (1, 25)
+
+
+@NONE
+@pytest.mark.parametrize("kind", [lambda: Skips(range(BATCHES)), lambda: Manual.never()])
+def test_a_training_step_that_skips_every_batch_is_an_error(kind):
+    with pytest.raises(ValueError, match=r"must return 'loss', got \['None for every batch of an epoch'\]; return"):
+        range_test(trainer(max_epochs=1), kind(), loader(), ramp=RAMP)
 
 
 # ---------------------------------------------------------------- refusals

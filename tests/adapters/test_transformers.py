@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("accelerate", reason="accelerate is not installed")
 import cyclr.torch  # noqa: E402 - needs the three above
-from cyclr import Opposed, Ramp, Triangular, parse  # noqa: E402
+from cyclr import Opposed, Ramp, Search, Triangular, parse  # noqa: E402
 from cyclr.torch import Update  # noqa: E402
-from cyclr.transformers import range_test, use_schedule  # noqa: E402
+from cyclr.transformers import auto, range_test, use_schedule  # noqa: E402
 from tests.adapters.language import model, rates, trainer  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -60,14 +60,34 @@ def test_a_scheduler_goes_straight_into_the_trainer(tmp_path):
         use_schedule(fit, WAVE)
 
 
-def test_a_checkpoint_of_another_schedule_is_refused(tmp_path):
-    fit = trainer(tmp_path, save_strategy="epoch")
-    use_schedule(fit, WAVE)
+def test_a_plan_drives_the_training(tmp_path):
+    plan = cyclr.plan(cyclr.Bounds(1e-3, 1e-2), epochs=2, steps_per_epoch=8)
+    fit = trainer(tmp_path)
+    use_schedule(fit, plan)
     fit.train()
-    other = trainer(tmp_path)
-    use_schedule(other, 2 * WAVE)
-    with pytest.raises(ValueError, match="the saved schedule must be the one that is driven now"):
-        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-8"))
+    assert rates(fit) == pytest.approx([plan.schedule(step) for step in range(16)])
+    assert fit.lr_scheduler.plan is plan
+
+
+@pytest.mark.parametrize(
+    ("schedule", "momentum", "kind", "words"),
+    [
+        (0.1, None, TypeError, r"schedule must be a schedule, got 0.1; .*Constant\(0.1\)"),
+        (Triangular, None, TypeError, "schedule must be a schedule"),
+        ([WAVE, 0.1], None, TypeError, "schedule must be a schedule, got 0.1"),
+        (WAVE, 2 * parse("Constant(0.9)"), ValueError, "momentum must stay below 1"),
+        (WAVE, "Constant(1.5)", ValueError, "momentum must stay below 1"),
+    ],
+)
+def test_what_cannot_drive_a_training_is_refused_when_it_is_given(tmp_path, schedule, momentum, kind, words):
+    with pytest.raises(kind, match=words):
+        use_schedule(trainer(tmp_path), schedule, momentum)
+
+
+def test_an_unknown_name_in_the_training_arguments_is_refused(tmp_path):
+    fit = trainer(tmp_path, lr_scheduler_kwargs={"schedule": repr(WAVE), "momentun": repr(WAVE)})
+    with pytest.raises(ValueError, match="'momentun'; did you mean 'momentum'"):
+        use_schedule(fit)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +101,117 @@ def test_a_checkpoint_of_another_schedule_is_refused(tmp_path):
 def test_a_schedule_that_is_none_is_an_error_before_the_training(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         use_schedule(trainer(tmp_path), text)
+
+
+# ---------------------------------------------------------------- another schedule on a checkpoint
+
+OTHER = Triangular(1e-4, 5e-3, step_size=5)
+
+
+def go_on(fit, folder):
+    fit.train(resume_from_checkpoint=str(folder / "checkpoint-16"))
+    return rates(fit)
+
+
+def test_a_checkpoint_of_another_schedule_is_refused_unless_one_of_the_two_is_asked_for(tmp_path):
+    fit = trainer(tmp_path, save_strategy="epoch")
+    use_schedule(fit, WAVE)
+    fit.train()
+    for keep, schedule in (("keep_new", OTHER), ("keep_saved", WAVE)):
+        other = trainer(tmp_path, num_train_epochs=4)
+        use_schedule(other, OTHER, on_mismatch=keep)
+        assert go_on(other, tmp_path) == pytest.approx([schedule(step) for step in range(16, 32)])
+    other = trainer(tmp_path, num_train_epochs=4)
+    use_schedule(other, OTHER)
+    with pytest.raises(ValueError, match=r"the saved schedule must be the present one.*the saved step, 16, pass"):
+        go_on(other, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:the training has made")
+@pytest.mark.parametrize(("keep", "steps"), [("keep_new", 32), ("keep_saved", 16)])
+def test_a_longer_training_goes_on_by_a_text_in_the_training_arguments(tmp_path, keep, steps):
+    text = "Linear(0.01, 0, steps=steps)"
+    fit = trainer(tmp_path, save_strategy="epoch", lr_scheduler_kwargs={"schedule": text})
+    use_schedule(fit)
+    fit.train()
+    longer = {"num_train_epochs": 4, "lr_scheduler_kwargs": {"schedule": text, "on_mismatch": keep}}
+    fit = trainer(tmp_path, **longer)
+    use_schedule(fit)
+    assert go_on(fit, tmp_path) == pytest.approx([parse(text, steps=steps)(step) for step in range(16, 32)])
+
+
+def cosine(folder):
+    return trainer(folder, save_strategy="epoch", lr_scheduler_type="cosine")
+
+
+def of_the_user(folder):
+    network = model()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    cyclic = torch.optim.lr_scheduler.CyclicLR(optimizer, 1e-3, 1e-2, step_size_up=3)
+    fit = trainer(folder, save_strategy="epoch", optimizers=(optimizer, cyclic))
+    fit.model = fit.model_wrapped = network
+    return fit
+
+
+@pytest.mark.parametrize("before", [cosine, of_the_user, lambda folder: trainer(folder, save_strategy="epoch")])
+def test_a_schedule_takes_over_the_checkpoint_of_another_kind_of_scheduler(tmp_path, before):
+    before(tmp_path).train()
+    network = model()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9) if before is of_the_user else None
+    fit = trainer(tmp_path, num_train_epochs=4, optimizers=(optimizer, None))
+    fit.model = fit.model_wrapped = network
+    use_schedule(fit, OTHER, on_mismatch="keep_new")
+    assert go_on(fit, tmp_path) == pytest.approx([OTHER(step) for step in range(16, 32)])
+
+
+# ---------------------------------------------------------------- auto
+
+SEARCH = Search(Ramp(1e-4, 3.0, steps=80))
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({}, 16),
+        ({"num_train_epochs": 3.0}, 24),
+        ({"num_train_epochs": 1.5}, 12),
+        ({"max_steps": 11}, 11),
+        ({"gradient_accumulation_steps": 3}, 6),
+    ],
+)
+def test_auto_plans_the_trainings_own_length_and_changes_nothing_but_the_schedule(tmp_path, options, steps):
+    found = []
+    itself = trained(tmp_path, lambda fit: found.append(auto(fit, momentum=(0.85, 0.95), search=SEARCH)), **options)
+    (tuned,) = found
+    assert tuned.plan.steps == steps
+    assert itself[2] == pytest.approx([tuned.plan.schedule(step) for step in range(steps)])
+    assert itself == trained(tmp_path, lambda fit: use_schedule(fit, tuned.plan, tuned.momentum), **options)
+
+
+def test_auto_says_what_is_wrong_before_any_step_and_changes_nothing(tmp_path):
+    fit = trainer(tmp_path)
+    fit.compute_loss = None  # the first step would fail
+    before = dict(vars(fit))
+    with pytest.raises(TypeError, match=r"search must be a cyclr\.Search, got 3"):
+        auto(fit, search=3)
+    with pytest.raises(ValueError, match="need at least 40 steps, got 16"):
+        auto(fit, cycles=20)
+    with pytest.raises(ValueError, match="on_mismatch must be one of"):
+        auto(fit, on_mismatch="ask")
+    with pytest.raises(ValueError, match="momentum must stay below 1"):
+        auto(fit, momentum=(0.9, 1.0))
+    assert vars(fit) == before
+    fit = of_the_user(tmp_path)
+    with pytest.raises(ValueError, match="the trainer must not have a scheduler already"):
+        auto(fit)
+
+
+def test_auto_without_an_answer_changes_nothing(tmp_path):
+    fit = trainer(tmp_path)
+    before = dict(vars(fit))
+    with pytest.raises(cyclr.Inconclusive):
+        auto(fit, search=Search(Ramp(1e-9, 1e-8, steps=80), effort="quick"))
+    assert vars(fit) == before
 
 
 # ---------------------------------------------------------------- the range test

@@ -1,4 +1,4 @@
-"""Keras 3 on JAX or torch: learning rates, momentum, and the range test."""
+"""Keras 3, on JAX or torch: learning rates, momentum, the range test, and `auto`."""
 
 try:
     import keras as _keras  # noqa: F401 (whether it can be imported)
@@ -10,6 +10,8 @@ except ModuleNotFoundError as error:
         "set the environment variable KERAS_BACKEND to jax or torch"
     ) from error
 
+from cyclr.keras._auto import auto as auto
+from cyclr.keras._auto import use_schedule as use_schedule
 from cyclr.keras._drive import LearningRate as LearningRate
 from cyclr.keras._drive import WithMomentum as WithMomentum
 from cyclr.keras._range_test import RangeTest as RangeTest

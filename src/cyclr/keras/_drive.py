@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from cyclr._check import problem
+from cyclr._plan import Plan
 from cyclr._schedules import Schedule, parse
 
 MOMENTA = ("momentum", "beta_1")  #: the name of momentum in Keras's optimizers
@@ -22,11 +23,11 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     a loaded model continues where it stopped.
 
     Args:
-        schedule: The learning rate at each step, or its text, as `repr` writes it.
+        schedule: The learning rate at each step: a schedule, a `Plan`, or the text of a schedule, as `repr` writes it.
 
     Raises:
-        TypeError: If it is neither.
-        ValueError: If the text does not describe a schedule, or Keras runs on a backend other than JAX or torch.
+        TypeError: If it is none of these.
+        ValueError: If the text describes no schedule, or Keras runs on another backend than JAX or torch.
 
     >>> from cyclr import Triangular
     >>> rate = LearningRate(Triangular(0.1, 0.5, step_size=4))
@@ -35,11 +36,12 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     (0.4, {'schedule': 'Triangular(0.1, 0.5, step_size=4)'})
     """
 
-    def __init__(self, schedule: Schedule | str) -> None:
+    def __init__(self, schedule: Schedule | Plan | str) -> None:
         if keras.config.backend() not in ("jax", "torch"):
             advice = "set the environment variable KERAS_BACKEND"
             raise ValueError(problem("Keras must run on jax or torch", keras.config.backend(), advice))
-        self.schedule = _schedule("schedule", schedule)
+        whole = schedule.schedule if isinstance(schedule, Plan) else schedule
+        self.schedule = _schedule("schedule", whole)
 
     def __call__(self, step: Any) -> Any:
         """The rate at `step`, as a tensor of the backend."""

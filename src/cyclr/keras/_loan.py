@@ -56,7 +56,7 @@ class Loan:
         self._undo.append(partial(optimizer._tracker.untrack, self.rate))
         optimizer._track_variable(self.rate)
         self.replace(optimizer, "_learning_rate", self.rate)
-        self._compile_anew()
+        self.compile_anew()
         self._taken = True
 
     def rewind(self) -> None:
@@ -77,11 +77,8 @@ class Loan:
             return float("nan")
         return float(keras.ops.convert_to_numpy(self.rate.value))
 
-    def _keep(self, owner: Any, name: str) -> None:
-        self._undo.append(partial(setattr, owner, name, getattr(owner, name, None)))
-
-    def _compile_anew(self) -> None:
-        """Have the training step traced again: the existing one may have the old rate compiled in.
+    def compile_anew(self) -> None:
+        """Have the training step traced again: the one there is may have the old rate compiled into it.
 
         JAX identifies a compiled step by its function, and all bound methods `model.train_step` are equal.
         """
@@ -91,6 +88,9 @@ class Loan:
             model.make_train_function(force=True)
         finally:
             self._undo[-1]()
+
+    def _keep(self, owner: Any, name: str) -> None:
+        self._undo.append(partial(setattr, owner, name, getattr(owner, name, None)))
 
 
 def innermost(optimizer: Any) -> Any:

@@ -105,6 +105,11 @@ class RangeTest(keras.callbacks.Callback):
         """
         return self._recorder.curve()
 
+    @property
+    def most_steps(self) -> int:
+        """For how many steps one `fit` must give batches at most."""
+        return self._recorder.most_steps
+
     def __enter__(self) -> RangeTest:
         self.deferral.install()
         try:
@@ -203,7 +208,7 @@ class RangeTest(keras.callbacks.Callback):
         """Return to the start for the next sweep."""
         if self._order is not None and self._orders is not None:
             self._orders.close()
-            most = self._recorder.most_steps
+            most = self.most_steps
             steps = f"each of the {most}" if self._recorder.effort == "quick" else f"each of up to {most}"
             advice = "pass more epochs to fit; the test ends the training when it is done"
             if self._tested.stop_training:

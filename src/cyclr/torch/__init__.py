@@ -8,6 +8,7 @@ from cyclr.torch._restore import Transaction as Transaction
 from cyclr.torch._restore import preserved as preserved
 from cyclr.torch._scheduler import Scheduler as Scheduler
 from cyclr.torch._task import Task as Task
+from cyclr.torch._timm import TimmScheduler as TimmScheduler
 from cyclr.torch._train import train as train
 from cyclr.torch._update import Update as Update
 from cyclr.torch._update import evaluate as evaluate

@@ -1,10 +1,15 @@
-"""Shared by the integrations of trainers: several optimizers as one."""
+"""What the adapters of whole trainers share: several optimizers as one, and checks of what is to drive them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch.optim import Optimizer
+
+from cyclr._plan import Plan
+from cyclr._schedules import Schedule
+from cyclr.torch._groups import resolve
 
 
 class Chosen(Optimizer):
@@ -23,3 +28,20 @@ class Chosen(Optimizer):
 
     def __repr__(self) -> str:
         return f"Chosen({self.optimizers!r})"
+
+
+def check_given(given: Mapping[str, Any]) -> None:
+    """What is to be driven, by what: as far as it can be checked before there is an optimizer.
+
+    Raises:
+        TypeError: If something else is given where a schedule must be.
+        ValueError: If a schedule leaves the range of what it drives.
+    """
+    for name, value in given.items():
+        if isinstance(value, Plan) and name == "schedule":
+            continue
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            optional = one is None and name != "schedule"
+            of_the_group = callable(one) and not isinstance(one, (Schedule, type))  # asked when there are groups
+            if not (optional or of_the_group):
+                resolve(name, one, [{"lr": 1.0, name: 0.5}])

@@ -1,7 +1,4 @@
-"""Lightning: a range test by the Trainer's own steps. Schedules need no adapter.
-
-`configure_optimizers` returns a `cyclr.torch.Scheduler` with `"interval": "step"`, and the Trainer drives it.
-"""
+"""A range test by the Trainer's own steps, as a function and as a callback."""
 
 from __future__ import annotations
 
@@ -9,34 +6,27 @@ import contextlib
 import copy
 import signal
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.loops.utilities import _parse_loop_limits
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.utilities.exceptions import _TunerExitException
 
 import cyclr.torch
 from cyclr._check import problem
 from cyclr._range import Curve, HeldOut, Progress, Ramp
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
-from cyclr.torch._batches import checked_loss
+from cyclr.lightning._step import Feed, Step
 from cyclr.torch._range_test import recorder_of
 from cyclr.torch._restore.transaction import preserved
 from cyclr.torch._trainer import Chosen
 
-try:
-    from lightning.pytorch import Callback, LightningModule, Trainer
-    from lightning.pytorch.loggers.logger import DummyLogger
-    from lightning.pytorch.profilers import PassThroughProfiler
-    from lightning.pytorch.trainer import call
-    from lightning.pytorch.utilities.exceptions import _TunerExitException
-except ModuleNotFoundError as error:
-    if error.name not in ("lightning", "lightning.pytorch"):
-        raise
-    what = "cyclr.lightning needs Lightning, which is not installed; run: pip install 'cyclr[lightning]'"
-    raise ImportError(what) from error
-
-#: Modules whose classes hold the state of a training.
+#: Where the classes of those objects live that a training writes to.
 _WRITTEN = ("lightning.pytorch.loops", "lightning.pytorch.trainer", "lightning.pytorch.core.optimizer")
 
 
@@ -60,7 +50,9 @@ def range_test(
     A step is what the Trainer makes of it: precision, accumulation, clipping, `training_step`, manual optimization,
     gradients averaged over the processes. Callbacks and loggers are left out, and nothing is written. Module, trainer,
     data and randomness are restored on success, on an exception and on Ctrl-C: the trainer can go on to `fit` as if
-    there had been no test. Under DDP every process calls this and gets the same curve, of the mean loss.
+    there had been no test. During the test the module sees the trainer's own limits (`max_epochs`, `max_steps`,
+    `estimated_stepping_batches`). A `training_step` that returns None skips its batch, as in a training. Under DDP
+    every process calls this and gets the same curve, of the mean loss.
 
     Args:
         trainer: The Trainer, before or after a `fit`.
@@ -93,26 +85,9 @@ def range_test(
     Reference:
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """
-    if not isinstance(trainer, Trainer):
-        raise TypeError(problem("trainer must be a lightning.pytorch.Trainer", trainer, "pass the trainer itself"))
-    if not isinstance(module, LightningModule):
-        raise TypeError(problem("module must be a LightningModule", module, "pass the module itself"))
-    _check_strategy(trainer)
+    check_parts(trainer, module)
     how = {"ramp": ramp, "repeats": repeats, "effort": effort, "held_out": held_out, "progress": progress}
-    test = _Only(optimizer=optimizer, loss=loss, **how)
-    data = [one for one in (train_dataloaders, datamodule) if one is not None]
-    with preserved(module, loader=data, also=_parts(trainer)), _no_exit():
-        _mute(trainer, test)
-        trainer.fit_loop.max_epochs, trainer.fit_loop.epoch_loop.max_steps = -1, -1  # also after a finished training
-        trainer.num_sanity_val_steps, trainer.limit_val_batches = 0, 0
-        trainer.fit(module, train_dataloaders, datamodule=datamodule)
-        if test.error is not None:
-            raise test.error
-    if test.curve is None:
-        raise ValueError(
-            "there must be training batches, got none: the training ended before its first step; check the data"
-        )
-    return test.curve
+    return run(Only(optimizer=optimizer, loss=loss, **how), trainer, module, train_dataloaders, datamodule)
 
 
 class RangeTest(Callback):
@@ -159,15 +134,19 @@ class RangeTest(Callback):
             self.curve = _test(trainer, pl_module, self.optimizer, self.loss, self._how)
 
 
-class _Only(RangeTest):
-    """Runs the test and ends the training."""
+class Only(RangeTest):
+    """Makes the test and ends the training there."""
 
     error: BaseException | None = None
+    #: Called with the trainer before the test, for what is known only now; says how thorough the test is.
+    effort_in: Callable[[Trainer], str] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning answers an exception with "failed" in every logger and Ctrl-C with the end of the process. So it
         # hears of neither; but the other processes wait for this one, and must be told in Lightning's own way.
         try:
+            if self.effort_in is not None:
+                self._how["effort"] = self.effort_in(trainer)
             self.curve = _test(trainer, pl_module, self.optimizer, self.loss, self._how)
         except BaseException as error:
             if trainer.world_size > 1:
@@ -176,19 +155,62 @@ class _Only(RangeTest):
         raise _TunerExitException
 
 
+def check_parts(trainer: Trainer, module: LightningModule) -> None:
+    """A Trainer that a test can use, and a LightningModule."""
+    if not isinstance(trainer, Trainer):
+        raise TypeError(problem("trainer must be a lightning.pytorch.Trainer", trainer, "pass the trainer itself"))
+    if not isinstance(module, LightningModule):
+        raise TypeError(problem("module must be a LightningModule", module, "pass the module itself"))
+    _check_strategy(trainer)
+
+
+def run(test: Only, trainer: Trainer, module: LightningModule, train_dataloaders: Any, datamodule: Any) -> Curve:
+    """Begin a training that ends with the test, and restore everything."""
+    data = [one for one in (train_dataloaders, datamodule) if one is not None]
+    with preserved(module, loader=data, also=_parts(trainer)), _no_exit():
+        _set_endless(trainer)
+        _mute(trainer, test)
+        trainer.fit(module, train_dataloaders, datamodule=datamodule)
+        if test.error is not None:
+            raise test.error
+    if test.curve is None:
+        raise ValueError("there must be training batches: the training ended before its first step")
+    return test.curve
+
+
+def _is_empty(loop: Any) -> bool:
+    return loop.max_batches == 0
+
+
+def _set_endless(trainer: Any) -> None:
+    """Let `fit` begin even where the training is over, and without validation, whatever the trainer's limits say.
+
+    The limits themselves stay: the module may ask for them. What is changed here is restored with the trainer.
+    """
+    loop = copy.copy(trainer.fit_loop)
+    kind = type(loop)
+    names = {"done": property(_is_empty), "__module__": kind.__module__}
+    loop.__class__ = type(kind.__name__, (kind,), names)
+    with warnings.catch_warnings(action="ignore"):  # `fit` fills limits in that were not given; it will say so itself
+        loop.min_epochs, loop.max_epochs = _parse_loop_limits(
+            loop.min_steps, loop.max_steps, loop.min_epochs, loop.max_epochs, trainer
+        )
+    trainer.fit_loop, trainer._run_sanity_check = loop, lambda: None
+
+
 def _test(trainer: Trainer, module: LightningModule, which: int | None, loss: str, how: dict[str, Any]) -> Curve:
     """A range test inside a running training."""
     optimizers = trainer.optimizers
     if which is not None and not (isinstance(which, int) and 0 <= which < len(optimizers)):
         raise ValueError(problem(f"optimizer must be None or an index below {len(optimizers)}", which))
-    step = _Step(trainer, module, loss)
+    step = Step(trainer, module, loss)
     network: Any = trainer.strategy.model  # under DDP its wrapper, from which the test knows the other processes
     with preserved([], also=_parts(trainer)):
         _mute(trainer)
         return cyclr.torch.range_test(
             network,
             Chosen(optimizers, which),
-            _Feed(trainer.fit_loop._combined_loader, trainer.accumulate_grad_batches, trainer.current_epoch),
+            Feed(trainer.fit_loop._combined_loader, trainer.accumulate_grad_batches, trainer.current_epoch),
             update=step,
             scheduler=[config.scheduler for config in trainer.lr_scheduler_configs],
             **how,
@@ -199,74 +221,6 @@ def _mute(trainer: Any, *callbacks: Callback) -> None:
     """Only these callbacks, no writing logger, no profiler."""
     trainer.callbacks, trainer.profiler = list(callbacks), PassThroughProfiler()
     trainer.loggers = [DummyLogger() for _ in trainer.loggers]
-
-
-@dataclass(frozen=True, slots=True)
-class _Batches:
-    """The batches of one update, each with its index in the epoch. No tuple, so that Lightning moves it, not we."""
-
-    batches: list[tuple[Any, int]]
-
-
-class _Feed:
-    """The training data as Lightning has prepared it, one update's batches at a time."""
-
-    def __init__(self, combined: Any, accumulate: int, epoch: int) -> None:
-        self.combined = copy.copy(combined)  # with an iterator of its own: the training's has begun
-        self.accumulate, self.epoch = accumulate, epoch
-
-    def __iter__(self) -> Iterator[_Batches]:
-        for loader in self.combined.flattened:
-            for sampler in (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)):
-                if callable(tell := getattr(sampler, "set_epoch", None)):
-                    tell(self.epoch)
-        self.epoch += 1
-        group: list[tuple[Any, int]] = []
-        for batch, index, _ in iter(self.combined):
-            group.append((batch, index))
-            if len(group) == self.accumulate:
-                yield _Batches(group)
-                group = []
-        if group:  # Lightning steps at the end of an epoch, too
-            yield _Batches(group)
-
-
-class _Step:
-    """One update, as Lightning makes it: the body of its training loop without callbacks."""
-
-    def __init__(self, trainer: Trainer, module: LightningModule, loss: str) -> None:
-        self.trainer, self.module, self.loss = trainer, module, loss
-        self.loop = trainer.fit_loop.epoch_loop
-        self.scaler = getattr(trainer.precision_plugin, "scaler", None)  # restored as part of the step function
-
-    def __call__(self, update: _Batches) -> Any:
-        """Make the update and return its mean loss over the batches."""
-        last = len(update.batches) - 1
-        losses = [self._batch(batch, index, at == last) for at, (batch, index) in enumerate(update.batches)]
-        return sum(losses[1:], losses[0]) / len(losses)
-
-    def _batch(self, batch: Any, index: int, last: bool) -> Any:
-        trainer, module, loop = self.trainer, self.module, self.loop
-        batch = trainer.precision_plugin.convert_input(batch)
-        batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
-        batch = call._call_strategy_hook(trainer, "batch_to_device", batch, dataloader_idx=0)
-        loop.batch_progress.current.ready, loop.batch_progress.is_last_batch = index + 1, last
-        trainer._logger_connector.on_batch_start(batch)
-        call._call_lightning_module_hook(trainer, "on_train_batch_start", batch, index)
-        call._call_strategy_hook(trainer, "on_train_batch_start", batch, index)
-        kwargs = loop._build_kwargs(OrderedDict(), batch, index)
-        if module.automatic_optimization:
-            output = loop.automatic_optimization.run(trainer.optimizers[0], index, kwargs)
-            scale = trainer.accumulate_grad_batches  # Lightning hands back the loss divided by it
-        else:
-            output = loop.manual_optimization.run(kwargs)
-            scale = 1
-        call._call_lightning_module_hook(trainer, "on_train_batch_end", output, batch, index)
-        trainer._logger_connector.on_batch_end()
-        if output.get(self.loss) is None:
-            advice = "return the loss, or a dict and its name there as loss=..."
-            raise ValueError(problem(f"training_step must return {self.loss!r}", sorted(output), advice))
-        return checked_loss(output[self.loss]).detach() * (scale if self.loss == "loss" else 1)
 
 
 def _parts(trainer: Trainer) -> list[Any]:

@@ -1,0 +1,81 @@
+"""What every `auto` of a trainer does around its range test: checks before any work, and the plan after it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from cyclr._check import problem
+from cyclr._plan import Plan, plan
+from cyclr._range import Bounds, Curve, Search, effort_for
+from cyclr._schedules import Opposed
+
+_log = logging.getLogger("cyclr")
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What `auto` found for a training, which now follows it.
+
+    Args:
+        curve: What the range test recorded.
+        bounds: Both bounds, with their intervals and the evidence.
+        plan: The schedule of the training, and the reasons for it.
+        momentum: The momentum at each step, where `auto` was asked to drive it.
+    """
+
+    curve: Curve
+    bounds: Bounds
+    plan: Plan
+    momentum: Opposed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `auto` is asked for, whatever the trainer.
+
+    Args:
+        search: The range test, and which of its signals the bounds are read from.
+        cycles: Number of cycles; None for one.
+        anneal: Whether the rate falls to zero at the end.
+        momentum: From and to; None leaves momentum alone.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range.
+    """
+
+    search: Search
+    cycles: int | None = None
+    anneal: bool = True
+    momentum: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.search, Search):
+            raise TypeError(problem("search must be a cyclr.Search", self.search, "write Search(effort='thorough')"))
+        if self.momentum is not None and not (isinstance(self.momentum, tuple) and len(self.momentum) == 2):
+            raise TypeError(problem("momentum must be a pair (from, to)", self.momentum, "pass (0.85, 0.95)"))
+        self.planned(Bounds(0.1, 1.0), 10**6, None)  # whatever does not depend on the length of the training
+
+    def planned(self, bounds: Bounds, steps: int, steps_per_epoch: int | None) -> tuple[Plan, Opposed | None]:
+        """The plan for a training of so many steps, and its momentum."""
+        made = plan(bounds, steps=steps, steps_per_epoch=steps_per_epoch, cycles=self.cycles, anneal=self.anneal)
+        return made, None if self.momentum is None else Opposed(made.schedule, *self.momentum)
+
+    def effort(self, steps: int, steps_per_epoch: int | None) -> str:
+        """How thorough the range test is; raises if a training of so many steps cannot be planned."""
+        trial, _ = self.planned(Bounds(0.1, 1.0), steps, steps_per_epoch)
+        # Probe cycles are judged by the training loss.
+        return self.search.effort or (effort_for(trial.steps) if self.search.signal == "loss" else "quick")
+
+    def tuned(self, curve: Curve, steps: int, steps_per_epoch: int | None) -> Tuned:
+        """The bounds and the plan that a curve gives.
+
+        Raises:
+            Inconclusive: If the range test gives no answer.
+        """
+        bounds = curve.bounds(self.search.signal)
+        chosen, opposed = self.planned(bounds, steps, steps_per_epoch)
+        for reason in (*bounds.evidence, *chosen.reasons):
+            _log.info(reason)
+        return Tuned(curve, bounds, chosen, opposed)

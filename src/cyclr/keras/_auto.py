@@ -1,0 +1,155 @@
+"""A schedule for the training to come, given or found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import ceil
+from typing import Any
+
+import keras
+
+from cyclr._check import count, problem
+from cyclr._metrics import Better
+from cyclr._plan import Plan
+from cyclr._range import Search
+from cyclr._schedules import Constant, Schedule
+from cyclr._tuned import Asked, Tuned
+from cyclr.keras._drive import LearningRate
+from cyclr.keras._loan import Loan, innermost
+from cyclr.keras._range_test import RangeTest
+
+BATCH = 32  #: what Keras takes where no batch_size is given
+
+
+def use_schedule(model: keras.Model, schedule: Schedule | Plan | str) -> None:
+    """Let a schedule drive the trainings to come, in place of the optimizer's rate or schedule.
+
+    The optimizer's state and count of steps stay: a model that was loaded goes on at its step, under this schedule in
+    place of the saved one.
+
+    Args:
+        model: A compiled model.
+        schedule: The learning rate at each step: a schedule, a `Plan`, or the text of a schedule.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If the model is not compiled, or the text describes no schedule.
+
+    >>> from cyclr import Triangular
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    >>> model.compile(keras.optimizers.SGD(0.01), "mse")
+    >>> use_schedule(model, Triangular(0.1, 0.5, step_size=4))
+    >>> round(float(model.optimizer.learning_rate), 4)
+    0.1
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(problem("model must be a keras.Model", model, "pass the model itself"))
+    if not getattr(model, "compiled", False) or model.optimizer is None:
+        raise ValueError(problem("model must be compiled with an optimizer", model.name, "call model.compile"))
+    innermost(model.optimizer).learning_rate = LearningRate(schedule)
+    Loan(model).compile_anew()
+
+
+def auto(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    epochs: int,
+    batch_size: int | None = None,
+    sample_weight: Any = None,
+    steps_per_epoch: int | None = None,
+    cycles: int | None = None,
+    anneal: bool = True,
+    search: Search = Search(),  # noqa: B008 (a frozen value)
+    better: Mapping[str, Better] | None = None,
+) -> Tuned:
+    """Find the bounds, plan the training, and let the plan drive the `fit` to come: four lines as one.
+
+    The same as `RangeTest`, `Curve.bounds`, `plan` and `use_schedule` one after the other. Train with the same data,
+    `epochs` and `batch_size` afterwards. Nothing but the optimizer's learning rate is changed. The reasons for each
+    choice go to the logger "cyclr" (level INFO).
+
+    Args:
+        model: A compiled model.
+        x: Training data, as for `fit`; no generator, which could not be started again.
+        y: Targets, as for `fit`.
+        epochs: The budget in epochs.
+        batch_size: As for `fit`.
+        sample_weight: As for `fit`.
+        steps_per_epoch: As for `fit`; needed where the data have no length.
+        cycles: Number of cycles; by default one.
+        anneal: Whether the rate falls to zero at the end.
+        search: The range test. The bounds are read from the training loss: there must be no `held_out`.
+        better: "min" or "max" for metrics, as in `RangeTest`.
+
+    Returns:
+        Curve, bounds and plan.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range, the model is not compiled, or the training is too short.
+        Inconclusive: If the range test gives no answer; the message says what to try.
+
+    >>> import numpy as np
+    >>> keras.utils.set_random_seed(0)
+    >>> x = np.random.default_rng(0).normal(size=(320, 3))
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    >>> model.compile(keras.optimizers.SGD(0.01), "mse")
+    >>> auto(model, x, x.sum(1), epochs=5, batch_size=16).plan.steps
+    100
+    >>> _ = model.fit(x, x.sum(1), epochs=5, batch_size=16, verbose=0)
+    """
+    asked = Asked(search, cycles, anneal)
+    if search.held_out is not None:
+        raise ValueError(
+            "search.held_out must be None in Keras, where auto reads the bounds from the training loss; for metrics on "
+            "held-out data use RangeTest and pass validation_data to fit"
+        )
+    epoch = _steps_per_epoch(x, batch_size, steps_per_epoch)
+    steps = count("epochs", epochs) * epoch
+    effort = _effort(asked, steps, epoch)
+    test = RangeTest(model, ramp=search.ramp, effort=effort, better=better, progress=search.progress)
+    data = {"x": x, "y": y, "batch_size": batch_size, "sample_weight": sample_weight}
+    enough = ceil(test.most_steps / epoch)
+    with test:
+        for _ in range(search.repeats):
+            model.fit(**data, steps_per_epoch=steps_per_epoch, epochs=enough, verbose=0, callbacks=[test])
+    tuned = asked.tuned(test.curve, steps, epoch)
+    use_schedule(model, _from_now_on(tuned.plan.schedule, innermost(model.optimizer)))
+    return tuned
+
+
+def _steps_per_epoch(x: Any, batch_size: int | None, steps_per_epoch: int | None) -> int:
+    """Optimizer steps in an epoch of `fit`."""
+    if isinstance(x, Iterator):
+        advice = "pass arrays, a keras.utils.PyDataset or a DataLoader"
+        raise TypeError(problem("x must be data that can be started again, not a generator", x, advice))
+    if steps_per_epoch is not None:
+        return count("steps_per_epoch", steps_per_epoch)
+    size = BATCH if batch_size is None else count("batch_size", batch_size)
+    shapes = [getattr(array, "shape", None) for array in keras.tree.flatten(x)]
+    if shapes and shapes[0]:
+        return ceil(count("len(x)", int(shapes[0][0])) / size)
+    try:
+        return count("len(x)", len(x))
+    except (TypeError, NotImplementedError):
+        what = "steps_per_epoch must be given where the data have no length"
+        raise ValueError(problem(what, None, "pass the number of batches in an epoch")) from None
+
+
+def _effort(asked: Asked, steps: int, epoch: int) -> str:
+    """How thorough the test is; in Keras a thorough one is one `fit`, and so one sweep."""
+    if asked.search.repeats == 1:
+        return asked.effort(steps, epoch)
+    if asked.search.effort == "thorough":
+        what = "search.repeats must be 1 in Keras where effort is 'thorough'"
+        raise ValueError(problem(what, asked.search.repeats, "leave one of the two out"))
+    asked.effort(steps, epoch)  # whether the training can be planned
+    return "quick"
+
+
+def _from_now_on(schedule: Schedule, optimizer: Any) -> Schedule:
+    """The schedule as Keras asks for it, by the optimizer's count, which is above zero where it has been trained."""
+    done = int(optimizer.iterations)
+    return Constant(float(schedule(0))).take(done) >> schedule if done else schedule

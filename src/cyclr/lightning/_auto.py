@@ -1,0 +1,218 @@
+"""A schedule for the training to come, given or found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import ceil
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.core.optimizer import _configure_optimizers
+from torch.optim import Optimizer
+
+from cyclr._check import choice, problem
+from cyclr._plan import Plan
+from cyclr._range import Bounds, Search
+from cyclr._schedules import Schedule
+from cyclr._tuned import Asked, Tuned
+from cyclr.lightning._range_test import Only, check_parts, run
+from cyclr.torch._groups import Given, initial, resolve
+from cyclr.torch._scheduler import MISMATCH, Scheduler
+from cyclr.torch._trainer import Chosen, check_given
+
+
+def use_schedule(
+    module: LightningModule,
+    schedule: Given | Plan,
+    momentum: Given | None = None,
+    weight_decay: Given | None = None,
+    *,
+    optimizer: int | None = None,
+    on_mismatch: str = "error",
+) -> None:
+    """Let schedules drive the trainings to come, step by step, without a change of `configure_optimizers`.
+
+    What `configure_optimizers` returns is given a `cyclr.torch.Scheduler` with the interval "step". Groups and
+    optimizers keep the ratios of their rates. A second call replaces the schedules of the first. With manual
+    optimization Lightning steps no scheduler: `training_step` calls `self.lr_schedulers().step()`.
+
+    Args:
+        module: The LightningModule, whose `configure_optimizers` returns no scheduler of its own.
+        schedule: The learning rate at each step: a schedule, a `Plan`, or one for each group as in
+            `cyclr.torch.Scheduler`.
+        momentum: Drives momentum or the first beta.
+        weight_decay: Drives weight decay.
+        optimizer: Where there are several, the index of the one to drive; by default all.
+        on_mismatch: What a checkpoint of another schedule does: "error"; "keep_saved", continue with the saved
+            schedule; or "keep_new", continue at the saved step with this one.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range.
+
+    >>> from cyclr import Triangular
+    >>> from lightning.pytorch.demos.boring_classes import BoringModel
+    >>> class Net(BoringModel):
+    ...     def configure_optimizers(self):
+    ...         return torch.optim.SGD(self.parameters(), lr=0.1)
+    >>> import torch
+    >>> net = Net()
+    >>> use_schedule(net, Triangular(0.01, 0.1, step_size=20))
+    >>> net.configure_optimizers()[0]["lr_scheduler"]["scheduler"].get_last_lr()
+    [0.01]
+    """
+    if not isinstance(module, LightningModule):
+        raise TypeError(problem("module must be a LightningModule", module, "pass the module itself"))
+    given = {"schedule": schedule, "momentum": momentum, "weight_decay": weight_decay}
+    check_given(given)
+    choice("on_mismatch", on_mismatch, MISMATCH)
+    # A bound method and a partial of it are copied and pickled with the module.
+    setattr(module, "configure_optimizers", partial(_configured, _own(module), given, optimizer, on_mismatch))  # noqa: B010
+
+
+def auto(
+    trainer: Trainer,
+    module: LightningModule,
+    train_dataloaders: Any = None,
+    *,
+    datamodule: Any = None,
+    optimizer: int | None = None,
+    loss: str = "loss",
+    cycles: int | None = None,
+    anneal: bool = True,
+    momentum: tuple[float, float] | None = None,
+    search: Search = Search(),  # noqa: B008 (a frozen value)
+    on_mismatch: str = "error",
+) -> Tuned:
+    """Find the bounds, plan the training, and let the plan drive the `fit` to come: four lines as one.
+
+    The same as `range_test`, `Curve.bounds`, `plan` and `use_schedule` one after the other, for a training as long as
+    the trainer's `max_epochs` or `max_steps` make it. Nothing else is changed. The reasons for each choice go to the
+    logger "cyclr" (level INFO).
+
+    Args:
+        trainer: The Trainer of the training to come.
+        module: The LightningModule, whose `configure_optimizers` returns no scheduler of its own.
+        train_dataloaders: Training data, as for `Trainer.fit`.
+        datamodule: A LightningDataModule in place of `train_dataloaders`.
+        optimizer: Where there are several, the index of the one to drive; by default all.
+        loss: The key of the loss, where `training_step` returns a dict.
+        cycles: Number of cycles; by default one.
+        anneal: Whether the rate falls to zero at the end.
+        momentum: From and to, such as (0.85, 0.95), to let momentum (or the first beta) fall while the rate rises;
+            by default it is left alone.
+        search: The range test, and which of its signals the bounds are read from.
+        on_mismatch: As in `use_schedule`.
+
+    Returns:
+        Curve, bounds and plan.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range, the training has no end or is too short, or the module has a scheduler.
+        Inconclusive: If the range test gives no answer; the message says what to try.
+
+    >>> import torch
+    >>> from lightning import LightningModule, seed_everything
+    >>> class Net(LightningModule):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.net = torch.nn.Linear(8, 1)
+    ...     def training_step(self, batch, batch_idx):
+    ...         return (self.net(batch[0]) - batch[0].sum(1, keepdim=True)).square().mean()
+    ...     def configure_optimizers(self):
+    ...         return torch.optim.SGD(self.parameters(), lr=0.1)
+    >>> _ = seed_everything(0, verbose=False)
+    >>> loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(640, 8)), batch_size=16)
+    >>> quiet = {"enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
+    >>> trainer = Trainer(max_epochs=5, accelerator="cpu", logger=False, **quiet)
+    >>> tuned = auto(trainer, Net(), loader)
+    >>> tuned.plan.steps
+    200
+    """
+    check_parts(trainer, module)
+    asked = Asked(search, cycles, anneal, momentum)
+    choice("on_mismatch", on_mismatch, MISMATCH)
+    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress}
+    test, length = Only(optimizer=optimizer, loss=loss, **how), _Length(asked, optimizer)
+    test.effort_in = length
+    curve = run(test, trainer, module, train_dataloaders, datamodule)
+    tuned = asked.tuned(curve, length.steps, length.epoch)
+    use_schedule(module, tuned.plan, tuned.momentum, optimizer=optimizer, on_mismatch=on_mismatch)
+    return tuned
+
+
+class _Length:
+    """Checks a training that has begun, and notes how long it will be."""
+
+    def __init__(self, asked: Asked, which: int | None) -> None:
+        self.asked, self.which = asked, which
+        self.steps = 0
+        self.epoch: int | None = None
+
+    def __call__(self, trainer: Trainer) -> str:
+        module, optimizers = trainer.lightning_module, trainer.optimizers
+        if trainer.lr_scheduler_configs and not _is_ours(module):
+            raise _has_scheduler([config.scheduler for config in trainer.lr_scheduler_configs])
+        steps = trainer.estimated_stepping_batches
+        if not 0 < steps < float("inf"):
+            advice = "set Trainer(max_steps=...), or max_epochs where the data have a length"
+            raise ValueError(problem("the training must have an end", steps, advice))
+        batches = trainer.num_training_batches
+        epoch = None if batches == float("inf") else ceil(batches / trainer.accumulate_grad_batches)
+        self.steps, self.epoch = int(steps), epoch
+        _, opposed = self.asked.planned(Bounds(0.1, 1.0), self.steps, epoch)
+        if opposed is not None:
+            resolve("momentum", opposed, Chosen(optimizers, self.which).param_groups)
+        return self.asked.effort(self.steps, epoch)
+
+
+def _is_ours(module: Any) -> bool:
+    """Whether `use_schedule` was called on the module."""
+    configure = vars(module).get("configure_optimizers")
+    return isinstance(configure, partial) and configure.func is _configured
+
+
+def _own(module: Any) -> Callable[[], Any]:
+    """The module's own `configure_optimizers`."""
+    return module.configure_optimizers.args[0] if _is_ours(module) else module.configure_optimizers
+
+
+def _configured(
+    own: Callable[[], Any], given: dict[str, Any], which: int | None, on_mismatch: str
+) -> list[dict[str, Any]]:
+    """What `configure_optimizers` returns, with our schedulers."""
+    made = own()
+    optimizers, schedulers, _ = _configure_optimizers(made if made is not None else [])
+    if schedulers:
+        raise _has_scheduler(schedulers)
+    if which is not None and not (isinstance(which, int) and 0 <= which < len(optimizers)):
+        raise ValueError(problem(f"optimizer must be None or an index below {len(optimizers)}", which))
+    chosen = optimizers if which is None else [optimizers[which]]
+    largest = max((_largest(one) for one in chosen), default=0.0)
+    found: list[dict[str, Any]] = [{"optimizer": one} for one in optimizers]
+    for entry in found:
+        if (driven := entry["optimizer"]) in chosen:
+            ratio = _largest(driven) / largest if largest > 0 else 1.0
+            schedule = _in_ratio(given["schedule"], ratio)
+            scheduler = Scheduler(driven, **{**given, "schedule": schedule}, on_mismatch=on_mismatch)
+            entry["lr_scheduler"] = {"scheduler": scheduler, "interval": "step"}
+    return found
+
+
+def _largest(optimizer: Optimizer) -> float:
+    return max(map(initial, optimizer.param_groups))
+
+
+def _in_ratio(schedule: Any, ratio: float) -> Any:
+    """One schedule for all in the ratio of an optimizer's rate to the largest; others are for groups already."""
+    if ratio == 1:
+        return schedule
+    whole = schedule.schedule if isinstance(schedule, Plan) else schedule
+    return ratio * whole if isinstance(whole, Schedule) and ratio > 0 else whole
+
+
+def _has_scheduler(found: list[Any]) -> ValueError:
+    advice = "return the optimizer alone"
+    return ValueError(problem("configure_optimizers must not return a scheduler of its own", found, advice))
