@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import warnings
 from collections.abc import Sequence
 from math import ceil
@@ -71,7 +72,7 @@ class Length:
 
     def check_training(self, loader: Any, *, epochs: int, accumulate: int) -> str:
         """Where a training would end; see `Scheduler.check`."""
-        batches = loader if isinstance(loader, int) else length(loader)
+        batches = loader if isinstance(loader, numbers.Integral) else length(loader)
         if batches is None:
             raise TypeError(problem("loader must have a length", loader, "pass the number of batches in an epoch"))
         epoch = ceil(count("loader", batches) / count("accumulate", accumulate))
