@@ -193,6 +193,21 @@ def test_the_choice_of_an_optimizer_is_checked() -> None:
         chosen.add_param_group({"params": []})
 
 
+def test_a_scheduler_of_several_that_is_stepped_once_an_epoch_is_noticed() -> None:
+    models, optimizers, step = two()
+    scheduler = auto(models, optimizers, LOADER, update=step, epochs=5)
+
+    def epoch() -> None:
+        for batch in LOADER:
+            step(batch)
+        scheduler.step()
+
+    epoch()
+    with pytest.warns(UserWarning, match="called once in 20 optimizer steps"):
+        epoch()
+    epoch()  # once is enough
+
+
 # ---- steps that are not made at the rates of the test
 
 

@@ -16,6 +16,7 @@ from cyclr._check import count, problem
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
 from cyclr.torch._batches import length
+from cyclr.torch._trainer import Chosen
 
 NOTHING = 1e-3  #: a rate below this share of the highest one trains next to nothing
 SLACK = 0.05  #: of a schedule: how far its end may be passed where the length of an epoch is not known
@@ -43,6 +44,8 @@ class Length:
 
     def count_steps(self, optimizer: Optimizer) -> None:
         """Count the optimizer's steps, to notice a scheduler that is stepped once an epoch."""
+        if isinstance(optimizer, Chosen):  # where one of several makes steps, the others do
+            optimizer = optimizer.optimizers[optimizer.which or 0]
         if self.epoch is None or self.epoch < 2 or not hasattr(optimizer, "_optimizer_step_post_hooks"):
             return
         counting = WeakMethod(self._count)

@@ -153,7 +153,7 @@ def range_test(
         watch = None if isinstance(update, Update | None) else Watch(optimizer)
         curve = walk(_Training(model, optimizer, loader, step, measure, transaction, watch), recorder)
         if watch is not None:
-            watch.finish()
+            watch.finish(curve)
         return curve
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch.optim import Optimizer
 
 from cyclr._check import problem
+from cyclr._range import Curve
 from cyclr.torch._groups import Group, mark, plain
 from cyclr.torch._trainer import Chosen
 
@@ -44,9 +46,13 @@ class Watch:
         """See what the step has done."""
         self._trained = self._trained or (not self._stepped and self._versions != _versions(groups))
 
-    def finish(self) -> None:
-        """An error if weights were changed, but never by a step at these rates."""
-        if self._trained and not self._stepped:
+    def finish(self, curve: Curve) -> None:
+        """An error if weights were changed, but never by a step at these rates.
+
+        A loss that stayed the same has no answer that could be wrong.
+        """
+        losses = curve.losses[np.isfinite(curve.losses)]
+        if self._trained and not self._stepped and np.ptp(losses) > 0:
             what = "the step function must step the optimizer whose rates the range test sets"
             advice = "pass the optimizer that it steps, or call optimizer.step() in it"
             raise ValueError(problem(what, "no step", advice))
