@@ -72,7 +72,7 @@ def _refuse_unknown(function: str, given: Iterable[str], parameters: list[str], 
         if word not in parameters and word not in inside:
             near = difflib.get_close_matches(word, [*parameters, *inside], n=1)
             hint = f"did you mean {inside.get(near[0], near[0])}?" if near else f"it takes {', '.join(parameters)}"
-            raise TypeError(f"{function}() takes no argument {word!r}; {hint}")
+            raise TypeError(f"{function}() got an unexpected keyword argument {word!r}; {hint}")
 
 
 def _is_old(value: object) -> bool:

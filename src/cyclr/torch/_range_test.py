@@ -137,8 +137,7 @@ def range_test(
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """
     model, optimizer, loader, loss_fn = parts_of(model, optimizer, loader, loss_fn, update)
-    how = {"repeats": repeats, "effort": effort, "progress": progress}
-    recorder = recorder_of(ramp, held_out, loss_fn, **how)
+    recorder = recorder_of(ramp, held_out, loss_fn, repeats=repeats, effort=effort, progress=progress)
     step = _step(model, optimizer, loss_fn, update)
     data, functions = [loader], [loss_fn, update]
     if held_out is not None:
@@ -203,8 +202,17 @@ class _Training:
             self._batches = endless(self._loader)
 
 
-def recorder_of(ramp: Ramp, held_out: HeldOut | None, loss_fn: object, **how: Any) -> Recorder:
+def recorder_of(
+    ramp: Ramp,
+    held_out: HeldOut | None,
+    loss_fn: object,
+    *,
+    repeats: int = 1,
+    effort: str = "quick",
+    progress: Progress | None = None,
+) -> Recorder:
     """The recorder of a test with these held-out data."""
+    how = {"repeats": repeats, "effort": effort, "progress": progress}
     if held_out is None:
         return Recorder(ramp, **how)
     check_held_out(held_out, loss_fn)
