@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from cyclr import HeldOut, Ramp
 from cyclr.torch import Task, Update, auto, evaluate, own_loss, range_test, train, with_model
 from cyclr.torch._batches import loss_of
+from tests.torch.digest import digest
 
 mse_loss = nn.functional.mse_loss
 X = torch.randn(160, 4, generator=torch.Generator().manual_seed(0))
@@ -156,6 +159,32 @@ class Needing(Returning):
 def test_errors_of_the_usual_call_name_the_other_ways(model: nn.Module, loss_fn: Any, name: str) -> None:
     with pytest.raises(TypeError, match=f"cyclr.torch.{name}"):
         range_test(model, sgd(model), PAIRS, loss_fn, ramp=RAMP)
+
+
+def test_what_a_marked_loss_refers_to_is_restored_as_that_of_any_other() -> None:
+    model, teacher = Returning(), nn.Sequential(nn.Linear(4, 1), nn.BatchNorm1d(1))
+    average = torch.optim.swa_utils.AveragedModel(model)
+
+    @with_model
+    def loss(model: Any, batch: Any) -> torch.Tensor:
+        average.update_parameters(model)
+        return (model.linear(batch[0]) - teacher(batch[0]).detach() - batch[1]).square().mean()
+
+    before = [digest(teacher), digest(average)]
+    range_test(model, sgd(model), PAIRS, loss, ramp=RAMP)
+    assert [digest(teacher), digest(average)] == before
+
+
+def test_marking_may_be_combined_and_pickled() -> None:
+    marked = with_model(functools.partial(distance, 2.0))
+    again = pickle.loads(pickle.dumps(with_model(marked)))
+    assert isinstance(again, with_model)
+    assert again(nn.Identity(), (torch.ones(3), torch.zeros(3))) == 2
+    assert "distance" in repr(marked)
+
+
+def distance(factor: float, model: Any, batch: Any) -> torch.Tensor:
+    return factor * (model(batch[0]) - model(batch[1])).square().mean()
 
 
 def test_only_a_function_can_be_marked() -> None:

@@ -7,6 +7,7 @@ Metrics follow the same rule. A function that is marked by `with_model` gets (mo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -70,7 +71,7 @@ def is_pair(batch: Any) -> bool:
     return isinstance(batch, (tuple, list)) and len(batch) == 2
 
 
-class with_model:  # noqa: N801 (used as a decorator)
+class with_model(functools.partial[Any]):  # noqa: N801 (used as a decorator)
     """Marks a loss or a metric as a function of (model, batch), also where the batch is a pair.
 
     Needed where the usual `function(model(inputs), targets)` does not fit a training with pairs: a model that takes
@@ -90,16 +91,11 @@ class with_model:  # noqa: N801 (used as a decorator)
     tensor(1.)
     """
 
-    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+    # A partial, so that all that the function refers to is restored as that of any other function.
+    def __new__(cls, function: Callable[[Any, Any], Any]) -> with_model:
+        """Mark a function."""
         check_callable("function", function, "pass a function of (model, batch)")
-        self.function = function
-
-    def __call__(self, model: Any, batch: Any) -> Any:
-        """What the function gives."""
-        return self.function(model, batch)
-
-    def __repr__(self) -> str:
-        return f"with_model({self.function!r})"
+        return super().__new__(cls, function)
 
 
 def _own_loss(model: Any, batch: Any) -> torch.Tensor:
