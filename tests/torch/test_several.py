@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from cyclr import Linear, Ramp, Triangular
-from cyclr.torch import Chosen, Scheduler, auto, range_test
+from cyclr import HeldOut, Linear, Ramp, Triangular
+from cyclr.torch import Chosen, Scheduler, auto, range_test, with_model
 from tests.torch.digest import digest
 
 X = torch.randn(320, 4, generator=torch.Generator().manual_seed(0))
@@ -177,8 +178,59 @@ def test_bad_input_is_refused_in_one_sentence(change: Any, error: type[Exception
     assert len(str(caught.value)) < 400
 
 
+def test_one_in_a_list_is_that_one() -> None:
+    models, optimizers, _ = two()
+    mse_loss = nn.functional.mse_loss
+    found = range_test(models[:1], optimizers[:1], LOADER, mse_loss, ramp=RAMP)
+    expected = range_test(models[0], optimizers[0], LOADER, mse_loss, ramp=RAMP)
+    assert np.array_equal(found.losses, expected.losses, equal_nan=True)
+
+
+def test_several_models_with_one_optimizer_need_a_loss_that_knows_them() -> None:
+    models, _, _ = two()
+    optimizer = torch.optim.SGD([one for model in models for one in model.parameters()], lr=0.1)
+    with pytest.raises(TypeError, match=r"got '2 models'.*with_model"):
+        range_test(models, optimizer, LOADER, nn.functional.mse_loss, ramp=RAMP)
+
+    @with_model
+    def ensemble(both: Any, batch: Any) -> torch.Tensor:
+        return sum((model(batch[0]) - batch[1]).square().mean() for model in both)
+
+    held_out = HeldOut(LOADER, {"mse": ensemble})
+    curve = range_test(models, optimizer, LOADER, ensemble, ramp=RAMP, held_out=held_out)
+    assert curve.bounds().max_lr > 0
+    held_out = HeldOut(LOADER, {"mse": nn.functional.mse_loss})
+    with pytest.raises(TypeError, match=r"got '2 models'.*with_model"):
+        range_test(models, optimizer, LOADER, ensemble, ramp=RAMP, held_out=held_out)
+
+
+def test_a_scheduler_of_several_is_copied_and_pickled_with_them() -> None:
+    _, optimizers, _ = two()
+    scheduler = Scheduler(optimizers, Linear(0.4, 0, steps=10))
+    for again in (copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))):
+        again.step()
+        assert [one.param_groups[0]["lr"] for one in again.optimizer.optimizers] == pytest.approx([0.36, 0.09])
+    assert scheduler.get_last_lr() == pytest.approx([0.4, 0.1])
+
+
+def test_a_plateau_of_several_cuts_both_and_stays() -> None:
+    _, optimizers, _ = two()
+    chosen = Chosen(optimizers)
+    scheduler = Scheduler(chosen, Linear(0.4, 0, steps=10))
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(chosen, patience=0, factor=0.5)
+    for _ in range(2):
+        scheduler.step()
+        plateau.step(1.0)
+    scheduler.step()
+    assert scheduler.get_last_lr() == pytest.approx([0.14, 0.035])
+
+
 def test_the_choice_of_an_optimizer_is_checked() -> None:
     _, optimizers, _ = two()
+    with pytest.raises(ValueError, match="must be different"):
+        Chosen([optimizers[0], *optimizers])
+    with pytest.raises(TypeError, match=r"optimizers\[1\] must be"):
+        Chosen([optimizers[0], Chosen(optimizers)])
     for which in (2, -1, True, "first"):
         with pytest.raises(ValueError, match="which must be None or an index below 2"):
             Chosen(optimizers, which=which)  # pyrefly: ignore[bad-argument-type]

@@ -29,10 +29,9 @@ class Length:
     Args:
         plan: The plan of the schedule, if it is known: it knows the length of an epoch.
         schedules: The schedules of the groups.
-        begun: The step at which the training began, if it was resumed.
     """
 
-    def __init__(self, plan: Plan | None, schedules: Sequence[Schedule], *, begun: int = -1) -> None:
+    def __init__(self, plan: Plan | None, schedules: Sequence[Schedule]) -> None:
         self.epoch = None if plan is None else plan.steps_per_epoch
         longest = max(schedules, key=lambda schedule: schedule.duration)
         self.duration, self.schedule = longest.duration, longest
@@ -40,7 +39,7 @@ class Length:
         self.limit = (
             self.duration if self.warned else self.duration + (self.epoch or max(1, int(SLACK * self.duration)))
         )
-        self.begun, self.optimizer_steps, self.late = begun, 0, 0
+        self.optimizer_steps, self.late = 0, 0
 
     def count_steps(self, optimizer: Optimizer) -> None:
         """Count the optimizer's steps, to notice a scheduler that is stepped once an epoch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import signature
 from itertools import count, repeat
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch.optim import Optimizer
@@ -59,9 +59,20 @@ def one_model(model: Any) -> torch.nn.Module:
         return model
     for index, one in enumerate(several):
         check_model(f"model[{index}]", one)
-    together = torch.nn.ModuleList(several)
+    if len(several) == 1:
+        return several[0]
+    together = _Several(several)
     together.training = any(one.training for one in several)  # in evaluation mode as a whole if all of them are
     return together
+
+
+class _Several(torch.nn.ModuleList):
+    """All networks of a training as one, which a step function or a loss of (model, batch) is given."""
+
+    def forward(self, *_: Any) -> NoReturn:
+        """An error: it is not known which of them to call."""
+        advice = "pass update= a step function, or mark losses and metrics by with_model: they get (models, batch)"
+        raise TypeError(problem("there must be one model to be called with the inputs", f"{len(self)} models", advice))
 
 
 def one_optimizer(optimizer: Any) -> Any:

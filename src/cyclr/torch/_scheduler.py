@@ -214,7 +214,7 @@ class Scheduler(LRScheduler):
         self.last_epoch, self._step_count = last_epoch, last_epoch + 1
         if last_epoch >= 0:
             self._drive()
-        self._length = Length(self.plan, self.schedules["schedule"], begun=last_epoch)
+        self._length = Length(self.plan, self.schedules["schedule"])
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

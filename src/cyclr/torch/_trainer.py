@@ -22,7 +22,7 @@ class Chosen(Optimizer):
 
     Raises:
         TypeError: If `optimizers` holds anything else.
-        ValueError: If there is none, or `which` is out of range.
+        ValueError: If there is none, one is there twice, or `which` is out of range.
 
     >>> import torch
     >>> generator, critic = (torch.optim.Adam(torch.nn.Linear(2, 2).parameters(), lr=lr) for lr in (1e-4, 4e-4))
@@ -38,8 +38,10 @@ class Chosen(Optimizer):
         if not self.optimizers:
             raise ValueError(problem("there must be at least one optimizer", self.optimizers))
         for index, optimizer in enumerate(self.optimizers):
-            if not isinstance(optimizer, Optimizer):
+            if not isinstance(optimizer, Optimizer) or isinstance(optimizer, Chosen):
                 raise TypeError(problem(f"optimizers[{index}] must be a torch.optim.Optimizer", optimizer))
+        if len({id(optimizer) for optimizer in self.optimizers}) < len(self.optimizers):
+            raise ValueError(problem("the optimizers must be different ones", self.optimizers))
         if which is not None and not (type(which) is int and 0 <= which < len(self.optimizers)):
             raise ValueError(problem(f"which must be None or an index below {len(self.optimizers)}", which))
         self.which = which
@@ -64,8 +66,8 @@ class Chosen(Optimizer):
         """An error: a group belongs to one of the optimizers."""
         raise RuntimeError("a group must be added to one of the optimizers, not to all of them together")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return dict(vars(self))
+    def __getstate__(self) -> dict[str, Any]:  # without what a scheduler has tied to it, as in torch
+        return {name: vars(self)[name] for name in ("optimizers", "which", "_places", "_opt_called")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
