@@ -64,3 +64,10 @@ def test_both_at_once_are_an_error_and_auto_takes_them_too():
     model, optimizer, batches, loss_fn = task()
     with pytest.warns(DeprecationWarning, match="accumulate: pass update="):
         assert auto(model, optimizer, batches, loss_fn, epochs=10, accumulate=2).plan.steps == 40
+
+
+def test_a_word_that_is_neither_old_nor_new_is_an_error_before_any_work():
+    with pytest.raises(TypeError, match=r"range_test\(\) got an unexpected .* 'step'; did you mean ramp="):
+        range_test(*task(), step=20)
+    with pytest.raises(TypeError, match=r"it takes model, optimizer, loader"):
+        auto(*task(), epochs=2, zzz=1)

@@ -10,12 +10,36 @@ import difflib
 import math
 import numbers
 import operator
+import reprlib
 from collections.abc import Iterable
+
+LONGEST = 200  #: characters of what was given in a message: a network or a dataset would fill a page
 
 
 def problem(must: str, given: object, advice: str = "") -> str:
-    """The message: `x must be positive, got -1; pass a rate such as 1e-3`."""
-    return f"{must}, got {given!r}" + (f"; {advice}" if advice else "")
+    """The one wording: `x must be positive, got -1; pass a rate such as 1e-3`."""
+    return f"{must}, got {shown(given)}" + (f"; {advice}" if advice else "")
+
+
+def shown(given: object) -> str:
+    """The `repr` of anything on one line, with a short start and end where it is long.
+
+    >>> shown([0.1, "a"]), len(shown(list(range(10_000))))
+    ("[0.1, 'a']", 95)
+    """
+    text = _SHORT.repr(given)
+    if "\n" in text:
+        text = " ".join(text.split())
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
+
+
+# Long containers are not written out first, only to be cut: a list may hold a whole dataset.
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _SHORT.maxfrozenset = _SHORT.maxdeque = 25
+_SHORT.maxarray = 25
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = LONGEST
 
 
 def plain(value: object) -> object:

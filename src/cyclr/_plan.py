@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cyclr import _check
 from cyclr._range.bounds import Bounds
+from cyclr._renamed import renamed
 from cyclr._schedules import Linear, Schedule, Triangular, one_cycle
 
 RISE = 0.3  # the fraction of a cycle that annealing plans spend on the warm-up
@@ -33,6 +34,7 @@ class Plan:
     steps_per_epoch: int | None = None
 
 
+@renamed()
 def plan(
     bounds: Bounds,
     *,
@@ -49,7 +51,8 @@ def plan(
     Args:
         bounds: From `Curve.bounds`, or `Bounds(base_lr, max_lr)`.
         epochs: The budget in epochs.
-        steps_per_epoch: Optimizer steps in an epoch: batches divided by the accumulation count.
+        steps_per_epoch: Optimizer steps in an epoch: batches divided by accumulation, rounded up, because what is left
+            at the end of an epoch makes a step, too.
         steps: The budget in optimizer steps.
         cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
             during training.

@@ -1,10 +1,12 @@
-"""Arguments of version 0.1 that are now fields of an object: they still work, with a warning, until version 0.3."""
+"""Words for arguments: those of version 0.1, which still work until version 0.3, and those that are unknown."""
 
 from __future__ import annotations
 
+import difflib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
+from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -15,7 +17,7 @@ Move = tuple[str, Callable[..., Any], Mapping[str, str]]
 
 
 def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a function accept old arguments, too.
+    """Let a function take old arguments, too; one that it does not know is an error that names the nearest.
 
     Args:
         moves: For each new argument: its name, the function that makes it, and the old arguments with that function's
@@ -33,8 +35,11 @@ def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        parameters = list(signature(function).parameters)
+
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            _refuse_unknown(function.__qualname__.removesuffix(".__init__"), kwargs, parameters, moves)
             for name, make, fields in moves:
                 old = [word for word in kwargs if word in fields and not (word == name and not _is_old(kwargs[word]))]
                 if old:
@@ -54,6 +59,21 @@ def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def same(*words: str) -> dict[str, str]:
     """Old arguments that keep their names as fields."""
     return {word: word for word in words}
+
+
+def _refuse_unknown(function: str, given: Iterable[str], parameters: list[str], moves: tuple[Move, ...]) -> None:
+    """An error for the first word that is neither an argument nor an old one."""
+    inside: dict[str, str] = {}
+    for name, make, fields in moves:
+        made = f"{make.__name__}({{}}=...)" if isinstance(make, type) else "..."
+        inside.update(
+            {word: f"{name}={made.format(field)}" for word, field in fields.items() if word not in parameters}
+        )
+    for word in given:
+        if word not in parameters and word not in inside:
+            near = difflib.get_close_matches(word, [*parameters, *inside], n=1)
+            hint = f"did you mean {inside.get(near[0], near[0])}?" if near else f"it takes {', '.join(parameters)}"
+            raise TypeError(f"{function}() got an unexpected keyword argument {word!r}; {hint}")
 
 
 def _is_old(value: object) -> bool:

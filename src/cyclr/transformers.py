@@ -16,11 +16,10 @@ from cyclr._renamed import renamed
 from cyclr._schedules import parse
 from cyclr._tuned import Asked, Tuned
 from cyclr.torch._batches import checked_loss, start_pass
-from cyclr.torch._groups import Given, resolve
+from cyclr.torch._groups import Given, check_given, resolve
 from cyclr.torch._range_test import recorder_of
 from cyclr.torch._restore.transaction import preserved
 from cyclr.torch._scheduler import DRIVEN, MISMATCH, Scheduler
-from cyclr.torch._trainer import check_given
 
 try:
     from accelerate.state import GradientState
@@ -213,7 +212,7 @@ def auto(
     _check_no_scheduler(owner)
     asked = Asked(search, cycles, anneal, momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
-    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress}
+    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress or None}
     epoch, steps = _lengths(owner)
     effort = asked.effort(steps, epoch)
     recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from cyclr import Search, plan
-from cyclr.torch import auto, range_test
+from cyclr import Inconclusive, Linear, Ramp, Search, parse, plan
+from cyclr.torch import Scheduler, Update, auto, range_test
 from tests.torch.digest import digest
 
 mse_loss = nn.functional.mse_loss
@@ -120,3 +122,164 @@ def test_a_long_training_is_prepared_thoroughly() -> None:
     assert scheduler.curve.tuning_cost <= 0.15 * 8000
     assert len(auto(model, optimizer, loader, mse_loss, epochs=400, search=Search(effort="quick")).curve.peaks) == 0
     assert digest(model) == before
+
+
+# ---- what is said
+
+
+def test_one_line_says_what_was_found_and_planned(capfd: pytest.CaptureFixture[str]) -> None:
+    model, optimizer, loader = problem()
+    scheduler = auto(model, optimizer, loader, mse_loss, epochs=4)
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"auto: max_lr {scheduler.bounds.max_lr:.3g} by {scheduler.curve.tuning_cost} steps of range test; "
+        f"planned 80 steps, {scheduler.plan.schedule}\n"
+    )
+
+
+def test_a_terminal_shows_progress_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    screen.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", screen)
+    model, optimizer, loader = problem()
+    auto(model, optimizer, loader, mse_loss, epochs=4)
+    assert "\rrange test: step 10 of at most 300" in screen.getvalue()
+    assert screen.getvalue().count("\n") == 1
+
+
+def test_it_is_quiet_on_demand_or_where_one_is_told_oneself(capfd: pytest.CaptureFixture[str]) -> None:
+    told: list[Any] = []
+    model, optimizer, loader = problem()
+    auto(model, optimizer, loader, mse_loss, epochs=4, search=Search(progress=False))
+    auto(model, optimizer, loader, mse_loss, epochs=4, search=Search(progress=lambda *news: told.append(news)))
+    range_test(model, optimizer, loader, mse_loss)
+    assert capfd.readouterr() == ("", "")
+    assert told[0][:2] == (10, 300)
+
+
+@pytest.mark.parametrize("given", [True, 0, "bar"])
+def test_progress_of_another_kind_is_an_error(given: Any) -> None:
+    with pytest.raises(TypeError, match="progress must be"):
+        Search(progress=given)
+
+
+def test_an_inconclusive_test_leaves_an_empty_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    screen.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", screen)
+    model, optimizer, loader = problem()
+    with pytest.raises(Inconclusive):
+        auto(model, optimizer, loader, mse_loss, epochs=4, search=Search(Ramp(1e-9, 1e-8)))
+    assert screen.getvalue().endswith("\r")
+
+
+# ---- the rest of an epoch makes a step, too
+
+
+@pytest.mark.parametrize(
+    ("batches", "every"), [(20, 1), (20, 4), (20, 3), (20, 7), (20, 19), (20, 20), (20, 50), (1, 2)]
+)
+def test_the_plan_is_as_long_as_the_usual_loop_with_accumulation(batches: int, every: int) -> None:
+    model, optimizer, loader = problem()
+    data = list(loader)[:batches]
+    made = 0
+    for index in range(1, len(data) + 1):
+        made += index % every == 0 or index == len(data)
+    scheduler = auto(model, optimizer, data, mse_loss, epochs=6, update=Update(accumulate=every))
+    assert scheduler.plan.steps == 6 * made
+    assert scheduler.plan.steps_per_epoch == made
+    assert scheduler.check(data, epochs=6, accumulate=every).startswith(f"{6 * made} steps")
+
+
+# ---- continuing
+
+
+def begun(steps: int = 30, **options: Any) -> tuple[Any, ...]:
+    """A training that has been saved, as a program does it."""
+    model, optimizer, loader = problem()
+    scheduler = auto(model, optimizer, loader, mse_loss, epochs=4, **options)
+    for _ in range(steps):
+        optimizer.step()
+        scheduler.step()
+    return scheduler, {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
+
+
+@pytest.mark.parametrize("momentum", [None, (0.85, 0.95)])
+@pytest.mark.parametrize("loaded", ["before", "after", "not"])
+@pytest.mark.parametrize("steps", [0, 30, 79])
+def test_a_saved_training_continues_without_a_range_test(momentum: Any, loaded: str, steps: int) -> None:
+    scheduler, saved = begun(steps, momentum=momentum)
+    model, optimizer, loader = problem()
+    torch.manual_seed(5)
+    model.register_forward_pre_hook(lambda *_: pytest.fail("a range test was made"))
+    if loaded == "before":
+        optimizer.load_state_dict(saved["optimizer"])
+    again = auto(model, optimizer, loader, mse_loss, epochs=4, momentum=momentum, resume=saved["scheduler"])
+    if loaded == "after":
+        optimizer.load_state_dict(saved["optimizer"])
+    assert again.state_dict() == scheduler.state_dict()
+    while scheduler.last_epoch < 80:
+        assert again.get_last_lr() == scheduler.get_last_lr()
+        assert [group["lr"] for group in optimizer.param_groups] == again.get_last_lr()
+        for one in (scheduler, again):
+            one.optimizer.step()
+            one.step()
+        assert optimizer.param_groups[1]["momentum"] == scheduler.optimizer.param_groups[1]["momentum"]
+
+
+def test_a_program_that_starts_and_one_that_resumes_are_the_same(capfd: pytest.CaptureFixture[str]) -> None:
+    found: dict[str, Any] = {}
+    rates = []
+    for end in (30, 80):  # killed after 30 steps, and started again
+        model, optimizer, loader = problem()
+        scheduler = auto(model, optimizer, loader, mse_loss, epochs=4, resume=found.get("scheduler"))
+        if found:
+            optimizer.load_state_dict(found["optimizer"])
+        while scheduler.last_epoch < end:
+            rates.append(scheduler.get_last_lr()[0])
+            optimizer.step()
+            scheduler.step()
+        found = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
+    schedule = parse(found["scheduler"]["schedule"])
+    assert rates == [schedule(step) for step in range(80)]
+    assert capfd.readouterr().err.splitlines()[1] == "auto: continues the saved schedule at step 30 of 80"
+
+
+def test_an_error_of_loading_names_it() -> None:
+    _, saved = begun()
+    model, optimizer, loader = problem()
+    other = auto(model, optimizer, loader, mse_loss, epochs=5)
+    with pytest.raises(ValueError, match=r"auto\(\.\.\., resume=state\)"):
+        other.load_state_dict(saved["scheduler"])
+    with pytest.raises(ValueError, match="keep_saved") as caught:
+        Scheduler(optimizer, Linear(0.1, 0, steps=3)).load_state_dict(saved["scheduler"])
+    assert "auto" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        (lambda saved: saved, {}, "resume must be what scheduler.state_dict"),  # the whole checkpoint
+        (lambda saved: saved["optimizer"], {}, "resume must be what scheduler.state_dict"),
+        (lambda saved: "checkpoint.pt", {}, "resume must be what scheduler.state_dict"),
+        (lambda saved: {}, {}, "resume must be what scheduler.state_dict"),
+        (lambda saved: saved["scheduler"] | {"schedule": "Linear(0.1"}, {}, "Linear"),
+        (lambda saved: saved["scheduler"], {"epochs": 5}, "that of the saved schedule, 80 steps, got 100"),
+        (
+            lambda saved: saved["scheduler"],
+            {"epochs": None, "steps": 50},
+            "that of the saved schedule, 80 steps, got 50",
+        ),
+        (lambda saved: saved["scheduler"], {"update": Update(accumulate=4)}, "80 steps, got 20"),
+        (lambda saved: saved["scheduler"] | {"schedule": "Constant(0.1)"}, {}, "that of the saved schedule"),
+        (lambda saved: saved["scheduler"] | {"schedule": ["Linear(0.1, 0.0, steps=80)"]}, {}, "one schedule for each"),
+    ],
+)
+def test_what_cannot_be_continued_changes_nothing(change: Any, options: dict[str, Any], words: str) -> None:
+    _, saved = begun()
+    model, optimizer, loader = problem()
+    before = digest(model, optimizer)
+    with pytest.raises(ValueError, match=words):
+        auto(model, optimizer, loader, mse_loss, **({"epochs": 4} | options), resume=change(saved))
+    assert digest(model, optimizer) == before

@@ -703,7 +703,7 @@ def exhausted() -> Any:
         ({"steps": 10.0}, TypeError, "steps must be"),
         ({"repeats": 0}, ValueError, "repeats must be"),
         ({"scale": "exp"}, ValueError, "scale must be one of"),
-        ({"ramp": "log"}, TypeError, "ramp must be a cyclr.Ramp"),
+        ({"ramp": 300}, TypeError, "ramp must be a cyclr.Ramp"),
         ({"held_out": [1]}, TypeError, "held_out must be a cyclr.HeldOut"),
         ({"accumulate": 0}, ValueError, "accumulate must be"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm must be positive"),

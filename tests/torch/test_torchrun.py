@@ -65,5 +65,5 @@ def test_killed_half_way_and_called_again_they_train_as_one_process_would(tmp_pa
     assert [point["step"] for point in run["points"]] == [8, 16, 24]
     for point, expected in zip(run["points"], in_one_process(), strict=True):
         assert point == pytest.approx(expected, rel=1e-4)
-    assert again.stdout.count("24 steps in") == again.stdout.count(", seed 1: Constant(0.1)") == 1
+    assert again.stdout.count("24 steps: 3 epochs") == again.stdout.count(", seed 1\n") == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"settings.json", "run.json", "checkpoint.pt"}

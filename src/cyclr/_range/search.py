@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from cyclr._check import choice, count
+from cyclr._check import choice, count, problem
 from cyclr._range.held_out import HeldOut
 from cyclr._range.ramp import Ramp
 from cyclr._range.walk import EFFORTS, Progress
@@ -20,7 +21,8 @@ class Search:
         effort: "quick" or "thorough"; by default "thorough" if that takes at most 15 % of the steps of the training.
         held_out: Held-out data and the metrics to measure on it.
         signal: "loss" (the training loss), "val_loss" or the name of a metric in `held_out`.
-        progress: Called after each block of steps with (steps done, total steps, rate, loss).
+        progress: Called after each block of steps with (steps done, steps in all, rate, loss). By default a line on the
+            terminal shows them, and another what was found; False writes neither.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -35,11 +37,14 @@ class Search:
     effort: str | None = None
     held_out: HeldOut | None = None
     signal: str = "loss"
-    progress: Progress | None = None
+    progress: Progress | Literal[False] | None = None
 
     def __post_init__(self) -> None:
         count("repeats", self.repeats)
         if self.effort is not None:
             choice("effort", self.effort, EFFORTS)
+        if self.progress is not None and self.progress is not False and not callable(self.progress):
+            advice = "pass a function of (step, total, rate, loss), or False to be quiet"
+            raise TypeError(problem("progress must be callable", self.progress, advice))
         names = () if self.held_out is None else ("val_loss", *self.held_out.metrics)
         choice("signal", self.signal, ("loss", *names))

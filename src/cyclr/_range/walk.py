@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,12 +111,12 @@ class Recorder:
 
     Args:
         ramp: The rates of a sweep.
-        repeats: Number of sweeps. Each begins from the same weights and takes the next batches.
-        effort: "quick" (the sweeps alone), or "thorough": also three to five probe cycles around the max_lr of the
-            sweeps, which are first repeated three times slower if they are inconclusive.
-        every: Steps between two evaluations on held-out data, the first one after the first step; 0 for none.
-        maximize: Names of the metrics for which higher is better.
-        progress: Called after each block of steps.
+        repeats: Number of sweeps. Each begins from the same weights, with the batches that come next.
+        effort: "quick" (the sweeps alone), or "thorough": then three to five probe cycles around the answer of the
+            sweeps, which are made again three times slower first if they are inconclusive.
+        every: Steps between two measurements on held-out data, the first one after the first step; 0 for none.
+        maximize: Names of the metrics of which higher values are better.
+        progress: Called after each block of steps; None or False for nothing.
         block: Steps between two readings of the losses.
 
     Raises:
@@ -132,17 +132,17 @@ class Recorder:
         effort: str = "quick",
         every: int = 0,
         maximize: Iterable[str] = (),
-        progress: Progress | None = None,
+        progress: Progress | Literal[False] | None = None,
         block: int = BLOCK,
     ) -> None:
         if not isinstance(ramp, Ramp):
             raise TypeError(problem("ramp must be a cyclr.Ramp", ramp, "write Ramp(low, high, steps=300)"))
-        if progress is not None and not callable(progress):
+        if progress is not None and progress is not False and not callable(progress):
             raise TypeError(
                 problem("progress must be callable", progress, "pass a function of (step, total, rate, loss)")
             )
         self.ramp, self.repeats, self.effort = ramp, count("repeats", repeats), choice("effort", effort, EFFORTS)
-        self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress, block
+        self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
         sweeps = self.repeats * self.ramp.steps
         #: maximum optimizer steps of the whole test
         self.most_steps = sweeps if self.effort == "quick" else (1 + SLOWER) * sweeps + MOST * (LENGTH + TAIL)

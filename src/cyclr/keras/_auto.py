@@ -109,7 +109,7 @@ def auto(
     epoch = _steps_per_epoch(x, batch_size, steps_per_epoch)
     steps = count("epochs", epochs) * epoch
     effort = _effort(asked, steps, epoch)
-    test = RangeTest(model, ramp=search.ramp, effort=effort, better=better, progress=search.progress)
+    test = RangeTest(model, ramp=search.ramp, effort=effort, better=better, progress=search.progress or None)
     data = {"x": x, "y": y, "batch_size": batch_size, "sample_weight": sample_weight}
     enough = ceil(test.most_steps / epoch)
     with test:

@@ -17,9 +17,9 @@ from cyclr._range import Bounds, Search
 from cyclr._schedules import Schedule
 from cyclr._tuned import Asked, Tuned
 from cyclr.lightning._range_test import Only, check_parts, run
-from cyclr.torch._groups import Given, initial, resolve
+from cyclr.torch._groups import Given, check_given, initial, resolve
 from cyclr.torch._scheduler import MISMATCH, Scheduler
-from cyclr.torch._trainer import Chosen, check_given
+from cyclr.torch._trainer import Chosen
 
 
 def use_schedule(
@@ -134,7 +134,7 @@ def auto(
     check_parts(trainer, module)
     asked = Asked(search, cycles, anneal, momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
-    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress}
+    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress or None}
     test, length = Only(optimizer=optimizer, loss=loss, **how), _Length(asked, optimizer)
     test.effort_in = length
     curve = run(test, trainer, module, train_dataloaders, datamodule)

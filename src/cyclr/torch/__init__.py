@@ -3,6 +3,8 @@
 from cyclr.torch._auto import auto as auto
 from cyclr.torch._average import averaged_model as averaged_model
 from cyclr.torch._average import trailing_average as trailing_average
+from cyclr.torch._batches import own_loss as own_loss
+from cyclr.torch._batches import with_model as with_model
 from cyclr.torch._range_test import range_test as range_test
 from cyclr.torch._restore import Transaction as Transaction
 from cyclr.torch._restore import preserved as preserved
@@ -10,5 +12,6 @@ from cyclr.torch._scheduler import Scheduler as Scheduler
 from cyclr.torch._task import Task as Task
 from cyclr.torch._timm import TimmScheduler as TimmScheduler
 from cyclr.torch._train import train as train
+from cyclr.torch._trainer import Chosen as Chosen
 from cyclr.torch._update import Update as Update
 from cyclr.torch._update import evaluate as evaluate

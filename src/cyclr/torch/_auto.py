@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import ceil
 from typing import Any, overload
 
 import torch
 from torch.optim import Optimizer
 
-from cyclr._check import count, problem
+from cyclr._check import problem
 from cyclr._plan import Plan, plan
-from cyclr._range import Bounds, Search, effort_for
+from cyclr._range import Bounds, Search, Terminal, effort_for
 from cyclr._renamed import renamed, same
-from cyclr._schedules import Opposed
+from cyclr._schedules import Opposed, parse
 from cyclr.torch._batches import length
+from cyclr.torch._distributed import group_of, place_in
 from cyclr.torch._groups import resolve
-from cyclr.torch._range_test import check_held_out, parts_of, range_test
-from cyclr.torch._scheduler import Scheduler
+from cyclr.torch._parts import Models, parts_of
+from cyclr.torch._range_test import check_held_out, range_test
+from cyclr.torch._scheduler import DRIVEN, Scheduler
 from cyclr.torch._task import Task
 from cyclr.torch._update import StepFunction, Update
 
@@ -35,12 +38,13 @@ def auto(
     momentum: tuple[float, float] | None = None,
     update: Update | StepFunction | None = None,
     search: Search = ...,
+    resume: Mapping[str, Any] | None = None,
 ) -> Scheduler: ...
 @overload
 def auto(
-    model: torch.nn.Module,
-    optimizer: Optimizer,
-    loader: Iterable[Any],
+    model: Models,
+    optimizer: Optimizer | Sequence[Optimizer],
+    loader: Iterable[Any] | None = None,
     loss_fn: Callable[..., torch.Tensor] | None = None,
     *,
     epochs: int | None = None,
@@ -50,11 +54,12 @@ def auto(
     momentum: tuple[float, float] | None = None,
     update: Update | StepFunction | None = None,
     search: Search = ...,
+    resume: Mapping[str, Any] | None = None,
 ) -> Scheduler: ...
 @renamed(("update", Update, same("accumulate")), ("search", Search, same("repeats", "effort", "signal", "progress")))
 def auto(
-    model: torch.nn.Module | Task,
-    optimizer: Optimizer | None = None,
+    model: Models | Task,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
     loader: Iterable[Any] | None = None,
     loss_fn: Callable[..., torch.Tensor] | None = None,
     *,
@@ -65,34 +70,43 @@ def auto(
     momentum: tuple[float, float] | None = None,
     update: Update | StepFunction | None = None,
     search: Search = Search(),  # noqa: B008 (a frozen value)
+    resume: Mapping[str, Any] | None = None,
 ) -> Scheduler:
     """Find the bounds with a range test, plan a schedule, and return the scheduler to train with.
 
-    Calls `range_test`, `Curve.bounds`, `plan` and `Scheduler` one after the other. Everything that the range test
-    changes is restored. Groups keep the ratios of their rates. The reasons for each choice go to the logger "cyclr"
-    (level INFO).
+    The same as `range_test`, `Curve.bounds`, `plan` and `Scheduler` one after the other. Everything that the range test
+    changes is restored. Groups keep the ratios of their rates. A terminal shows how the range test goes on; one line
+    (standard error) says what was found, and the reasons for each choice go to the logger "cyclr" (level INFO).
+    `Search(progress=False)` is quiet.
+
+    A training that continues from a checkpoint needs no second range test, whose result would differ a little: pass
+    the saved state of its scheduler as `resume`.
 
     Args:
-        model: The network, or a `Task` instead of the first four arguments.
-        optimizer: The optimizer; the scheduler sets its rates from now on.
-        loader: Training batches.
+        model: The network, several, or a `Task` in place of the first four arguments, as in `range_test`.
+        optimizer: Its rates are set by the scheduler from now on. Or several, as in `range_test`.
+        loader: Training batches. Left out where a step function needs none; the budget is then given in steps.
         loss_fn: As in `range_test`.
-        epochs: Budget in epochs; needs a loader with a length.
-        steps: Budget in optimizer steps, instead of `epochs`.
+        epochs: The budget in epochs; needs a loader with a length. With accumulation the batches that are left at the
+            end of an epoch count as a step, as the usual loop, Lightning, Accelerate and the Trainer make one of them.
+        steps: The budget in optimizer steps, in place of `epochs`.
         cycles: Number of cycles; by default one.
-        anneal: Whether the rate anneals to zero at the end.
-        momentum: Lower and upper value, such as (0.85, 0.95), between which momentum (or the first beta) falls while
-            the rate rises; by default it is not changed.
-        update: How to make a step, as in `range_test`.
-        search: The range test, and the signal from which the bounds are read.
+        anneal: Whether the rate falls to zero at the end.
+        momentum: From and to, such as (0.85, 0.95), to let momentum (or the first beta) fall while the rate rises;
+            by default it is left alone.
+        update: How a step is made, as in `range_test`.
+        search: The range test, and which of its signals the bounds are read from.
+        resume: What `Scheduler.state_dict` gave: the scheduler then continues the saved schedule at the saved step, and
+            no range test is made. None, as where there is no checkpoint yet, starts.
 
     Returns:
-        The scheduler, with `curve`, `bounds` and `plan` as attributes.
+        The scheduler, with `curve`, `bounds` and `plan` as attributes; they are None after `resume`.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If a value is out of range, or the budget too small.
-        Inconclusive: If the range test is inconclusive; the message says what to try.
+        ValueError: If a value is out of range, the budget too small, or `resume` is of another scheduler or of a
+            schedule for another budget.
+        Inconclusive: If the range test gives no answer; the message says what to try.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)
@@ -105,14 +119,9 @@ def auto(
     >>> scheduler.plan.steps
     100
     """
-    model, optimizer, loader, loss_fn = parts_of(model, optimizer, loader, loss_fn)
-    if not isinstance(search, Search):
-        raise TypeError(problem("search must be a cyclr.Search", search, "write Search(effort='thorough')"))
-    if search.held_out is not None:
-        check_held_out(search.held_out, loss_fn)
-    if momentum is not None and not (isinstance(momentum, tuple) and len(momentum) == 2):
-        raise TypeError(problem("momentum must be a pair (from, to)", momentum, "pass (0.85, 0.95)"))
-    per_epoch = _steps_per_epoch(loader, update, epochs)
+    network, driver, data, loss = parts_of(model, optimizer, loader, loss_fn, update)
+    _check(search, loss, momentum)
+    per_epoch = _steps_per_epoch(data, update, epochs)
 
     def planned(bounds: Bounds) -> tuple[Plan, Opposed | None]:
         made = plan(bounds, epochs=epochs, steps=steps, steps_per_epoch=per_epoch, cycles=cycles, anneal=anneal)
@@ -121,18 +130,72 @@ def auto(
     # Errors are raised before any work, by planning with placeholder bounds.
     trial, opposed = planned(Bounds(0.1, 1.0))
     if opposed is not None:
-        resolve("momentum", opposed, optimizer.param_groups)
-    # Probe cycles are compared by the training loss.
+        resolve("momentum", opposed, driver.param_groups)
+    first = place_in(group_of(network))[0] == 0  # of several processes one speaks
+    terminal = Terminal("range test") if first and search.progress is None else None
+    if resume is not None:
+        scheduler = _resumed(driver, resume, trial.steps)
+        _tell(terminal, f"auto: continues the saved schedule at step {scheduler.last_epoch:,} of {trial.steps:,}")
+        return scheduler
+    # Probe cycles are judged by the training loss.
     effort = search.effort or (effort_for(trial.steps) if search.signal == "loss" else "quick")
-    test = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress}
-    curve = range_test(model, optimizer, loader, loss_fn, update=update, effort=effort, **test)
+    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "effort": effort}
+    try:
+        curve = range_test(network, driver, data, loss, update=update, progress=search.progress or terminal, **how)
+    finally:
+        if terminal is not None:
+            terminal.clear()
     bounds = curve.bounds(search.signal)
     chosen, opposed = planned(bounds)
     for reason in (*bounds.evidence, *chosen.reasons):
         _log.info(reason)
-    scheduler = Scheduler(optimizer, chosen, opposed)
+    scheduler = Scheduler(driver, chosen, opposed)
     scheduler.curve, scheduler.bounds = curve, bounds
+    found = f"auto: max_lr {bounds.max_lr:.3g} by {curve.tuning_cost:,} steps of range test"
+    _tell(terminal, f"{found}; planned {chosen.steps:,} steps, {chosen.schedule}")
     return scheduler
+
+
+def _check(search: Any, loss_fn: object, momentum: Any) -> None:
+    if not isinstance(search, Search):
+        raise TypeError(problem("search must be a cyclr.Search", search, "write Search(effort='thorough')"))
+    if search.held_out is not None:
+        check_held_out(search.held_out, loss_fn)
+    if momentum is not None and not (isinstance(momentum, tuple) and len(momentum) == 2):
+        raise TypeError(problem("momentum must be a pair (from, to)", momentum, "pass (0.85, 0.95)"))
+
+
+def _tell(terminal: Terminal | None, text: str) -> None:
+    if terminal is not None:
+        terminal.say(text)
+
+
+def _resumed(optimizer: Optimizer, state: Any, steps: int) -> Scheduler:
+    """The scheduler of a saved state, which must be made for so many steps."""
+    if not isinstance(state, Mapping) or not {"last_epoch", "schedule"} <= state.keys():
+        what = "resume must be what scheduler.state_dict() gave, with 'last_epoch' and 'schedule'"
+        given = sorted(map(str, state)) if isinstance(state, Mapping) else state
+        raise ValueError(problem(what, given, "of a checkpoint pass the part that is the scheduler's"))
+    read = {name: _read(state.get(name)) for name in DRIVEN}
+    schedules = read["schedule"] if isinstance(read["schedule"], list) else [read["schedule"]]
+    planned = max(schedule.duration for schedule in schedules)
+    if planned != steps:
+        what = f"the budget must be that of the saved schedule, {planned:,.0f} steps"
+        advice = (
+            "leave epochs and accumulation as they were; to train longer or shorter, make a schedule for the new "
+            "length and load the state into Scheduler(..., on_mismatch='keep_new')"
+        )
+        raise ValueError(problem(what, steps, advice))
+    scheduler = Scheduler(optimizer, *(read[name] for name in DRIVEN))
+    scheduler.load_state_dict(dict(state))
+    return scheduler
+
+
+def _read(saved: Any) -> Any:
+    """The schedules of a saved text, or of one text for each group."""
+    if saved is None:
+        return None
+    return parse(saved) if isinstance(saved, str) else [parse(text) for text in saved]
 
 
 def _steps_per_epoch(loader: Iterable[Any], update: Update | StepFunction | None, epochs: int | None) -> int | None:
@@ -140,7 +203,7 @@ def _steps_per_epoch(loader: Iterable[Any], update: Update | StepFunction | None
     batches = length(loader)
     if batches is None:
         if epochs is not None:
-            raise ValueError(problem("steps must be given if the loader has no length", f"epochs={epochs!r}"))
+            what = "steps must be given where there is no loader or it has no length"
+            raise ValueError(problem(what, f"epochs={epochs!r}"))
         return None
-    accumulate = update.accumulate if isinstance(update, Update) else 1
-    return max(1, batches // count("accumulate", accumulate))
+    return ceil(batches / (update.accumulate if isinstance(update, Update) else 1))

@@ -1,16 +1,18 @@
 """Batches and loaders: checks, devices, and the convention for batches.
 
 A batch that is a tuple or list of two is a pair (inputs, targets): the loss is `loss_fn(model(inputs), targets)`.
-Any other batch (a dict, a tensor, a tuple of three) is passed as a whole: the loss is `loss_fn(model, batch)`.
-Metrics follow the same rule.
+Any other batch (a dict, a tensor, a tuple of three) goes whole: the loss is `loss_fn(model, batch)`.
+Metrics follow the same rule. A function that is marked by `with_model` gets (model, batch) whatever the batch is.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 
 from cyclr._check import problem
 
@@ -24,19 +26,32 @@ def length(loader: Any) -> int | None:
 
 
 def check_loader(name: str, loader: Any) -> None:
-    """Check that `loader` is not empty and can be started again, unlike an iterator."""
+    """A loader can be started again and gives whole batches; an iterator could not be rewound."""
     if isinstance(loader, Iterator):
         advice = "pass the loader itself, not iter(loader)"
         raise TypeError(problem(f"{name} must be a loader that can be started again, not an iterator", loader, advice))
-    if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
+    if isinstance(loader, Dataset) or hasattr(loader, "__getitems__"):  # the latter is how Hugging Face's are read
+        advice = "pass DataLoader(dataset, batch_size=...), with batch_size=None if its items are whole batches"
+        raise TypeError(problem(f"{name} must give batches, not the examples of a dataset", _kind(loader), advice))
+    if isinstance(loader, torch.Tensor) or hasattr(loader, "__array__"):
+        advice = "pass a DataLoader, or [array] to train on all of it at once"
+        raise TypeError(problem(f"{name} must give batches, not the rows of an array", _kind(loader), advice))
+    if isinstance(loader, (Mapping, str)) or not (isinstance(loader, Iterable) or hasattr(loader, "__getitem__")):
         raise TypeError(problem(f"{name} must be a loader", loader, "pass a DataLoader or a list of batches"))
     if length(loader) == 0:
         advice = "check that the dataset is not empty, nor smaller than one batch with drop_last=True"
         raise ValueError(problem(f"{name} must hold at least one batch", 0, advice))
 
 
+def _kind(value: object) -> str:
+    """`a TensorDataset`: what a value is, where its content would say nothing."""
+    return f"a {type(value).__name__}"
+
+
 def check_callable(name: str, value: Any, advice: str) -> None:
-    """Check that `value` is callable."""
+    """`value` must be callable, and no class: to call that would only make an object."""
+    if isinstance(value, type):
+        raise TypeError(problem(f"{name} must be a function or an object", value, f"write {value.__name__}()"))
     if not callable(value):
         raise TypeError(problem(f"{name} must be callable", value, advice))
 
@@ -56,16 +71,86 @@ def is_pair(batch: Any) -> bool:
     return isinstance(batch, (tuple, list)) and len(batch) == 2
 
 
+class with_model(functools.partial[Any]):  # noqa: N801 (used as a decorator)
+    """Marks a loss or a metric as a function of (model, batch), also where the batch is a pair.
+
+    Needed where the usual `function(model(inputs), targets)` does not fit a training with pairs: a model that takes
+    inputs and targets, two views of one image, noise that the loss draws.
+
+    Args:
+        function: Called with the model and the whole batch.
+
+    Raises:
+        TypeError: If it is not callable.
+
+    >>> @with_model
+    ... def distance(model, batch):
+    ...     one, other = batch
+    ...     return (model(one) - model(other)).square().mean()
+    >>> distance(torch.nn.Identity(), (torch.ones(3), torch.zeros(3)))
+    tensor(1.)
+    """
+
+    # A partial, so that all that the function refers to is restored as that of any other function.
+    def __new__(cls, function: Callable[[Any, Any], Any]) -> with_model:
+        """Mark a function."""
+        check_callable("function", function, "pass a function of (model, batch)")
+        return super().__new__(cls, function)
+
+
+def _own_loss(model: Any, batch: Any) -> torch.Tensor:
+    if isinstance(batch, Mapping):
+        outputs = model(**batch)
+    else:
+        outputs = model(*batch) if isinstance(batch, (tuple, list)) else model(batch)
+    if isinstance(outputs, Mapping) or hasattr(outputs, "loss"):  # those of Hugging Face are both
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs.loss
+        found: list[Any] = [] if loss is None else [loss]
+    else:
+        several = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+        found = [part for part in several if isinstance(part, torch.Tensor) and part.ndim == 0]
+    if len(found) != 1:
+        what = sorted(map(str, outputs)) if isinstance(outputs, Mapping) else _kind(outputs)
+        advice = (
+            "put the targets into the batch, or pass as loss_fn a function marked by with_model that gives the loss"
+        )
+        given = f"{len(found)} in {what}"
+        raise ValueError(problem("the model must return exactly one loss", given, advice))
+    return checked_loss(found[0])
+
+
+#: The loss that the model itself returns: called with the whole batch, `model(*batch)` or `model(**batch)`.
+#: It is the output itself, its `loss`, or the one scalar in a tuple; an error where that is not certain.
+own_loss = with_model(_own_loss)
+
+
+def takes_model(function: Any, batch: Any) -> bool:
+    """Whether a loss or a metric is called with (model, batch), and not with (outputs, targets)."""
+    return isinstance(function, with_model) or not is_pair(batch)
+
+
 def loss_of(model: Callable[..., Any], loss_fn: Callable[..., Any], batch: Any) -> torch.Tensor:
-    """The loss of one batch, by the convention above, as a scalar tensor."""
-    loss = loss_fn(model(batch[0]), batch[1]) if is_pair(batch) else loss_fn(model, batch)
-    return checked_loss(loss)
+    """The loss of one batch, by the convention above; a scalar tensor or an error."""
+    if takes_model(loss_fn, batch):
+        return checked_loss(loss_fn(model, batch))
+    try:
+        return checked_loss(loss_fn(model(batch[0]), batch[1]))
+    except TypeError as error:
+        if not any(symptom in str(error) for symptom in ("positional argument", "not callable")):
+            raise
+        said = (
+            f"{error}; a batch that is a pair makes the loss loss_fn(model(inputs), targets): if loss_fn is a function "
+            "of (model, batch), pass cyclr.torch.with_model(loss_fn); if the model returns its loss, pass "
+            "cyclr.torch.own_loss"
+        )
+        raise TypeError(said) from error
 
 
 def checked_loss(loss: Any) -> torch.Tensor:
     """Check that a loss is a tensor with one number."""
     if not isinstance(loss, torch.Tensor):
-        raise TypeError(problem("the loss must be a tensor", loss, "return the tensor, not its .item()"))
+        advice = "return the tensor, not its .item(); if the model returns its loss, pass cyclr.torch.own_loss"
+        raise TypeError(problem("the loss must be a tensor", loss, advice))
     if loss.numel() != 1:
         raise ValueError(problem("the loss must be one number", tuple(loss.shape), "reduce it, as with .mean()"))
     return loss.reshape(()) if loss.ndim else loss  # a view would add a node to the backward pass

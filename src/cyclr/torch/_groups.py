@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
+from cyclr._plan import Plan
 from cyclr._schedules import Constant, Schedule
 
 Group: TypeAlias = dict[str, Any]
@@ -141,3 +142,20 @@ def _advice(given: object) -> str:
     if isinstance(given, numbers.Real):
         return f"for a constant rate write Constant({given})"
     return "pass a schedule such as Constant(0.1), a Plan, a list of schedules, or a function of the group"
+
+
+def check_given(given: Mapping[str, Any]) -> None:
+    """What is to be driven, by what: as far as it can be checked before there is an optimizer.
+
+    Raises:
+        TypeError: If something else is given where a schedule must be.
+        ValueError: If a schedule leaves the range of what it drives.
+    """
+    for name, value in given.items():
+        if isinstance(value, Plan) and name == "schedule":
+            continue
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            optional = one is None and name != "schedule"
+            of_the_group = callable(one) and not isinstance(one, (Schedule, type))  # asked when there are groups
+            if not (optional or of_the_group):
+                resolve(name, one, [{"lr": 1.0, name: 0.5}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import warnings
 from collections.abc import Sequence
 from math import ceil
@@ -15,6 +16,7 @@ from cyclr._check import count, problem
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
 from cyclr.torch._batches import length
+from cyclr.torch._trainer import Chosen
 
 NOTHING = 1e-3  #: a rate below this fraction of the highest one has almost no effect
 SLACK = 0.05  #: fraction of a schedule by which its end may be exceeded if the length of an epoch is unknown
@@ -27,10 +29,9 @@ class Length:
     Args:
         plan: The plan of the schedule, if known: it has the length of an epoch.
         schedules: The schedules of the groups.
-        begun: The first step of this training, if it was resumed.
     """
 
-    def __init__(self, plan: Plan | None, schedules: Sequence[Schedule], *, begun: int = -1) -> None:
+    def __init__(self, plan: Plan | None, schedules: Sequence[Schedule]) -> None:
         self.epoch = None if plan is None else plan.steps_per_epoch
         longest = max(schedules, key=lambda schedule: schedule.duration)
         self.duration, self.schedule = longest.duration, longest
@@ -38,10 +39,12 @@ class Length:
         self.limit = (
             self.duration if self.warned else self.duration + (self.epoch or max(1, int(SLACK * self.duration)))
         )
-        self.begun, self.optimizer_steps, self.late = begun, 0, 0
+        self.optimizer_steps, self.late = 0, 0
 
     def count_steps(self, optimizer: Optimizer) -> None:
-        """Count the optimizer's steps, to detect a scheduler that is stepped once per epoch."""
+        """Count the optimizer's steps, to notice a scheduler that is stepped once an epoch."""
+        if isinstance(optimizer, Chosen):  # where one of several makes steps, the others do
+            optimizer = optimizer.optimizers[optimizer.which or 0]
         if self.epoch is None or self.epoch < 2 or not hasattr(optimizer, "_optimizer_step_post_hooks"):
             return
         counting = WeakMethod(self._count)
@@ -70,8 +73,8 @@ class Length:
             )
 
     def check_training(self, loader: Any, *, epochs: int, accumulate: int) -> str:
-        """The end of a training relative to the schedule; see `Scheduler.check`."""
-        batches = loader if isinstance(loader, int) else length(loader)
+        """Where a training would end; see `Scheduler.check`."""
+        batches = loader if isinstance(loader, numbers.Integral) else length(loader)
         if batches is None:
             raise TypeError(problem("loader must have a length", loader, "pass the number of batches in an epoch"))
         epoch = ceil(count("loader", batches) / count("accumulate", accumulate))

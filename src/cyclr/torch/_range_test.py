@@ -15,10 +15,12 @@ from cyclr._range.walk import walk
 from cyclr._renamed import renamed, same
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
 from cyclr.torch._distributed import averaged, group_of
-from cyclr.torch._groups import mark, plain, put, ratios
+from cyclr.torch._groups import put, ratios
+from cyclr.torch._parts import NOTHING, Models, parts_of
 from cyclr.torch._restore import Transaction, preserved
-from cyclr.torch._task import Task, check_model, check_optimizer
+from cyclr.torch._task import Task
 from cyclr.torch._update import StepFunction, Update, evaluate
+from cyclr.torch._watch import Watch
 
 Measured = Callable[[], Mapping[str, float]]
 
@@ -41,9 +43,9 @@ def range_test(
 ) -> Curve: ...
 @overload
 def range_test(
-    model: torch.nn.Module,
-    optimizer: Optimizer,
-    loader: Iterable[Any],
+    model: Models,
+    optimizer: Optimizer | Sequence[Optimizer],
+    loader: Iterable[Any] | None = None,
     loss_fn: Callable[..., torch.Tensor] | None = None,
     *,
     ramp: Ramp = ...,
@@ -61,8 +63,8 @@ def range_test(
     ("held_out", HeldOut, {"val_loader": "loader", "metrics": "metrics", "val_every": "every"}),
 )
 def range_test(
-    model: torch.nn.Module | Task,
-    optimizer: Optimizer | None = None,
+    model: Models | Task,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
     loader: Iterable[Any] | None = None,
     loss_fn: Callable[..., torch.Tensor] | None = None,
     *,
@@ -90,17 +92,23 @@ def range_test(
     them must run the test; losses and metrics are means over them, so that all get the same curve.
 
     Args:
-        model: The network, or a `Task` instead of the first four arguments.
-        optimizer: The optimizer of the training; its rates are replaced during the test.
-        loader: Training batches, by the convention of `Task`: pairs (inputs, targets) or any other batches.
-        loss_fn: A function of (outputs, targets) for pairs, else of (model, batch). Not needed with a step function.
+        model: The network, or a list of all networks that are trained; or a `Task` in place of the first four
+            arguments.
+        optimizer: The optimizer of the training; its rates are replaced during the test. Or a list of several, as a GAN
+            has them, whose rates keep their ratios; `Chosen(optimizers, which=0)` moves the rates of one alone.
+        loader: Training batches, by the convention of `Task`: pairs (inputs, targets), or anything else as a whole.
+            Left out where a step function needs none (a full-batch graph, reinforcement learning).
+        loss_fn: A function of (outputs, targets) for pairs, else of (model, batch); `with_model` makes it one of
+            (model, batch) for pairs, too, and `own_loss` is the loss that the model itself returns. Not needed with a
+            step function.
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
-        effort: "quick" (the sweeps alone) or "thorough": also three to five probe cycles of 180 steps, with peaks
-            around the max_lr of the sweeps, which make the bounds from the training loss more precise. If the sweeps
-            are inconclusive, they are first repeated three times slower.
-        update: How to make a step: an `Update`, or your own step function, which makes one complete step with a batch
-            (zero_grad, forward, backward, optimizer.step) and returns the loss as a tensor.
+        effort: "quick" (the sweeps alone) or "thorough" (then three to five probe cycles of 180 steps, with peaks
+            around the answer of the sweeps; they sharpen the bounds by the training loss. If the sweeps are
+            inconclusive, they are made again first, three times slower).
+        update: How a step is made: an `Update`, or your own step function: it makes one whole step from a batch
+            (zero_grad, forward, backward, optimizer.step) and returns the loss as a tensor. Without a loader it is
+            called with the number of the step, or with nothing if it takes nothing.
         held_out: Held-out batches with metrics of (outputs, targets) or (model, batch). Their loss is recorded, too, as
             "val_loss".
         scheduler: An attached scheduler: it is not stepped, and restored, too.
@@ -111,7 +119,8 @@ def range_test(
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If a value is out of range, a loader is empty, or the loss is not finite at the first step.
+        ValueError: If a value is out of range, a loader is empty, the loss is not finite at the very first step, or the
+            steps were not made at the rates of the test.
 
     >>> import torch
     >>> from cyclr import Ramp
@@ -127,9 +136,8 @@ def range_test(
     Reference:
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """
-    model, optimizer, loader, loss_fn = parts_of(model, optimizer, loader, loss_fn)
-    how = {"repeats": repeats, "effort": effort, "progress": progress}
-    recorder = recorder_of(ramp, held_out, loss_fn, **how)
+    model, optimizer, loader, loss_fn = parts_of(model, optimizer, loader, loss_fn, update)
+    recorder = recorder_of(ramp, held_out, loss_fn, repeats=repeats, effort=effort, progress=progress)
     step = _step(model, optimizer, loss_fn, update)
     data, functions = [loader], [loss_fn, update]
     if held_out is not None:
@@ -141,8 +149,11 @@ def range_test(
         if not model.training:
             model.train()
         measure = _measure(model, held_out, loss_fn, update)
-        own = not isinstance(update, Update | None)
-        return walk(_Training(model, optimizer, loader, step, measure, transaction, watched=own), recorder)
+        watch = None if isinstance(update, Update | None) else Watch(optimizer)
+        curve = walk(_Training(model, optimizer, loader, step, measure, transaction, watch), recorder)
+        if watch is not None:
+            watch.finish(curve)
+        return curve
 
 
 class _Training:
@@ -156,23 +167,25 @@ class _Training:
         step: Callable[[Iterator[Any]], torch.Tensor],
         measure: Measured,
         transaction: Transaction,
-        *,
-        watched: bool,
+        watch: Watch | None,
     ) -> None:
         self._groups = list(zip(optimizer.param_groups, ratios(optimizer), strict=True))
         self._loader, self._batches = loader, endless(loader)
         self._make_step, self._measure, self._transaction = step, measure, transaction
         self._together = group_of(model)
         self._device: torch.device | None = None
-        self._put: dict[int, Any] = {}
-        if watched:
-            self._watch(optimizer)
+        self._watch = watch
 
     def step(self, rate: float) -> torch.Tensor:
         for group, ratio in self._groups:
             put(group, "lr", rate * ratio)
-            self._put[id(group)] = mark(group["lr"])
-        return self._make_step(self._batches)
+        if self._watch is None:
+            return self._make_step(self._batches)
+        groups = [group for group, _ in self._groups]
+        self._watch.before(groups)
+        loss = self._make_step(self._batches)
+        self._watch.after(groups)
+        return loss
 
     def read(self, losses: Sequence[torch.Tensor]) -> list[float]:
         self._device = losses[-1].device
@@ -188,47 +201,18 @@ class _Training:
         if data:
             self._batches = endless(self._loader)
 
-    def _watch(self, optimizer: Optimizer) -> None:
-        """Make every step fail whose rates are not those of the test: losses would be recorded at the wrong rates.
 
-        The hooks are removed when the optimizer is restored.
-        """
-
-        def check(stepping: Optimizer, *_: Any) -> None:
-            for group in stepping.param_groups:
-                if mark(group["lr"]) != self._put.get(id(group), mark(group["lr"])):
-                    what = "the step function must not set the learning rate, which the range test sets"
-                    advice = "remove what sets it (a line of the loop, a scheduler) for the test"
-                    raise ValueError(problem(what, plain(group["lr"]), advice))
-
-        for one in getattr(optimizer, "optimizers", [optimizer]):
-            while not hasattr(one, "_optimizer_step_pre_hooks") and hasattr(one, "optimizer"):
-                one = one.optimizer
-            one.register_step_pre_hook(check)
-
-
-def parts_of(
-    model: torch.nn.Module | Task,
-    optimizer: Optimizer | None,
-    loader: Iterable[Any] | None,
-    loss_fn: Callable[..., torch.Tensor] | None,
-) -> tuple[torch.nn.Module, Optimizer, Iterable[Any], Callable[..., torch.Tensor] | None]:
-    """Model, optimizer, loader and loss, checked; those of the task if one is given."""
-    if isinstance(model, Task):
-        for name, given in (("optimizer", optimizer), ("loader", loader), ("loss_fn", loss_fn)):
-            if given is not None:
-                raise TypeError(problem(f"{name} must be left out if a task is given", given, "the task has its own"))
-        return model.model, model.optimizer, model.train_loader, model.loss_fn
-    check_model("model", model)
-    check_optimizer("optimizer", optimizer)
-    check_loader("loader", loader)
-    assert optimizer is not None
-    assert loader is not None
-    return model, optimizer, loader, loss_fn
-
-
-def recorder_of(ramp: Ramp, held_out: HeldOut | None, loss_fn: object, **how: Any) -> Recorder:
+def recorder_of(
+    ramp: Ramp,
+    held_out: HeldOut | None,
+    loss_fn: object,
+    *,
+    repeats: int = 1,
+    effort: str = "quick",
+    progress: Progress | None = None,
+) -> Recorder:
     """The recorder of a test with these held-out data."""
+    how = {"repeats": repeats, "effort": effort, "progress": progress}
     if held_out is None:
         return Recorder(ramp, **how)
     check_held_out(held_out, loss_fn)
@@ -273,13 +257,17 @@ def _step(
 ) -> Callable[[Iterator[Any]], torch.Tensor]:
     """A function that makes one step with the next batches, by an `Update` or the user's step function."""
     if update is None or isinstance(update, Update):
-        check_callable("loss_fn", loss_fn, "pass a function of (outputs, targets), or a step function as update=")
+        advice = (
+            "pass a function of (outputs, targets), cyclr.torch.own_loss if the model returns its loss, or a step "
+            "function as update="
+        )
+        check_callable("loss_fn", loss_fn, advice)
         assert loss_fn is not None
         return (update or Update()).of(model, optimizer, loss_fn)
-    check_callable("update", update, "pass a cyclr.torch.Update, or a function of a batch that makes one step")
-    device = device_of(model)
+    own, device = update, device_of(model)
 
     def step(batches: Iterator[Any]) -> torch.Tensor:
-        return checked_loss(update(moved(next(batches), device))).detach()
+        batch = next(batches)
+        return checked_loss(own() if batch is NOTHING else own(moved(batch, device))).detach()
 
     return step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -17,6 +17,7 @@ from cyclr._schedules import Schedule, parse
 from cyclr.torch._added import watch
 from cyclr.torch._groups import Given, Group, copied, initial, key_of, mark, plain, put, resolve, unshare
 from cyclr.torch._length import Length
+from cyclr.torch._parts import one_optimizer
 from cyclr.torch._task import check_optimizer
 
 _log = logging.getLogger("cyclr")
@@ -36,7 +37,7 @@ class Scheduler(LRScheduler):
     something else changes a rate by a factor between two steps, such as `ReduceLROnPlateau`, the factor is kept.
 
     Args:
-        optimizer: The optimizer to drive.
+        optimizer: The optimizer to drive, or a list of several, whose rates keep their ratios.
         schedule: The learning rate at each step: a schedule or a `Plan`; a list with one schedule for each group; or a
             function of the group (the optimizer's dict, with `initial_lr` in it) that returns a schedule.
         momentum: Drives `momentum` or the first of the `betas`, given in the same ways; None leaves them unchanged.
@@ -71,7 +72,7 @@ class Scheduler(LRScheduler):
 
     def __init__(
         self,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Sequence[Optimizer],
         schedule: Given | Plan,
         momentum: Given | None = None,
         weight_decay: Given | None = None,
@@ -80,7 +81,8 @@ class Scheduler(LRScheduler):
         same_rate: bool = False,
         on_mismatch: str = "error",
     ) -> None:
-        check_optimizer("optimizer", optimizer)
+        driven = one_optimizer(optimizer)
+        check_optimizer("optimizer", driven)
         if isinstance(last_epoch, bool) or last_epoch != -1:
             last_epoch = count("last_epoch", last_epoch, "pass -1 to start", least=0)
         self.on_mismatch = choice("on_mismatch", on_mismatch, MISMATCH)
@@ -92,19 +94,19 @@ class Scheduler(LRScheduler):
             for name, value in given.items()
             if value is not None or name == "schedule"
         }
-        # Ratios are relative to the largest initial rate of the optimizer, even for groups that are added later.
-        self.largest = None if same_rate else max(map(initial, optimizer.param_groups))
-        self.schedules = {name: self._resolved(name, optimizer.param_groups) for name in self.given}
-        unshare(optimizer, self.schedules)
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", copied(group["lr"]))  # torch needs it if last_epoch is given
-        self._factors = [1.0] * len(optimizer.param_groups)
+        # Ratios are to the largest rate that the optimizer was made with, for groups that are added later, too.
+        self.largest = None if same_rate else max(map(initial, driven.param_groups))
+        self.schedules = {name: self._resolved(name, driven.param_groups) for name in self.given}
+        unshare(driven, self.schedules)
+        for group in driven.param_groups:
+            group.setdefault("initial_lr", copied(group["lr"]))  # torch wants it where last_epoch is given
+        self._factors = [1.0] * len(driven.param_groups)
         self._marks: list[Any] = []
         self._length = Length(self.plan, self.schedules["schedule"])
-        super().__init__(optimizer, last_epoch)
+        super().__init__(driven, last_epoch)
         self._marks = self._present_marks()
-        watch(optimizer, self)
-        self._length.count_steps(optimizer)
+        watch(driven, self)
+        self._length.count_steps(driven)
 
     def step(self, epoch: int | None = None) -> None:
         """Set all driven options to their values at the next step. Call it after each `optimizer.step()`.
@@ -201,17 +203,18 @@ class Scheduler(LRScheduler):
             if keep == "keep_new" or self._same(name, saved):
                 continue
             if keep == "error":
+                again = "" if self.curve is None else "; after auto, pass auto(..., resume=state)"
                 raise ValueError(
                     f"the saved {name} must be the current one, got {saved} saved and {self._texts().get(name)} now; "
                     f"to continue at the saved step, {last_epoch}, pass Scheduler(..., on_mismatch='keep_saved') for "
-                    "the saved schedule, or 'keep_new' for the current one"
+                    f"the saved schedule, or 'keep_new' for the present one{again}"
                 )
             self._adopt(name, saved)
         self._factors = [float(factor) for factor in state_dict.get("factors", [1.0] * len(self._factors))]
         self.last_epoch, self._step_count = last_epoch, last_epoch + 1
         if last_epoch >= 0:
             self._drive()
-        self._length = Length(self.plan, self.schedules["schedule"], begun=last_epoch)
+        self._length = Length(self.plan, self.schedules["schedule"])
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

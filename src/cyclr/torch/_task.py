@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,3 +81,15 @@ def check_optimizer(name: str, optimizer: Any) -> None:
     for index, group in enumerate(optimizer.param_groups):
         if "lr" not in group:
             raise ValueError(problem(f"group {index} of {name} must have a learning rate 'lr'", sorted(group)))
+        rate = group["lr"]
+        if rate is None or group.get("relative_step"):  # Adafactor, which replaces any rate by one of its own
+            what = f"group {index} of {name} must have a learning rate, which this one chooses by itself"
+            advice = f"make the {type(optimizer).__name__} with an lr (Adafactor: relative_step=False, lr=1e-3)"
+            raise ValueError(problem(what, f"lr={rate}", advice))
+        if isinstance(rate, bool) or not (isinstance(rate, numbers.Real) or _is_number(rate)):
+            what = f"the learning rate of group {index} of {name} must be a number"
+            raise TypeError(problem(what, rate, "make the optimizer with a float, such as lr=0.01"))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.numel() == 1

@@ -13,10 +13,12 @@ from torch.optim import Optimizer
 
 from cyclr._check import count, positive, problem
 from cyclr._metrics import GivenMetric, functions_of
-from cyclr.torch._batches import check_loader, check_metrics, device_of, is_pair, loss_of, moved, size_of
+from cyclr.torch._batches import check_loader, check_metrics, device_of, loss_of, moved, size_of, takes_model
+from cyclr.torch._restore.reachable import around
 
-#: A user's own step function: makes one optimizer step from a batch and returns the loss.
-StepFunction: TypeAlias = Callable[[Any], torch.Tensor]
+#: The user's own step: makes one optimizer step from a batch and returns the loss. Without a loader it is called with
+#: the number of the step, or with nothing if it takes nothing.
+StepFunction: TypeAlias = Callable[..., torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,10 @@ class Update:
 
     Args:
         scaler: A `torch.amp.GradScaler`.
-        clip_norm: Maximum norm of the gradient.
-        accumulate: Batches per optimizer step; the loss is their mean.
-        autocast: The data type for automatic mixed precision, such as `torch.bfloat16`.
+        clip_norm: Largest norm of the gradient.
+        accumulate: Batches for one step; the loss is their mean. Every step of a range test takes that number, also
+            where a training makes a smaller last step in each epoch.
+        autocast: The type to compute in, such as `torch.bfloat16`.
         device: Where batches are moved; by default the model's device.
 
     Raises:
@@ -62,7 +65,7 @@ class Update:
             loss_fn: A function of (outputs, targets), or of (model, batch).
 
         Raises:
-            ValueError: If the optimizer has no parameter of the model or of the loss, or needs a closure.
+            ValueError: If the optimizer holds nothing that the model or the loss has or names, or needs a closure.
         """
         return Step(model, optimizer, loss_fn, self)
 
@@ -75,7 +78,9 @@ class Step:
     ) -> None:
         self.model, self.optimizer, self.loss_fn, self.how = model, optimizer, loss_fn, how
         self.device = device_of(model) if how.device is None else torch.device(how.device)
-        self._check_driven()
+        self._sure = self._drives_model()
+        if not self._sure and not self._may_drive_inputs():
+            raise self._drives_nothing()
         closure = signature(optimizer.step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
             what, name = "the optimizer must make a step without a closure", type(optimizer).__name__
@@ -86,13 +91,14 @@ class Step:
         scaler, clip_norm = self.how.scaler, self.how.clip_norm
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._backward(next(batches))
+        if not self._sure:
+            self._check_driven()
         for _ in range(self.how.accumulate - 1):
             loss = loss + self._backward(next(batches))
         if clip_norm is not None:
             if scaler is not None:
                 scaler.unscale_(self.optimizer)
-            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+            torch.nn.utils.clip_grad_norm_(self._driven(), clip_norm)
         if scaler is None:
             self.optimizer.step()
         else:
@@ -100,17 +106,35 @@ class Step:
             scaler.update()
         return loss
 
-    def _check_driven(self) -> None:
-        """Check the optimizer's parameters: those of another model, or from before sharding, would train nothing."""
+    def _drives_model(self) -> bool:
+        """Whether the optimizer holds a parameter of the model or of the loss."""
         modules = filter(None, (self.model, module_of(self.loss_fn)))
         own = {id(parameter) for module in modules for parameter in module.parameters()}
-        driven = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        if not any(id(parameter) in own for parameter in driven):
-            what = "the optimizer must have parameters of the model"
-            given = f"{len(driven)} others"
-            raise ValueError(
-                problem(what, given, "create it from model.parameters() after wrapping or sharding the model")
-            )
+        return any(id(parameter) in own for parameter in self._driven())
+
+    def _may_drive_inputs(self) -> bool:
+        """Whether what is trained may be an input, such as an image: no parameter, or named by the loss."""
+        found = around([self.loss_fn])
+        modules = (part for part in found if isinstance(part, torch.nn.Module))
+        named = {id(part) for part in (*found, *(parameter for module in modules for parameter in module.parameters()))}
+        return any(not isinstance(one, torch.nn.Parameter) or id(one) in named for one in self._driven())
+
+    def _check_driven(self) -> None:
+        """Inputs must have got a gradient; copies of weights, made before a model was sharded or replaced, get none."""
+        if all(one.grad is None for one in self._driven()):
+            raise self._drives_nothing()
+        self._sure = True
+
+    def _drives_nothing(self) -> ValueError:
+        advice = (
+            "make it of model.parameters(), after wrapping or sharding the model; where something else is trained, "
+            "such as an input, loss_fn must refer to it, or pass update= a step function"
+        )
+        given = f"{len(self._driven())} others"
+        return ValueError(problem("the optimizer must hold parameters of the model", given, advice))
+
+    def _driven(self) -> list[torch.Tensor]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def _backward(self, batch: Any) -> torch.Tensor:
         batch = moved(batch, self.device)
@@ -184,8 +208,11 @@ def _judged(
     model: torch.nn.Module, batch: Any, loss_fn: Callable[..., Any] | None, metrics: Mapping[str, Callable[..., Any]]
 ) -> torch.Tensor:
     """Loss and metrics of one batch, still on the device."""
-    arguments = (model(batch[0]), batch[1]) if is_pair(batch) else (model, batch)
-    values = [function(*arguments) for function in ([] if loss_fn is None else [loss_fn]) + list(metrics.values())]
+    asked = ([] if loss_fn is None else [loss_fn]) + list(metrics.values())
+    whole = [takes_model(function, batch) for function in asked]
+    pair = () if all(whole) else (model(batch[0]), batch[1])  # computed once for all
+    pairs = zip(asked, whole, strict=True)
+    values = [function(model, batch) if own else function(*pair) for function, own in pairs]
     device = next((value.device for value in values if isinstance(value, torch.Tensor)), None)
     return torch.stack([torch.as_tensor(value, dtype=torch.float32, device=device).reshape(()) for value in values])
 

@@ -1,0 +1,71 @@
+"""Whether the steps of a user's own step function are made at the rates of the range test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch.optim import Optimizer
+
+from cyclr._check import problem
+from cyclr._range import Curve
+from cyclr.torch._groups import Group, mark, plain
+from cyclr.torch._trainer import Chosen
+
+
+class Watch:
+    """Compares the rates that an optimizer steps with to those that were put.
+
+    Losses would be recorded at the wrong rates otherwise. Its hooks go where the optimizer is restored.
+
+    Args:
+        optimizer: The one whose rates the test sets; with a `Chosen`, all that it stands for.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._put: dict[int, Any] = {}
+        self._moving: list[Any] = []  # the optimizers whose rates are set
+        self._stepped = self._trained = False
+        self._versions: list[int] = []
+        optimizers = optimizer.optimizers if isinstance(optimizer, Chosen) else [optimizer]
+        which = optimizer.which if isinstance(optimizer, Chosen) else None
+        for index, one in enumerate(optimizers):
+            inner: Any = one
+            while not hasattr(inner, "_optimizer_step_pre_hooks") and hasattr(inner, "optimizer"):
+                inner = inner.optimizer
+            inner.register_step_pre_hook(self._check)
+            if which in (None, index):
+                self._moving.append(inner)
+
+    def before(self, groups: list[Group]) -> None:
+        """Remember the rates that were put for a step."""
+        self._put.update((id(group), mark(group["lr"])) for group in groups)
+        self._versions = [] if self._stepped else _versions(groups)
+
+    def after(self, groups: list[Group]) -> None:
+        """See what the step has done."""
+        self._trained = self._trained or (not self._stepped and self._versions != _versions(groups))
+
+    def finish(self, curve: Curve) -> None:
+        """An error if weights were changed, but never by a step at these rates.
+
+        A loss that stayed the same has no answer that could be wrong.
+        """
+        losses = curve.losses[np.isfinite(curve.losses)]
+        if self._trained and not self._stepped and np.ptp(losses) > 0:
+            what = "the step function must step the optimizer whose rates the range test sets"
+            advice = "pass the optimizer that it steps, or call optimizer.step() in it"
+            raise ValueError(problem(what, "no step", advice))
+
+    def _check(self, stepping: Optimizer, *_: Any) -> None:
+        moving = any(stepping is one for one in self._moving)
+        self._stepped, self._trained = self._stepped or moving, self._trained or not moving
+        for group in stepping.param_groups:
+            if mark(group["lr"]) != self._put.get(id(group), mark(group["lr"])):
+                what = "the step function must not set the learning rate, which the range test sets"
+                advice = "leave out what sets it (a line of the loop, a scheduler) for the test"
+                raise ValueError(problem(what, plain(group["lr"]), advice))
+
+
+def _versions(groups: list[Group]) -> list[int]:
+    return [parameter._version for group in groups for parameter in group["params"]]
