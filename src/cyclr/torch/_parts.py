@@ -37,7 +37,7 @@ def parts_of(
     if isinstance(model, Task):
         for name, given in (("optimizer", optimizer), ("loader", loader), ("loss_fn", loss_fn)):
             if given is not None:
-                raise TypeError(problem(f"{name} must be left out where a task is given", given, "it is in the task"))
+                raise TypeError(problem(f"{name} must be left out if a task is given", given, "it is in the task"))
         return model.model, model.optimizer, model.train_loader, model.loss_fn
     network, driver = one_model(model), one_optimizer(optimizer)
     check_optimizer("optimizer", driver)

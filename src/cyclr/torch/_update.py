@@ -131,7 +131,7 @@ class Step:
             "such as an input, loss_fn must refer to it, or pass update= a step function"
         )
         given = f"{len(self._driven())} others"
-        return ValueError(problem("the optimizer must hold parameters of the model", given, advice))
+        return ValueError(problem("the optimizer must have parameters of the model", given, advice))
 
     def _driven(self) -> list[torch.Tensor]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
