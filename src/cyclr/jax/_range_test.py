@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax
 
 from cyclr import _rng
 from cyclr._check import count, problem
-from cyclr._interrupt import Deferral
+from cyclr._interrupt import Restored, Undo, put_back
 from cyclr._metrics import as_metrics
 from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder
 from cyclr._range.walk import walk
@@ -98,8 +97,8 @@ def range_test(
             name for name, metric in as_metrics(held_out.metrics).items() if metric.better == "max"
         )
     number = number_of(batches)
-    with _Randomness(batches, held_out) as put_back:
-        feed = None if number is not None else Feed(batches, put_back)
+    with _Randomness(batches, held_out) as randomness:
+        feed = None if number is not None else Feed(batches, randomness.put_back)
         try:
             example = jax.tree.map(itemgetter(0), batches) if feed is None else feed.first
             pure, arrays, recorder.repeats = pure_step(step, state, example, repeats, stacked)
@@ -114,27 +113,19 @@ def range_test(
                 _log.warning("batches is an iterator, which cannot be rewound: the range test used up %d", feed.taken)
 
 
-class _Randomness:
+class _Randomness(Restored):
     """The random states of the process and of loaders, put back after a block even if Ctrl-C is pressed twice."""
 
     def __init__(self, *data: Any) -> None:
         self._data = data
-        self.deferral = Deferral(_Randomness.__enter__.__code__, _Randomness.__exit__.__code__)
+        self._kept: list[Undo] = []
 
-    def __enter__(self) -> Callable[[], None]:
-        self.deferral.install()
-        try:
-            self._put_back = _rng.kept(*self._data)
-        except BaseException:
-            self.deferral.release()
-            raise
-        if self.deferral.waiting:
-            self.__exit__()
-        return self._put_back
+    def _remember(self) -> None:
+        self._kept = _rng.kept(*self._data)
 
-    def __exit__(self, *error: object) -> None:
-        # An interrupt in here, or in what is called from here, waits until `release`.
-        try:
-            self._put_back()
-        finally:
-            self.deferral.release()
+    def _undo(self) -> list[Undo]:
+        return self._kept
+
+    def put_back(self) -> None:
+        """In the middle of the block, too."""
+        put_back(self._kept)

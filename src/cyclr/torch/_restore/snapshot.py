@@ -7,7 +7,7 @@ import functools
 import warnings
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from io import IOBase
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -49,7 +49,7 @@ class Snapshot:
         self.sources: list[Any] = []  #: what gives random numbers and was met on the way
         self._seen: dict[int, Any] = {}  # by identity; keeps alive what it names, so that no identity is used twice
         self._memory = Memory()
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[undo.Undo] = []
         self._stateful: list[Any] = []
         self._loaders: list[DataLoader[Any]] = []
         self._running: list[tuple[dict[str, Any], str]] = []  # where iterators of loaders are held, besides
@@ -95,9 +95,9 @@ class Snapshot:
         states = [(source, rng.state(source)) for source in self.sources]
         asked = [(value, copy.deepcopy(value.state_dict())) for value in self._stateful]
         self._memory.copy()
-        self._undo.insert(0, self._memory.restore)
+        self._undo[:0] = self._memory.undo()
         self._undo.extend(undo.stateful(value, state) for value, state in asked)
-        self._undo.extend(undo.source(source, state) for source, state in states)
+        self._undo.extend(rng.putting_back(source, state) for source, state in states)
         for loader in self._loaders:
             vars(loader)["_iterator"] = None  # live workers stay as they are: whoever iterates now gets others
         for attributes, name in self._running:
@@ -109,15 +109,14 @@ class Snapshot:
             else:
                 self._undo.append(position)
 
-    def restore(self) -> list[Exception]:
-        """Put all back, whatever fails on the way; what failed is returned."""
-        errors = []
-        for put_back in self._undo:
-            try:
-                put_back()
-            except Exception as error:  # noqa: BLE001 (the rest must still be put back)
-                errors.append(error)
-        return errors
+    @property
+    def has_workers(self) -> bool:
+        """Whether a loader was met that starts processes."""
+        return any(loader.num_workers for loader in self._loaders)
+
+    def undo(self) -> list[undo.Undo]:
+        """What puts all back, in order."""
+        return self._undo
 
     def _opened(self, value: Any, left: int, contents: bool) -> Iterable[tuple[Any, int]]:
         """Note what a container or an object holds, and give it with what may still lie on the way."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
 import torch
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader
+from torch.utils.data._utils import signal_handling
 
 from cyclr import _rng as rng
 from cyclr._check import problem
-from cyclr._interrupt import Deferral
+from cyclr._interrupt import Restored, Undo, put_back
 from cyclr.torch._restore.reachable import around
 from cyclr.torch._restore.snapshot import KNOWN, LOADER_REACH, Snapshot
 
@@ -86,37 +86,14 @@ def preserved(
     return Transaction([model, optimizer, scheduler, scaler, *training], [loader, *data], list(also))
 
 
-class Transaction:
+class Transaction(Restored):
     """What `preserved` gives: a context manager that puts everything back."""
 
     def __init__(self, training: list[Any], loader: Any, also: list[Any]) -> None:
         self._training, self._loader, self._also = training, loader, also
         self._start: tuple[Snapshot, Snapshot] | None = None
-        self.deferral = Deferral(Transaction.__enter__.__code__, Transaction.__exit__.__code__)
 
-    def __enter__(self) -> Transaction:
-        self.deferral.install()
-        try:
-            self._start = self._capture()
-        except BaseException:
-            self.deferral.release()
-            raise
-        if self.deferral.waiting:
-            self.__exit__(None, None, None)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # An interrupt in here, or in what is called from here, waits until `release`.
-        start, self._start = self._start, None
-        try:
-            if start is not None:
-                _raise(start[0].restore() + start[1].restore())
-        finally:
-            self.deferral.release()
-
-    def _capture(self) -> tuple[Snapshot, Snapshot]:
+    def _remember(self) -> None:
         """The training, and the rest: loaders and randomness, which a `rewind` leaves alone."""
         model, *drivers = self._training
         weights, rest = Snapshot(), Snapshot()
@@ -124,11 +101,20 @@ class Transaction:
         weights.keep(*drivers, reach=1)  # other people's optimizers keep state in objects of their own
         rest.keep(self._loader, reach=LOADER_REACH, contents=False)
         rest.keep_alone(*self._also)
+        if rest.has_workers:
+            # torch would set it when the workers start, inside the block: a signal that arrives before it is stood in
+            # front of would get past.
+            signal_handling._set_SIGCHLD_handler()
+            self.deferral.install()
         rest.keep(*weights.sources, *rng.everywhere())
         weights.sources.clear()
         weights.finish()
         rest.finish()
-        return weights, rest
+        self._start = weights, rest
+
+    def _undo(self) -> list[Undo]:
+        start, self._start = self._start, None
+        return [] if start is None else start[0].undo() + start[1].undo()
 
     def rewind(self, *, everything: bool = False) -> None:
         """Put model, optimizer, scheduler and scaler back now; randomness and loaders go on from where they are.
@@ -141,14 +127,7 @@ class Transaction:
         """
         if self._start is None:
             raise RuntimeError("a transaction can be rewound only inside its block")
-        _raise(self._start[0].restore() + (self._start[1].restore() if everything else []))
-
-
-def _raise(errors: list[Exception]) -> None:
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ExceptionGroup("not everything could be put back", errors)
+        put_back(self._start[0].undo() + (self._start[1].undo() if everything else []))
 
 
 def _several(name: str, given: Any, kind: type | None = None, advice: str = "") -> list[Any]:

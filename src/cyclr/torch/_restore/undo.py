@@ -5,16 +5,14 @@ from __future__ import annotations
 import copy
 import operator
 import sys
-from collections.abc import Callable
 from io import IOBase
 from types import MemberDescriptorType
 from typing import Any
 
 import torch
 
-from cyclr import _rng as rng
+from cyclr._interrupt import Undo
 
-Undo = Callable[[], None]
 _NOTHING = object()
 
 
@@ -148,12 +146,3 @@ def _equal(one: Any, other: Any) -> bool:
         return bool(one == other)
     except (RuntimeError, ValueError):  # tensors or arrays of several elements are neither true nor false
         return False
-
-
-def source(value: Any, state: Any) -> Undo:
-    """The state of a source of randomness."""
-
-    def undo() -> None:
-        rng.set_state(value, state)
-
-    return undo
