@@ -50,6 +50,7 @@ class Snapshot:
         self._seen: dict[int, Any] = {}  # by identity; keeps alive what it names, so that no identity is used twice
         self._memory = Memory()
         self._undo: list[undo.Undo] = []
+        self._unfollowed: list[Any] = []  # functions and plain objects
         self._stateful: list[Any] = []
         self._loaders: list[DataLoader[Any]] = []
         self._running: list[tuple[dict[str, Any], str]] = []  # where iterators of loaders are held, besides
@@ -77,6 +78,7 @@ class Snapshot:
             elif isinstance(value, (array, bytearray)) or undo.is_array(value):
                 self._undo.extend([undo.array(value)] if contents or _is_row(value) else ())
             elif isinstance(value, _FUNCTIONS):
+                self._unfollowed.append(value)
                 todo.extend((part, left) for part in _of_function(value, contents))
             elif isinstance(value, IOBase) or (isinstance(value, Iterator) and not hasattr(value, "__dict__")):
                 self._iterators.extend(() if contents or _is_written(value) else [value])
@@ -109,6 +111,16 @@ class Snapshot:
             else:
                 self._undo.append(position)
 
+    def hold(self, *put_back: undo.Undo) -> None:
+        """Note what puts back something else."""
+        self._undo.extend(put_back)
+
+    def take_unfollowed(self) -> list[Any]:
+        """Functions and plain objects that were met since the last call and not followed."""
+        met = self._unfollowed.copy()
+        self._unfollowed.clear()
+        return met
+
     @property
     def has_workers(self) -> bool:
         """Whether a loader was met that starts processes."""
@@ -128,6 +140,8 @@ class Snapshot:
             yield from ((part, left) for part in self._attributes(value, contents))
         elif left > 0 and type(value).__module__.partition(".")[0] not in _TOOLS:
             yield from ((part, left - 1) for part in self._attributes(value, contents))
+        else:
+            self._unfollowed.append(value)
 
     def _another(self, iterator: Any) -> Any:
         """A new iterator of the loader that gave this one, which so stays where it is."""

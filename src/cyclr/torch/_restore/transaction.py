@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 from torch.nn.parameter import is_lazy
-from torch.utils.data import DataLoader
 from torch.utils.data._utils import signal_handling
 
 from cyclr import _rng as rng
 from cyclr._check import problem
 from cyclr._interrupt import Restored, Undo, put_back
-from cyclr.torch._restore.reachable import around
-from cyclr.torch._restore.snapshot import KNOWN, LOADER_REACH, Snapshot
+from cyclr.torch._restore.beside import Beside
+from cyclr.torch._restore.snapshot import LOADER_REACH, Snapshot
 
 
 def preserved(
@@ -43,9 +42,11 @@ def preserved(
         loader: A loader, or several.
         also: Further objects, such as a trainer and its loops: their attributes come back, and what lists and dicts
             among these hold, but nothing that hangs on them.
-        functions: A training's own steps, losses and metrics. What they name comes back if it is a network, an
-            optimizer, a scheduler, a GradScaler, a loader or a generator of random numbers: an average of the weights,
-            the other network of two.
+        functions: A training's own steps, losses and metrics. They are followed, and so are the hooks of the model and
+            the optimizer, through closures, global variables, containers and objects of the user's own. What they reach
+            comes back if it is a network, an optimizer, a scheduler, a GradScaler, a loader, a generator of random
+            numbers, or a tensor or array of the shape of a parameter (an average of the weights), with the object that
+            holds it.
 
     Returns:
         A context manager. What it gives in `with ... as transaction` can also `rewind()` in the middle.
@@ -55,7 +56,8 @@ def preserved(
         ValueError: If the model has parameters that are not initialised yet.
 
     Warns:
-        RuntimeWarning: If a loader holds an iterator that cannot be taken back, such as a generator.
+        RuntimeWarning: If a loader holds an iterator that cannot be taken back, such as a generator, or if functions or
+            hooks reach a tensor that was written to and is not restored.
 
     >>> import torch
     >>> model = torch.nn.Linear(2, 1)
@@ -80,17 +82,14 @@ def preserved(
     for one in (loader, *_several("loader", loader)):
         if isinstance(one, Iterator):
             raise TypeError(problem("loader must be a loader, which can be rewound, not an iterator", one, "pass both"))
-    found = around(functions)
-    training = [one for one in found if isinstance(one, KNOWN)]
-    data = [one for one in found if isinstance(one, DataLoader) or rng.is_source(one)]
-    return Transaction([model, optimizer, scheduler, scaler, *training], [loader, *data], list(also))
+    return Transaction([model, optimizer, scheduler, scaler], loader, list(also), list(functions))
 
 
 class Transaction(Restored):
     """What `preserved` gives: a context manager that puts everything back."""
 
-    def __init__(self, training: list[Any], loader: Any, also: list[Any]) -> None:
-        self._training, self._loader, self._also = training, loader, also
+    def __init__(self, training: list[Any], loader: Any, also: list[Any], functions: list[Any]) -> None:
+        self._training, self._loader, self._also, self._functions = training, loader, also, functions
         self._start: tuple[Snapshot, Snapshot] | None = None
 
     def _remember(self) -> None:
@@ -99,7 +98,9 @@ class Transaction(Restored):
         weights, rest = Snapshot(), Snapshot()
         weights.keep(model)
         weights.keep(*drivers, reach=1)  # other people's optimizers keep state in objects of their own
-        rest.keep(self._loader, reach=LOADER_REACH, contents=False)
+        self._beside = Beside(_several("model", model), weights)
+        self._beside.keep(self._functions)
+        rest.keep(self._loader, *self._beside.data, reach=LOADER_REACH, contents=False)
         rest.keep_alone(*self._also)
         if rest.has_workers:
             # torch would set it when the workers start, inside the block: a signal that arrives before it is stood in
@@ -114,7 +115,7 @@ class Transaction(Restored):
 
     def _undo(self) -> list[Undo]:
         start, self._start = self._start, None
-        return [] if start is None else start[0].undo() + start[1].undo()
+        return [] if start is None else [*start[0].undo(), *start[1].undo(), self._beside.warn]
 
     def rewind(self, *, everything: bool = False) -> None:
         """Put model, optimizer, scheduler and scaler back now; randomness and loaders go on from where they are.

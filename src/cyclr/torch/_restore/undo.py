@@ -6,7 +6,7 @@ import copy
 import operator
 import sys
 from io import IOBase
-from types import MemberDescriptorType
+from types import CellType, MemberDescriptorType
 from typing import Any
 
 import torch
@@ -94,6 +94,33 @@ def slot(value: Any, slot: MemberDescriptorType) -> Undo:
     def undo() -> None:
         if in_slot(value, slot) is not before:
             slot.__delete__(value) if before is _NOTHING else slot.__set__(value, before)
+
+    return undo
+
+
+def attributes(value: Any) -> list[Undo]:
+    """All attributes of an object."""
+    held = [container(vars(value))] if hasattr(value, "__dict__") else []
+    return [*held, *(slot(value, one) for one in slots(value))]
+
+
+def cell(value: CellType) -> Undo:
+    """What a variable of a closure holds."""
+    before = value.cell_contents
+
+    def undo() -> None:
+        value.cell_contents = before
+
+    return undo
+
+
+def entry(values: dict[str, Any], name: str) -> Undo:
+    """One entry of a dict."""
+    before = values.get(name, _NOTHING)
+
+    def undo() -> None:
+        if before is not _NOTHING and values.get(name, _NOTHING) is not before:
+            values[name] = before
 
     return undo
 
