@@ -38,8 +38,9 @@ def range_test(
     are thrown away. The random states of Python, NumPy and torch, and those in a loader, are restored afterwards.
 
     Where all batches are at hand as arrays, one compiled program makes a block of steps at a time. Other batches are
-    fed to the compiled step one by one. A sweep ends at the first non-finite loss, or when the loss exceeds its
-    starting value by as much as it had fallen; what comes after is NaN.
+    fed to the compiled step one by one. A sweep ends at two non-finite losses in a row, or when the loss exceeds its
+    starting value by as much as it had fallen; what comes after is NaN. A single non-finite loss is a bad batch: the
+    state stays as it was before that step, and the bounds name it.
 
     Args:
         step: One update, a pure function `step(state, batch, lr) -> (state, loss)`. The loss is a scalar; the rate is

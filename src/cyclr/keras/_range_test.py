@@ -33,10 +33,10 @@ class RangeTest(Restored, keras.callbacks.Callback):
     Metrics on validation data are recorded at the step at which an epoch ends: many short epochs (`steps_per_epoch`)
     and `Ramp(scale="linear")` are the paper's protocol.
 
-    A sweep ends at the first non-finite loss, or when the loss exceeds its starting value by as much as it had fallen;
-    what comes after is NaN. After the `with` the model, its optimizer (rate, state, count of steps), the compiled
-    training step, the history and the random states of Python, NumPy, torch and the loaders are restored, even after
-    an exception or Ctrl-C.
+    A sweep ends at two non-finite losses in a row, or when the loss exceeds its starting value by as much as it had
+    fallen; what comes after is NaN. After the `with` the model, its optimizer (rate, state, count of steps), the
+    compiled training step, the history and the random states of Python, NumPy, torch and the loaders are restored, even
+    after an exception or Ctrl-C.
 
     Args:
         model: A compiled model.

@@ -53,26 +53,41 @@ class Update:
         if self.device is not None:
             object.__setattr__(self, "device", torch.device(self.device))
 
-    def of(self, model: torch.nn.Module, optimizer: Optimizer, loss_fn: Callable[..., torch.Tensor]) -> Step:
+    def of(
+        self,
+        model: torch.nn.Module,
+        optimizer: Optimizer,
+        loss_fn: Callable[..., torch.Tensor],
+        *,
+        skip_non_finite: bool = False,
+    ) -> Step:
         """What makes such steps of this training.
 
         Args:
             model: The network.
             optimizer: Its optimizer.
             loss_fn: A function of (outputs, targets), or of (model, batch).
+            skip_non_finite: Whether to take the gradient as zero where the loss is not finite.
 
         Raises:
             ValueError: If the optimizer holds no parameter of the model or of the loss, or needs a closure.
         """
-        return Step(model, optimizer, loss_fn, self)
+        return Step(model, optimizer, loss_fn, self, skip_non_finite=skip_non_finite)
 
 
 class Step:
     """Takes batches from an iterator, makes one optimizer step of them, returns the loss, still on the device."""
 
     def __init__(
-        self, model: torch.nn.Module, optimizer: Optimizer, loss_fn: Callable[..., torch.Tensor], how: Update
+        self,
+        model: torch.nn.Module,
+        optimizer: Optimizer,
+        loss_fn: Callable[..., torch.Tensor],
+        how: Update,
+        *,
+        skip_non_finite: bool,
     ) -> None:
+        self.skip_non_finite = skip_non_finite
         self.model, self.optimizer, self.loss_fn, self.how = model, optimizer, loss_fn, how
         self.device = device_of(model) if how.device is None else torch.device(how.device)
         self._check_driven()
@@ -88,10 +103,14 @@ class Step:
         loss = self._backward(next(batches))
         for _ in range(self.how.accumulate - 1):
             loss = loss + self._backward(next(batches))
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        if self.skip_non_finite:
+            bad = ~loss.isfinite()  # not read: that would wait for the device
+            for gradient in (one.grad for one in parameters if one.grad is not None):
+                gradient.masked_fill_(bad.to(gradient.device), 0)
         if clip_norm is not None:
             if scaler is not None:
                 scaler.unscale_(self.optimizer)
-            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
         if scaler is None:
             self.optimizer.step()
