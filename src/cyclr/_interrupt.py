@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # without the enums that `signal` makes at each call, 100 times slower
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import Self
 
 Undo = Callable[[], object]
 Handler = Callable[[int, FrameType | None], object]
+_NUMBERS = [int(number) for number in signal.valid_signals()]
 
 
 class Deferral:
@@ -31,8 +33,8 @@ class Deferral:
         """Stand in front of all present handlers. Called again, in front of those that are new, too."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in signal.valid_signals():
-            present = signal.getsignal(number)
+        for number in _NUMBERS:
+            present = _signal.getsignal(number)
             # An ignored signal stays ignored, a handler of C's is left alone.
             if callable(present) and not (isinstance(present, _Front) and present.deferral is self):
                 front = _Front(self, number, present)
