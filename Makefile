@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core fuzz check format style types layers docs bench peers readme wheel clean
+.PHONY: help demo test test-core fuzz fire check format style types layers docs bench peers readme wheel clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ test-core: .venv/.core ## run the tests of schedules, bounds, plans and torch: a
 fuzz: .venv/.dev ## run the property tests on many random examples; SEED=N runs those of an earlier seed again
 	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "== make fuzz SEED=$$seed"; \
 	$(BIN)/python -m pytest --numprocesses 2 -m hypothesis --hypothesis-profile fuzz --hypothesis-seed $$seed $(ARGS)
+
+FIRE := torch lightning transformers jax keras:torch keras:jax
+fire: .venv/.dev ## send 1,000 signals at random moments of range tests: everything must be restored
+	@seed=$${SEED:-$$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')}; echo "== make fire SEED=$$seed"; \
+	for one in $(FIRE); do KERAS_BACKEND=$${one#*:} $(BIN)/python -m tests.adapters.fire $${one%:*} 168 $$seed || exit 1; done
 
 check: style types layers docs ## format, lint, types, layers, docs
 

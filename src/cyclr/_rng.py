@@ -93,25 +93,29 @@ def set_state(source: Any, value: Any) -> None:
         _bits(source).state = value
 
 
-def kept(*values: Any) -> Callable[[], None]:
-    """Save the states of the global generators and of those within `values`.
+def kept(*values: Any) -> list[Callable[[], object]]:
+    """Remember the global sources and those within `values`.
 
     Returns:
-        A function that restores them all; it can be called repeatedly.
+        Functions that put them back, one for each; they may be called as often as wanted.
 
-    >>> put_back = kept()
+    >>> undo = kept()
     >>> first = random.random()
-    >>> put_back()
+    >>> for one in undo:
+    ...     one()
     >>> random.random() == first
     True
     """
-    states = [(source, state(source)) for source in (*everywhere(), *within(values))]
+    return [putting_back(source, state(source)) for source in (*everywhere(), *within(values))]
 
-    def put_back() -> None:
-        for source, value in states:
-            set_state(source, value)
 
-    return put_back
+def putting_back(source: Any, value: Any) -> Callable[[], object]:
+    """A function that puts `source` into this state."""
+
+    def undo() -> None:
+        set_state(source, value)
+
+    return undo
 
 
 def _torch() -> Any:

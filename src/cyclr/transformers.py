@@ -212,7 +212,12 @@ def auto(
     _check_no_scheduler(owner)
     asked = Asked(search, cycles, anneal, momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
-    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress or None}
+    how = {
+        "ramp": search.ramp,
+        "repeats": search.repeats,
+        "held_out": search.held_out,
+        "progress": search.progress or None,
+    }
     epoch, steps = _lengths(owner)
     effort = asked.effort(steps, epoch)
     recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work

@@ -838,3 +838,13 @@ def rng_digest(own):
         repr(own.bit_generator.state),
         torch and torch.get_rng_state().tolist(),
     ]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_bad_batch_is_passed_over_and_the_state_stays_as_it_was(listed):
+    x = np.random.default_rng(0).normal(size=(60, 8, 3)).astype(np.float32)
+    x[7] = np.nan
+    curve = range_test(sgd, jnp.zeros(3), list(x) if listed else jnp.asarray(x), ramp=cyclr.Ramp(1e-4, 1e-2, steps=40))
+    assert curve.stops == ("end",)
+    assert curve.passed_over == ((7,),)
+    assert curve.tuning_cost == 40

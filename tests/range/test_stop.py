@@ -40,11 +40,22 @@ def test_shifted_and_scaled_losses_stop_at_the_same_step(seed, shift, scale):
 
 
 @given(losses, st.sampled_from([math.nan, math.inf, -math.inf]), st.data())
-def test_the_first_loss_that_is_no_number_ends_the_ramp(values, bad, data):
+def test_two_losses_in_a_row_that_are_no_numbers_end_the_ramp_at_the_first(values, bad, data):
     place = data.draw(st.integers(0, len(values)))
-    values = [*values[:place], bad, *values[place:]]
+    values = [*values[:place], bad, math.nan, *values[place:]]
     reason, index = stopped(values)
     assert (reason, index) == ("non-finite", place) or (reason == "diverged" and index < place)
+
+
+@given(losses, st.sampled_from([math.nan, math.inf, -math.inf]), st.lists(st.integers(0, 100), max_size=4))
+def test_single_losses_that_are_no_numbers_are_passed_over(values, bad, places):
+    holed, where = [], []
+    for index, value in enumerate(values):
+        holed += [bad] if index in places else []
+        where.append(len(holed))
+        holed.append(value)
+    reason, index = stopped(values)
+    assert stopped(holed) == (reason, None if index is None else where[index])
 
 
 @given(st.integers(0, 50))
@@ -73,8 +84,9 @@ def test_a_loss_below_zero_stops_like_any_other():
 
 def test_a_rule_that_has_spoken_is_silent():
     watch = StopRule()
-    assert watch.feed([(0, math.nan)]) == "non-finite"
-    assert watch.feed([(1, 0.5)]) == "non-finite"
+    assert watch.feed([(0, math.nan)]) == "go"
+    assert watch.feed([(1, math.inf)]) == "non-finite"
+    assert watch.feed([(2, 0.5)]) == "non-finite"
     assert watch.index == 0
 
 

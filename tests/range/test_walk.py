@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from cyclr._range.walk import Measure, Rewind, Steps, walk
 class Training:
     """A loss that falls with the sum of rates and explodes beyond `edge`; notes all that it is asked."""
 
-    def __init__(self, edge=1.0, flat=False, bad=None):
+    def __init__(self, edge=1.0, flat=False, bad=()):
         self.edge, self.flat, self.bad = edge, flat, bad
         self.asked, self.rates, self.walked, self.batch, self.reads = [], [], 0.0, 0, []
         self.noise = np.random.default_rng(0).normal(size=5000)
@@ -27,7 +29,7 @@ class Training:
         self.walked += min(rate, 10 * self.edge)
         self.batch += 1
         self.asked.append("step")
-        if self.bad is not None and len(self.rates) == self.bad:
+        if len(self.rates) in self.bad:
             return float("nan")
         exploded = 1e3 * (rate / self.edge) if rate > self.edge else 0.0
         fall = 0.0 if self.flat else 1 / (1 + 3 * before / self.edge)
@@ -80,17 +82,49 @@ def test_a_sweep_ends_where_the_loss_explodes_and_later_values_are_no_evidence()
 
 
 @pytest.mark.parametrize("bad", [2, 10, 11, 37])
-def test_a_loss_that_is_not_finite_ends_the_sweep_at_once(bad):
-    curve = walk(Training(edge=100, bad=bad), Recorder(Ramp(1e-3, 1.0, steps=50)))
+def test_two_losses_in_a_row_that_are_not_finite_end_the_sweep(bad):
+    curve = walk(Training(edge=100, bad=(bad, bad + 1)), Recorder(Ramp(1e-3, 1.0, steps=50)))
     assert curve.stops == ("non-finite",)
     assert np.isfinite(curve.losses[0, : bad - 1]).all()
     assert np.isnan(curve.losses[0, bad - 1 :]).all()
     assert curve.tuning_cost == bad
 
 
+@pytest.mark.parametrize("bad", [2, 10, 11, 37, 49])
+def test_a_single_loss_that_is_not_finite_is_passed_over_and_told(bad):
+    whole = walk(Training(edge=0.1), Recorder(Ramp(1e-4, 10, steps=100), every=5))
+    holed = walk(Training(edge=0.1, bad=(bad,)), Recorder(Ramp(1e-4, 10, steps=100), every=5))
+    assert holed.stops == whole.stops == ("diverged",)
+    assert holed.passed_over == ((bad - 1,),)
+    assert holed.tuning_cost == whole.tuning_cost
+    np.testing.assert_array_equal(holed.metrics["gap"], whole.metrics["gap"])
+    assert np.log(holed.bounds().max_lr / whole.bounds().max_lr) == pytest.approx(0, abs=0.15)
+    told = f"is not finite at step {bad - 1} \\(rate .*check that batch"
+    assert any(re.search(told, sentence) for sentence in holed.bounds().evidence)
+    assert whole.passed_over == ((),)
+
+
+def test_a_single_loss_at_the_end_of_a_ramp_that_is_not_finite_is_its_end():
+    curve = walk(Training(edge=100, bad=(50,)), Recorder(Ramp(1e-3, 1.0, steps=50)))
+    assert curve.stops == ("non-finite",)
+    assert curve.passed_over == ((),)
+    assert curve.tuning_cost == 50
+
+
+@pytest.mark.parametrize("bad", [102, 110, 280, 279])
+def test_a_bad_batch_does_not_end_a_probe_cycle(bad):
+    ramp = Ramp(1e-4, 10, steps=100)
+    whole = walk(Training(), Recorder(ramp, effort="thorough"))
+    made = int(np.isfinite(whole.losses).sum())
+    holed = walk(Training(bad=(made + bad,)), Recorder(ramp, effort="thorough"))
+    assert np.isnan(holed.probes).sum() - np.isnan(whole.probes).sum() <= 1
+    assert holed.bounds().max_lr == pytest.approx(whole.bounds().max_lr, rel=0.2)
+    assert holed.tuning_cost == whole.tuning_cost
+
+
 def test_a_first_loss_that_is_not_finite_is_an_error():
     with pytest.raises(ValueError, match="must be finite at the first step, before any update, got nan"):
-        walk(Training(bad=1), Recorder(Ramp(steps=30)))
+        walk(Training(bad=(1,)), Recorder(Ramp(steps=30)))
 
 
 def test_a_thorough_test_probes_around_the_answer_from_one_start_with_the_same_batches():

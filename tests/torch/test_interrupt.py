@@ -131,3 +131,76 @@ def test_ctrl_c_while_the_state_is_taken_in_comes_before_the_block(monkeypatch: 
     assert loader._iterator is batches
     assert signal.getsignal(signal.SIGINT) is handler
     assert len(list(batches)) == 8
+
+
+def leave(number: int, frame: object) -> None:
+    sys.exit(143)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD])
+@pytest.mark.parametrize("inside", [True, False], ids=["set in the block", "set before"])
+def test_a_handler_that_raises_waits_for_the_restore(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, inside: bool
+) -> None:
+    model, before, set_state, struck = nn.Linear(1, 1), signal.getsignal(number), rng.set_state, []
+    weight = model.weight.detach().clone()
+
+    def strike(source: object, state: object) -> None:
+        if not struck:
+            struck.append(1)
+            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGINT)
+        set_state(source, state)
+
+    monkeypatch.setattr(rng, "set_state", strike)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    try:
+        signal.signal(number, signal.SIG_DFL if inside else leave)
+        with pytest.raises((SystemExit, KeyboardInterrupt)), preserved(model):
+            signal.signal(number, leave)
+            nn.init.uniform_(model.weight)
+        assert struck
+        assert signal.getsignal(number) is leave
+    finally:
+        signal.signal(number, before)
+    assert torch.equal(model.weight, weight)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_handler_that_does_not_raise_is_called_and_the_block_stays_protected(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, called, state = nn.Linear(1, 1), [], rng.state
+    weight, before = model.weight.detach().clone(), signal.getsignal(signal.SIGTERM)
+
+    def strike(source: object) -> object:
+        signal.raise_signal(signal.SIGTERM)
+        return state(source)
+
+    monkeypatch.setattr(rng, "state", strike)
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: called.append(1))
+        with preserved(model):
+            assert called == [1]
+            nn.init.zeros_(model.weight)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert torch.equal(model.weight, weight)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), RuntimeError("no")], ids=repr)
+def test_what_fails_while_it_is_put_back_is_tried_again_and_the_error_goes_on(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    model, failing, set_state = nn.Linear(1, 1), [error], rng.set_state
+    weight, state = model.weight.detach().clone(), torch.get_rng_state()
+
+    def fails_once(source: object, value: object) -> None:
+        if failing:
+            raise failing.pop()
+        set_state(source, value)
+
+    monkeypatch.setattr(rng, "set_state", fails_once)
+    with pytest.raises(type(error)), preserved(model):
+        nn.init.uniform_(model.weight)
+    assert torch.equal(model.weight, weight)
+    assert torch.equal(torch.get_rng_state(), state)

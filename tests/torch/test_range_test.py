@@ -404,19 +404,39 @@ def test_a_ramp_ends_where_what_was_gained_is_lost(offset: float) -> None:
     assert curve.tuning_cost == end
 
 
-def test_the_first_loss_that_is_no_number_ends_a_ramp_and_what_is_beyond_is_no_evidence() -> None:
+def test_two_losses_that_are_no_numbers_end_a_ramp_and_what_is_beyond_is_no_evidence() -> None:
     made, calls = quadratic(), 0
 
     def loss_fn(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        return output.sum() * (math.nan if calls == 15 else 1e-9)
+        return output.sum() * (math.nan if calls in (15, 16) else 1e-9)
 
     made.loss_fn = loss_fn
     curve = run(made, steps=40, repeats=1)
     assert curve.stops == ("non-finite",)
     assert np.isfinite(curve.losses[0]).nonzero()[0].tolist() == list(range(14))
     assert calls == 20  # the rest of its block ran on unseen; no further block did
+
+
+@pytest.mark.parametrize("how", [{}, {"clip_norm": 0.5}, {"autocast": torch.bfloat16}, {"accumulate": 2}])
+@pytest.mark.parametrize("bad", [3, 24])
+def test_a_bad_batch_is_passed_over_and_its_gradient_is_not_used(bad: int, how: dict[str, Any]) -> None:
+    made, calls = training("Adam"), 0
+    loss_fn = made.loss_fn
+
+    def sometimes_bad(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return loss_fn(output, target) * (math.nan if calls == bad * how.get("accumulate", 1) else 1)
+
+    made.loss_fn = sometimes_bad
+    before = look(made)
+    curve = run(made, steps=40, repeats=1, high=1e-2, **how)
+    assert curve.stops == ("end",)
+    assert curve.passed_over == ((bad - 1,),)
+    assert curve.tuning_cost == 40
+    assert look(made) == before
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cyclr._check import count, number, ordered, positive, problem
+
+if TYPE_CHECKING:
+    from cyclr._range.curve import Curve
 
 Interval = tuple[float, float]
 
 
 class Inconclusive(ValueError):  # noqa: N818 (it is an answer, too)
-    """The range test is inconclusive. The message says what was observed and what to try."""
+    """The range test is inconclusive. The message says what was seen and what to try.
+
+    Attributes:
+        curve: The curve that it was asked of, to look at or to save; None if there was none.
+    """
+
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cyclr._check import choice, count, problem
 from cyclr._files import replacing
-from cyclr._range.bounds import Bounds, Inconclusive
+from cyclr._range.bounds import Bounds, Inconclusive, probability
 from cyclr._range.ramp import SCALES
 from cyclr._range.reading import find
 from cyclr._range.rules import RULES
@@ -21,6 +22,8 @@ from cyclr._range.rules import RULES
 Array = NDArray[np.float64]
 STOPS = ("end", "diverged", "non-finite")
 FORMAT = "cyclr.curve.1"
+SIDE = 3  #: losses on each side that a loss is compared with
+ABSURD = 1000.0  #: times the typical deviation in there: such a loss is told
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,15 +32,16 @@ class Curve:
 
     Args:
         rates: The learning rate of each step of a sweep, increasing; shape (steps,).
-        losses: Training loss of each step, one row per repeat; shape (repeats, steps). NaN after the end of a
-            repeat. A single repeat may have shape (steps,).
-        metrics: Further signals by name, each of the shape of `losses`; NaN where not measured.
-        scale: "log" or "linear": the spacing of the rates.
+        losses: Training loss of each step, one row a repeat; shape (repeats, steps). NaN after the end of a
+            repeat, and before it for a bad batch, which is passed over; a single row may be given flat.
+        metrics: Further signals by name, each of the shape of `losses`, NaN where not measured.
+        scale: "log" or "linear": how the rates rise.
         stops: Why each repeat ended: "end", "diverged" or "non-finite".
-        maximize: Names of the metrics for which higher is better; for all others, and the loss, lower is better.
-        peaks: The peak rates of probe cycles, if any, increasing; shape (probes,).
-        probes: Training losses of each probe cycle, one row per peak; NaN after the end of one that diverged.
-        earlier_steps: Optimizer steps of earlier sweeps that were inconclusive.
+        maximize: Names of the metrics of which higher values are better; all others, and the loss, are better lower.
+        peaks: The peak rates of probe cycles, if any were made, increasing; shape (probes,).
+        probes: Training losses of each probe cycle, one row a peak, NaN beyond the end of one that diverged and for a
+            bad batch.
+        earlier_steps: Optimizer steps made before, in sweeps that were inconclusive.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -92,9 +96,16 @@ class Curve:
 
     @property
     def tuning_cost(self) -> int:
-        """Total optimizer steps: sweeps, probe cycles and earlier sweeps, including non-finite last steps."""
-        bad = self.stops.count("non-finite") + int(np.isnan(self.probes).any(axis=1).sum())
-        return int(np.isfinite(self.losses).sum() + np.isfinite(self.probes).sum()) + bad + self.earlier_steps
+        """Optimizer steps that were made: sweeps and probe cycles, non-finite last steps included, and earlier ones."""
+        ended = self.stops.count("non-finite") + sum(known(row) < len(row) for row in self.probes)
+        return sum(known(row) for row in (*self.losses, *self.probes)) + ended + self.earlier_steps
+
+    @property
+    def passed_over(self) -> tuple[tuple[int, ...], ...]:
+        """For each repeat, the steps before its end whose loss was not finite: bad batches, which are passed over."""
+        ends = [known(row) for row in self.losses]
+        gaps = [np.flatnonzero(np.isnan(row[:end])) for row, end in zip(self.losses, ends, strict=True)]
+        return tuple(tuple(gap.tolist()) for gap in gaps)
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -112,14 +123,18 @@ class Curve:
             The bounds.
 
         Raises:
-            Inconclusive: If the curve is too short, flat, rising from its start, or dominated by noise.
+            Inconclusive: If the curve is too short, flat, rising from its start, or dominated by noise, or if the
+                signal was never a number. Its attribute `curve` is this curve.
             ValueError: If there is no such signal, or `level` is not a probability.
         """
-        rates, values = self._points(signal)
+        probability("level", level)
         read = f"negated {signal}" if signal in self.maximize else signal
         probes = (self.peaks, self.probes) if signal == "loss" and len(self.peaks) else None
         made = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "log": self.scale == "log"}
-        return find(rates, values, probes=probes, level=level, signal=read, **made)
+        with self._carried(self._ends()):
+            rates, values = self._points(signal)
+            bounds = find(rates, values, probes=probes, level=level, signal=read, **made)
+        return replace(bounds, evidence=(*bounds.evidence, *self._bad_batches(bounds.max_lr)))
 
     def suggest(self, rule: str, signal: str = "loss") -> float:
         """The rate that a published rule suggests for this curve: the median over repeats, in log rate.
@@ -136,15 +151,13 @@ class Curve:
             ValueError: If there is no such rule or signal.
         """
         read = RULES[choice("rule", rule, RULES)]
-        rates, values = self._points(signal)
-        # Each rule decides how to treat a non-finite loss; steps that were not recorded are left out.
-        rows = [
-            row if stop == "non-finite" else row[: _known(row)] for row, stop in zip(values, self.stops, strict=True)
-        ]
-        answers = [read(rates, row) for row in rows]
-        found = [answer for answer in answers if answer is not None and answer > 0]
-        if not found:
-            raise Inconclusive(f"{rule!r} suggests no rate: the sweeps end after {self.tuning_cost} steps; record more")
+        with self._carried():
+            rates, values = self._points(signal)
+            answers = [read(*_shown(rates, row, stop)) for row, stop in zip(values, self.stops, strict=True)]
+            found = [answer for answer in answers if answer is not None and answer > 0]
+            if not found:
+                steps = self.tuning_cost
+                raise Inconclusive(f"{rule!r} has no answer: the sweeps end after {steps} steps; record more")
         return float(np.exp(np.median(np.log(found))))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -208,14 +221,66 @@ class Curve:
         choice("signal", signal, self.signals)
         values = self.losses if signal == "loss" else self.metrics[signal]
         measured = slice(None) if signal == "loss" else np.isfinite(values).any(axis=0)
+        if signal != "loss" and not np.isfinite(values).any():
+            raise Inconclusive(f"{signal} was not a number at any evaluation; check its function and the held-out data")
         sign = -1.0 if signal in self.maximize else 1.0
         return self.rates[measured], sign * values[:, measured]
 
+    @contextmanager
+    def _carried(self, more: str = "") -> Iterator[None]:
+        """A refusal carries the curve, which was paid for."""
+        try:
+            yield
+        except Inconclusive as refusal:
+            refusal.args = (f"{refusal}{more}",)
+            refusal.curve = self
+            raise
 
-def _known(row: Array) -> int:
-    """Length of the row before its first gap."""
-    gaps = np.flatnonzero(~np.isfinite(row))
-    return int(gaps[0]) if len(gaps) else len(row)
+    def _ends(self) -> str:
+        """Where sweeps ended at a loss that is not finite: bad data may be the reason why there is nothing to read."""
+        ends = [known(row) for row, stop in zip(self.losses, self.stops, strict=True) if stop == "non-finite"]
+        if not ends:
+            return ""
+        rate = self.rates[min(ends[0], len(self.rates) - 1)]
+        return f" (the sweep ended at step {ends[0]}, a rate of {rate:.2g}, at a non-finite loss: check the data there)"
+
+    def _bad_batches(self, max_lr: float) -> Iterator[str]:
+        """A sentence for each repeat with bad batches. An absurd loss at a rate that is too high is no news."""
+        for repeat, (row, gaps) in enumerate(zip(self.losses, self.passed_over, strict=True)):
+            of = f" of repeat {repeat}" if len(self.losses) > 1 else ""
+            absurd = tuple(step for step in _absurd(row) if self.rates[step] < max_lr)
+            bad = (gaps, "is not finite", "missing"), (absurd, "is far from its neighbours", "an outlier")
+            for steps, what, taken in bad:
+                if steps:
+                    named = ", ".join(f"{step} (rate {self.rates[step]:.2g})" for step in steps[:5])
+                    more = f" and {len(steps) - 5} more" if len(steps) > 5 else ""
+                    yield f"The loss {what} at step {named}{more}{of}: taken as {taken}; check that batch."
+
+
+def known(row: Array) -> int:
+    """Length of the row up to its last finite value."""
+    there = np.flatnonzero(np.isfinite(row))
+    return int(there[-1]) + 1 if len(there) else 0
+
+
+def _shown(rates: Array, row: Array, stop: str) -> tuple[Array, Array]:
+    """What a published rule sees of a row: no gaps, and a non-finite end, whose treatment is up to each rule."""
+    there = np.isfinite(row)
+    if stop == "non-finite" and known(row) < len(row):
+        there[known(row)] = True
+    return rates[there], row[there]
+
+
+def _absurd(row: Array) -> tuple[int, ...]:
+    """Steps whose loss alone is absurd: far from those on both sides, which agree with one another."""
+    at = np.flatnonzero(np.isfinite(row))
+    if len(at) < 2 * SIDE + 1:
+        return ()
+    windows = np.lib.stride_tricks.sliding_window_view(row[at], 2 * SIDE + 1)
+    middle = np.median(windows, axis=1)
+    spread = np.median(np.abs(windows - middle[:, None]), axis=1)
+    off = np.abs(windows[:, SIDE] - middle)
+    return tuple(at[SIDE:-SIDE][off > ABSURD * np.maximum(spread, np.median(spread))].tolist())
 
 
 def _array(name: str, value: ArrayLike) -> Array:

@@ -44,7 +44,7 @@ def further(peaks: Array, probes: Array) -> float | None:
 
     Args:
         peaks: The peaks tried so far, increasing.
-        probes: The losses of each cycle, one row each, NaN beyond the end of one that diverged.
+        probes: The losses of each cycle, one row each, NaN beyond the end of one that diverged and for a bad batch.
 
     >>> round(further(np.array([0.1, 0.2]), np.array([[2.0], [1.0]])), 3)
     0.632
@@ -65,8 +65,13 @@ def cycle(peak: float) -> Schedule:
 
 
 def ends(probes: Array) -> Array:
-    """The mean loss at the end of each cycle; infinite if it diverged."""
-    return np.where(np.isfinite(probes).all(axis=1), probes[:, -TAIL:].mean(axis=1), np.inf)
+    """The mean loss at the end of each cycle, infinite for one that diverged."""
+    tails = probes[:, -TAIL:]
+    known = np.isfinite(tails)
+    # A single gap is a bad batch, passed over; a cycle that diverged has nothing any more.
+    went_on = known[:, -2:].any(axis=1)
+    means = np.where(known, tails, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.where(went_on, means, np.inf)
 
 
 def probed(at: Array, swept: Array, start: float, peaks: Array, probes: Array) -> Array:

@@ -42,6 +42,8 @@ class _Reading:
     onset: float
     lowest: float
     turned: bool
+    rises: bool  #: again, by more than the noise: it has not only ended
+    last: float
     spread: float
 
 
@@ -144,7 +146,8 @@ def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, en
         raise Inconclusive(
             f"the smoothed {signal} is lowest at the first rate: noise dominates; use more steps or larger batches"
         )
-    turned = ended or bool((regret[lowest:] > LOST).any())
+    rises = bool((regret[lowest:] > LOST).any())
+    turned = ended or rises
     logs = np.log(np.maximum(rates, rates[-1] * LEAST_RATE))
     # On a plateau the lowest point is arbitrary; a curve is still falling if much is gained within the last factor.
     falls = np.interp(logs[-1] - DOUBT, logs, regret) > FALLS
@@ -156,9 +159,8 @@ def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, en
     again = [_top(logs, _regret(matrix @ (line + _resampled(residuals, rng)), height)) for _ in range(RESAMPLES)]
     made = np.flatnonzero(regret < 1 - LEARNING)
     onset = logs[made[0] if len(made) else lowest]
-    return _Reading(
-        logs, regret, _top(logs, regret), start, float(onset), float(rates[lowest]), turned, float(np.std(again))
-    )
+    seen = {"lowest": float(rates[lowest]), "turned": turned, "rises": rises, "last": float(rates[-1])}
+    return _Reading(logs, regret, _top(logs, regret), start, float(onset), spread=float(np.std(again)), **seen)
 
 
 def _lowered(values: Array, along: Array, start: float) -> tuple[Array, float]:
@@ -230,7 +232,13 @@ def _evidence(
     alone = float(np.exp(np.median([reading.top for reading in readings])))
     lowest = float(np.exp(np.median(np.log([reading.lowest for reading in readings]))))
     kept = f" (in {len(readings)} of {repeats} repeats)" if len(readings) < repeats else ""
-    if sum(reading.turned for reading in readings) * 2 > len(readings):
+    last = float(np.exp(np.median(np.log([reading.last for reading in readings]))))
+    if sum(reading.turned and not reading.rises for reading in readings) * 2 > len(readings):
+        top = (
+            f"The {signal} is lowest at a rate of {lowest:.2g} and does not rise before the sweep ends at {last:.2g}; "
+            "if training should not break down at so low a rate, check the data"
+        )
+    elif sum(reading.turned for reading in readings) * 2 > len(readings):
         top = f"The {signal} is lowest at a rate of {lowest:.2g} and rises beyond it"
     else:
         top = f"The {signal} is lowest at a rate of {lowest:.2g} and hardly rises up to the highest rate"

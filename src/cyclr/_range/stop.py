@@ -1,4 +1,4 @@
-"""When to end a sweep: at the first non-finite loss, or when the loss exceeds its start by as much as it had fallen."""
+"""When to end a sweep: at two non-finite losses in a row, or when the loss exceeds its start by as much as it fell."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ GO, DIVERGED, NON_FINITE = "go", "diverged", "non-finite"
 class StopRule:
     """Watches the losses of one sweep and decides when to end it.
 
-    A non-finite loss ends the sweep at once. Otherwise the running median m of the last
-    `window` losses is compared with its first value, in units of the fall so far:
+    Two non-finite losses in a row end the sweep at the first of them; a single one is passed over, it comes of a bad
+    batch. Of the finite losses the running median m of the last `window` is compared with its first value, in units of
+    the fall so far:
 
         stop when  m > first + patience * max(first - lowest, noise)
 
     where `first` is the first running median, `lowest` the lowest, and `noise` is eight times the typical jump
     (median absolute difference) between neighbouring losses. Adding a constant to every loss or scaling them all
     changes nothing, so losses near and below zero are treated like any others, and a single spike does not end a sweep.
-    Before four windows are full the noise is not known well enough, and only a non-finite loss ends the sweep.
+    Before four windows are full the noise is not known well enough, and only non-finite losses end the sweep.
 
     The losses may come in blocks of any size, with gaps between their indices.
 
@@ -43,6 +44,8 @@ class StopRule:
     'diverged'
     >>> rule.index
     29
+    >>> StopRule().feed(enumerate([2.0, float("nan"), 1.9, float("inf"), float("nan")]))
+    'non-finite'
     """
 
     def __init__(self, *, patience: float = 1.0, window: int = 5) -> None:
@@ -50,6 +53,7 @@ class StopRule:
         self.window = count("window", window)
         self.reason: str = GO
         self.index: int | None = None  #: the step at which the sweep ended; later losses are no evidence
+        self._bad: int | None = None  # the last step, if its loss was not finite
         self._recent: deque[float] = deque(maxlen=self.window)
         self._jumps: list[float] = []  # kept sorted: sorting them anew at every step would slow long sweeps
         self._first = self._lowest = math.inf
@@ -68,14 +72,17 @@ class StopRule:
         for index, loss in losses:
             if self.reason != GO:
                 break
-            self.reason = self._take(float(loss))
-            if self.reason != GO:
-                self.index = index
+            if math.isfinite(loss):
+                self._bad, self.index = None, index
+                self.reason = self._take(float(loss))
+            elif self._bad is None:
+                self._bad = index
+            else:
+                self.reason, self.index = NON_FINITE, self._bad
+        self.index = None if self.reason == GO else self.index
         return self.reason
 
     def _take(self, loss: float) -> str:
-        if not math.isfinite(loss):
-            return NON_FINITE
         if self._recent:
             insort(self._jumps, abs(loss - self._recent[-1]))
         self._recent.append(loss)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from cyclr._check import choice, count, problem
 from cyclr._range.bounds import Bounds, Inconclusive
-from cyclr._range.curve import Curve
+from cyclr._range.curve import Curve, known
 from cyclr._range.probe import LENGTH, MOST, TAIL, candidates, cycle, further
 from cyclr._range.ramp import Ramp
-from cyclr._range.stop import GO, StopRule
+from cyclr._range.stop import GO, NON_FINITE, StopRule
 
 Array = NDArray[np.float64]
 L = TypeVar("L")
@@ -184,7 +184,8 @@ class Recorder:
         losses = self._rows([dict(enumerate(sweep.losses)) for sweep in self._sweeps])
         metrics = {name: self._rows([sweep.metrics.get(name, {}) for sweep in self._sweeps]) for name in names}
         for rows in metrics.values():
-            rows[np.isnan(losses)] = np.nan  # values after the end of a sweep are ignored
+            for row, sweep in zip(rows, self._sweeps, strict=True):
+                row[sweep.known :] = np.nan  # what came after the end of a sweep, unseen, is no evidence
         peaks = sorted(self._probed)
         return Curve(
             self.ramp.rates,
@@ -248,17 +249,18 @@ class Recorder:
         self._probed = found
 
     def _one_probe(self, peak: float, number: int) -> Generator[Order, Any, Array]:
-        """The losses of one cycle and of some further steps at its last rate, zero."""
+        """The losses of one cycle and of some steps more at its last rate, zero; a single non-finite one is a gap."""
         rates = np.asarray(cycle(peak)(np.arange(LENGTH + TAIL)), dtype=np.float64).tolist()
-        losses = np.full(len(rates), np.nan)
-        for start in range(0, len(rates), self.block):
-            values = np.asarray((yield Steps(rates[start : start + self.block])), dtype=np.float64)
-            known = int(np.isfinite(values).cumprod().sum())
-            losses[start : start + known] = values[:known]
-            if known < len(values):
+        losses: list[float] = []
+        while len(losses) < len(rates):
+            start = len(losses)
+            losses += [float(loss) for loss in (yield Steps(rates[start : start + self.block]))]
+            bad = ~np.isfinite(losses)
+            if (ended := np.flatnonzero(bad[1:] & bad[:-1])).size:
+                del losses[ended[0] :]
                 break
-            self._tell(number * len(rates) + start + known, MOST * len(rates), rates[start + known - 1], values[-1])
-        return losses
+            self._tell(number * len(rates) + len(losses), MOST * len(rates), rates[len(losses) - 1], losses[-1])
+        return np.pad(losses, (0, len(rates) - len(losses)), constant_values=np.nan)
 
     def _tell(self, done: int, total: int, rate: float, loss: float) -> None:
         if self.progress is not None:
@@ -267,8 +269,8 @@ class Recorder:
     def _rows(self, values: Sequence[Mapping[int, float]]) -> Array:
         """One row per sweep; NaN where there is no value."""
         rows = np.full((len(values), self.ramp.steps), np.nan)
-        for row, known in zip(rows, values, strict=True):
-            row[list(known)] = list(known.values())
+        for row, there in zip(rows, values, strict=True):
+            row[list(there)] = list(there.values())
         return rows
 
 
@@ -285,18 +287,27 @@ class _Sweep:
         return self._rule.reason == GO
 
     @property
+    def known(self) -> int:
+        """The number of steps up to the last finite loss."""
+        return known(np.array(self.losses))
+
+    @property
     def stop(self) -> str:
         """Why it ended."""
-        return "end" if self.going else self._rule.reason
+        if self.going:
+            return "end" if np.isfinite(self.losses[-1:]).all() else NON_FINITE
+        return self._rule.reason
 
     def add(self, losses: Iterable[float]) -> None:
-        """Losses of the next steps; those after the end of the sweep are dropped."""
-        start, values = len(self.losses), [float(loss) for loss in losses]
-        self._rule.feed(enumerate(values, start))
-        if self._rule.index == 0:
+        """Losses of the next steps; those after the end of the sweep are no evidence, and dropped."""
+        values = [float(loss) for loss in losses]
+        if not self.losses and not np.isfinite(values[:1]).all():
             what = "the loss must be finite at the first step, before any update"
             raise ValueError(problem(what, values[0], "check the data, the loss and the weights"))
-        self.losses += values if self._rule.index is None else values[: self._rule.index + 1 - start]
+        self._rule.feed(enumerate(values, len(self.losses)))
+        self.losses += values
+        if self._rule.index is not None:
+            del self.losses[self._rule.index + 1 :]
 
     def note(self, metrics: Mapping[str, float]) -> None:
         """Metrics measured after the last step."""

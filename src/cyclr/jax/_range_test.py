@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax
 
 from cyclr import _rng
 from cyclr._check import count, problem
-from cyclr._interrupt import Deferral
+from cyclr._interrupt import Restored, Undo, put_back
 from cyclr._metrics import as_metrics
 from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder
 from cyclr._range.walk import walk
@@ -38,9 +37,10 @@ def range_test(
     The state is a value and `step` a pure function, so nothing has to be restored: the states that the sweeps produce
     are discarded. The random states of Python, NumPy and torch, and those in a loader, are restored afterwards.
 
-    If all batches are given as arrays, one compiled program makes a block of steps at a time. Other batches are passed
-    to the compiled step one by one. A sweep ends at the first non-finite loss, or when the loss exceeds its
-    starting value by as much as it had fallen; later values are NaN.
+    Where all batches are at hand as arrays, one compiled program makes a block of steps at a time. Other batches are
+    fed to the compiled step one by one. A sweep ends at two non-finite losses in a row, or when the loss exceeds its
+    starting value by as much as it had fallen; what comes after is NaN. A single non-finite loss is a bad batch: the
+    state stays as it was before that step, and the bounds name it.
 
     Args:
         step: One update, a pure function `step(state, batch, lr) -> (state, loss)`. Loss and rate are
@@ -98,8 +98,8 @@ def range_test(
             name for name, metric in as_metrics(held_out.metrics).items() if metric.better == "max"
         )
     number = number_of(batches)
-    with _Randomness(batches, held_out) as put_back:
-        feed = None if number is not None else Feed(batches, put_back)
+    with _Randomness(batches, held_out) as randomness:
+        feed = None if number is not None else Feed(batches, randomness.put_back)
         try:
             example = jax.tree.map(itemgetter(0), batches) if feed is None else feed.first
             pure, arrays, recorder.repeats = pure_step(step, state, example, repeats, stacked)
@@ -116,27 +116,19 @@ def range_test(
                 )
 
 
-class _Randomness:
-    """The random states of the process and of loaders, restored after a block even if Ctrl-C is pressed twice."""
+class _Randomness(Restored):
+    """The random states of the process and of loaders, put back after a block even if Ctrl-C is pressed twice."""
 
     def __init__(self, *data: Any) -> None:
         self._data = data
-        self.deferral = Deferral(_Randomness.__enter__.__code__, _Randomness.__exit__.__code__)
+        self._kept: list[Undo] = []
 
-    def __enter__(self) -> Callable[[], None]:
-        self.deferral.install()
-        try:
-            self._put_back = _rng.kept(*self._data)
-        except BaseException:
-            self.deferral.release()
-            raise
-        if self.deferral.waiting:
-            self.__exit__()
-        return self._put_back
+    def _remember(self) -> None:
+        self._kept = _rng.kept(*self._data)
 
-    def __exit__(self, *error: object) -> None:
-        # An interrupt in here, or in what is called from here, waits until `release`.
-        try:
-            self._put_back()
-        finally:
-            self.deferral.release()
+    def _undo(self) -> list[Undo]:
+        return self._kept
+
+    def put_back(self) -> None:
+        """In the middle of the block, too."""
+        put_back(self._kept)

@@ -62,6 +62,12 @@ class PureStep:
         new, loss = self.leaves_after(arrays, batch, rate)
         return [leaf for here, leaf in zip(self.traced, new, strict=True) if here], loss
 
+    def guarded(self, arrays: Arrays, batch: Any, rate: jax.Array) -> tuple[Arrays, jax.Array]:
+        """One step; if its loss is not finite, the state stays as it is: one bad batch must not spoil what follows."""
+        new, loss = self(arrays, batch, rate)
+        finite = jnp.isfinite(loss)
+        return [jnp.where(finite, leaf, old) for leaf, old in zip(new, arrays, strict=True)], loss
+
     def changed(self, arrays: Arrays, batch: Any) -> list[int]:
         """The leaves that the step changes although they are not traced."""
         found: list[int] = []

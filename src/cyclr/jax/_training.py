@@ -63,7 +63,7 @@ class AtHand(Training):
         def block(arrays: Arrays, batches: Any, first: int, rates: jax.Array, count: int) -> tuple[Arrays, jax.Array]:
             def body(index: jax.Array, now: tuple[Arrays, jax.Array]) -> tuple[Arrays, jax.Array]:
                 batch = jax.tree.map(itemgetter((first + index) % number), batches)
-                arrays, loss = pure(now[0], batch, rates[index])
+                arrays, loss = pure.guarded(now[0], batch, rates[index])
                 return arrays, now[1].at[index].set(loss)
 
             # the number of steps is an argument, so that blocks of all lengths share one program
@@ -98,7 +98,7 @@ class OneByOne(Training):
         self, pure: PureStep, arrays: Arrays, feed: Feed, *, stacked: bool, held_out: Evaluation | None
     ) -> None:
         super().__init__(pure, arrays, stacked, held_out)
-        self._feed, self._step = feed, jax.jit(pure)
+        self._feed, self._step = feed, jax.jit(pure.guarded)
         self._float = jnp.asarray(0.0).dtype
 
     def step(self, rate: float) -> jax.Array:

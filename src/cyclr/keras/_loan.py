@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import keras
 
 from cyclr import _rng
+from cyclr._interrupt import Undo, put_back
 
 
 class Loan:
@@ -20,7 +20,7 @@ class Loan:
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self._undo: list[Callable[[], Any]] = [_rng.kept()]  # Keras shuffles with these generators
+        self._undo: list[Undo] = _rng.kept()  # Keras shuffles with these
         self._kept: list[tuple[keras.Variable, Any]] = []
         self._taken = False
         self.rate: Any = None  #: a variable that replaces the optimizer's learning rate after `take`
@@ -28,8 +28,8 @@ class Loan:
             self._keep(model, name)
 
     def keep_sources(self, data: Any) -> None:
-        """Save the random states of loaders in `data`."""
-        self._undo.append(_rng.kept(data))
+        """Remember the random states of loaders in `data`."""
+        self._undo.extend(_rng.kept(data))
 
     def replace(self, owner: Any, name: str, value: Any) -> None:
         """Set an attribute, bypassing `__setattr__`, by which Keras tracks variables."""
@@ -49,7 +49,7 @@ class Loan:
         # copies: torch modifies its tensors in place, and a compiled step of JAX may overwrite its arguments
         self._kept = [(one, keras.ops.copy(keras.ops.stop_gradient(one.value))) for one in variables]
         if keras.config.backend() == "torch":
-            self._undo.append(_torch_extras(model))
+            self._undo.extend(_torch_extras(model))
         self._keep(model, "train_function")
         # One of the optimizer's variables: these are arguments of a compiled step, so that it gets each new rate.
         self.rate = keras.Variable(0.0, trainable=False, dtype=keras.config.floatx(), name="range_test_rate")
@@ -60,15 +60,15 @@ class Loan:
         self._taken = True
 
     def rewind(self) -> None:
-        """Restore every variable."""
-        for variable, value in self._kept:
-            variable.assign(keras.ops.copy(value))
+        """Every variable as it was."""
+        put_back(self._variables())
 
-    def give_back(self) -> None:
-        """Restore everything."""
-        self.rewind()
-        for undo in reversed(self._undo):
-            undo()
+    def undo(self) -> list[Undo]:
+        """What makes everything as it was, in order."""
+        return [*self._variables(), *reversed(self._undo)]
+
+    def _variables(self) -> list[Undo]:
+        return [partial(_assign, variable, value) for variable, value in self._kept]
 
     def rate_used(self) -> float:
         """The rate of the last step, whoever set it."""
@@ -100,21 +100,17 @@ def innermost(optimizer: Any) -> Any:
     return optimizer
 
 
+def _assign(variable: keras.Variable, value: Any) -> None:
+    variable.assign(keras.ops.copy(value))
+
+
 def _drop(owner: Any, name: str) -> None:
     """Remove an attribute, if it is there."""
     if name in vars(owner):
         object.__delattr__(owner, name)
 
 
-def _torch_extras(model: Any) -> Callable[[], None]:
-    """A function that restores what only torch has: gradients and training flags."""
-    gradients = [(one, one.grad) for one in model.parameters()]
-    flags = [(one, one.training) for one in model.modules()]
-
-    def undo() -> None:
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
-        for module, flag in flags:
-            module.training = flag
-
-    return undo
+def _torch_extras(model: Any) -> list[Undo]:
+    """What puts back that which only torch has: gradients and training flags."""
+    gradients = [partial(setattr, one, "grad", one.grad) for one in model.parameters()]
+    return [*gradients, *(partial(setattr, one, "training", one.training) for one in model.modules())]

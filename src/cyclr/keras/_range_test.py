@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 import keras
 import numpy as np
 
 from cyclr._check import problem
-from cyclr._interrupt import Deferral
+from cyclr._interrupt import Restored, Undo
 from cyclr._metrics import Better
 from cyclr._range import Curve, Progress, Ramp, Recorder
 from cyclr._range.walk import Order, Orders, Rewind, Steps
@@ -20,7 +19,7 @@ from cyclr.keras._directions import checked, which_way
 from cyclr.keras._loan import Loan, innermost
 
 
-class RangeTest(keras.callbacks.Callback):
+class RangeTest(Restored, keras.callbacks.Callback):
     """Train while the learning rate rises, and record the loss at each rate. The model is restored afterwards.
 
     Use it in a `with` statement, and pass it to `fit` as a callback. Each `fit` inside is one sweep; each begins from
@@ -34,10 +33,10 @@ class RangeTest(keras.callbacks.Callback):
     Metrics on validation data are recorded at the step at which an epoch ends: many short epochs (`steps_per_epoch`)
     and `Ramp(scale="linear")` are the paper's protocol.
 
-    A sweep ends at the first non-finite loss, or when the loss exceeds its starting value by as much as it had fallen;
-    later values are NaN. After the `with` the model, its optimizer (rate, state, count of steps), the compiled
-    training step, the history and the random states of Python, NumPy, torch and the loaders are restored, even after
-    an exception or Ctrl-C.
+    A sweep ends at two non-finite losses in a row, or when the loss exceeds its starting value by as much as it had
+    fallen; what comes after is NaN. After the `with` the model, its optimizer (rate, state, count of steps), the
+    compiled training step, the history and the random states of Python, NumPy, torch and the loaders are restored, even
+    after an exception or Ctrl-C.
 
     Args:
         model: A compiled model.
@@ -94,7 +93,6 @@ class RangeTest(keras.callbacks.Callback):
         self._steps = 0
         self._ways: dict[str, Better] = {}
         self._others: list[str] = []
-        self.deferral = Deferral(RangeTest.__enter__.__code__, RangeTest.__exit__.__code__)
 
     @property
     def curve(self) -> Curve:
@@ -110,30 +108,14 @@ class RangeTest(keras.callbacks.Callback):
         """For how many steps one `fit` must give batches at most."""
         return self._recorder.most_steps
 
-    def __enter__(self) -> RangeTest:
-        self.deferral.install()
-        try:
-            self._loan = Loan(self._tested)
-            self._loan.replace(self._tested, "fit", self._fit_of(self._tested))
-        except BaseException:
-            self.deferral.release()
-            raise
-        if self.deferral.waiting:
-            self.__exit__(None, None, None)
-        return self
+    def _remember(self) -> None:
+        self._loan = Loan(self._tested)
+        self._loan.replace(self._tested, "fit", self._fit_of(self._tested))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # An interrupt in here, or in what is called from here, waits until `release`.
+    def _undo(self) -> list[Undo]:
         loan, self._loan = self._loan, None
-        try:
-            if self._orders is not None:
-                self._orders.close()
-            if loan is not None:
-                loan.give_back()
-        finally:
-            self.deferral.release()
+        closing = [] if self._orders is None else [self._orders.close]
+        return [*closing, *([] if loan is None else loan.undo())]
 
     def _fit_of(self, model: Any) -> Any:
         """The model's `fit` without callbacks that would change the test or record it."""

@@ -134,7 +134,12 @@ def auto(
     check_parts(trainer, module)
     asked = Asked(search, cycles, anneal, momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
-    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": search.progress or None}
+    how = {
+        "ramp": search.ramp,
+        "repeats": search.repeats,
+        "held_out": search.held_out,
+        "progress": search.progress or None,
+    }
     test, length = Only(optimizer=optimizer, loss=loss, **how), _Length(asked, optimizer)
     test.effort_in = length
     curve = run(test, trainer, module, train_dataloaders, datamodule)

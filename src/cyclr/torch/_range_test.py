@@ -85,11 +85,13 @@ def range_test(
     Each repeat begins from the same weights and takes the next batches and random numbers, so that the result is
     determined by the random state before the test.
 
-    A sweep ends at the first non-finite loss, or when the loss exceeds its start by as much as it had fallen; later
-    values are NaN. Losses are read in blocks of 10, so up to 9 further steps may be made. Groups keep the ratios of
-    their rates; the largest one is recorded. Modules keep their training flags, but a model that is entirely in
-    evaluation mode is put into training mode for the test. If several processes train one model (DDP, FSDP2), all of
-    them must run the test; losses and metrics are means over them, so that all get the same curve.
+    A sweep ends at two non-finite losses in a row, or when the loss exceeds its start by as much as it had fallen;
+    later values are NaN. A single non-finite loss is a bad batch: its gradient is not used (your own step function
+    must see to that itself), it is passed over, and the bounds name its step. Losses are read in blocks of 10, so up
+    to 9 further steps may be made. Groups keep the ratios of their rates; the largest one is recorded. Modules keep
+    their training flags, but a model that is in evaluation mode as a whole is put into training mode for the test.
+    Where several processes train one model (DDP, FSDP2), all of them must make the test; losses and metrics are means
+    over them, so that all get the same curve.
 
     Args:
         model: The network, or a list of all networks that are trained; or a `Task` in place of the first four
@@ -263,7 +265,8 @@ def _step(
         )
         check_callable("loss_fn", loss_fn, advice)
         assert loss_fn is not None
-        return (update or Update()).of(model, optimizer, loss_fn)
+        # Several processes would have to agree on which losses are not finite, and to wait for that at each step.
+        return (update or Update()).of(model, optimizer, loss_fn, skip_non_finite=group_of(model) is None)
     own, device = update, device_of(model)
 
     def step(batches: Iterator[Any]) -> torch.Tensor:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from cyclr._check import count, positive, problem
 from cyclr._metrics import GivenMetric, functions_of
 from cyclr.torch._batches import check_loader, check_metrics, device_of, loss_of, moved, size_of, takes_model
-from cyclr.torch._restore.reachable import around
+from cyclr.torch._restore.reachable import Search
 
 #: The user's own step: makes one optimizer step from a batch and returns the loss. Without a loader it is called with
 #: the number of the step, or with nothing if it takes nothing.
@@ -56,26 +56,41 @@ class Update:
         if self.device is not None:
             object.__setattr__(self, "device", torch.device(self.device))
 
-    def of(self, model: torch.nn.Module, optimizer: Optimizer, loss_fn: Callable[..., torch.Tensor]) -> Step:
-        """A function that makes such steps for this training.
+    def of(
+        self,
+        model: torch.nn.Module,
+        optimizer: Optimizer,
+        loss_fn: Callable[..., torch.Tensor],
+        *,
+        skip_non_finite: bool = False,
+    ) -> Step:
+        """What makes such steps of this training.
 
         Args:
             model: The network.
             optimizer: Its optimizer.
             loss_fn: A function of (outputs, targets), or of (model, batch).
+            skip_non_finite: Whether to take the gradient as zero where the loss is not finite.
 
         Raises:
             ValueError: If the optimizer holds nothing that the model or the loss has or names, or needs a closure.
         """
-        return Step(model, optimizer, loss_fn, self)
+        return Step(model, optimizer, loss_fn, self, skip_non_finite=skip_non_finite)
 
 
 class Step:
     """Takes batches from an iterator, makes one optimizer step with them and returns the loss, still on the device."""
 
     def __init__(
-        self, model: torch.nn.Module, optimizer: Optimizer, loss_fn: Callable[..., torch.Tensor], how: Update
+        self,
+        model: torch.nn.Module,
+        optimizer: Optimizer,
+        loss_fn: Callable[..., torch.Tensor],
+        how: Update,
+        *,
+        skip_non_finite: bool,
     ) -> None:
+        self.skip_non_finite = skip_non_finite
         self.model, self.optimizer, self.loss_fn, self.how = model, optimizer, loss_fn, how
         self.device = device_of(model) if how.device is None else torch.device(how.device)
         self._sure = self._drives_model()
@@ -95,6 +110,10 @@ class Step:
             self._check_driven()
         for _ in range(self.how.accumulate - 1):
             loss = loss + self._backward(next(batches))
+        if self.skip_non_finite:
+            bad = ~loss.isfinite()  # not read: that would wait for the device
+            for gradient in (one.grad for one in self._driven() if one.grad is not None):
+                gradient.masked_fill_(bad.to(gradient.device), 0)
         if clip_norm is not None:
             if scaler is not None:
                 scaler.unscale_(self.optimizer)
@@ -114,7 +133,8 @@ class Step:
 
     def _may_drive_inputs(self) -> bool:
         """Whether what is trained may be an input, such as an image: no parameter, or named by the loss."""
-        found = around([self.loss_fn])
+        search = Search(lambda value: isinstance(value, torch.nn.Module | torch.Tensor))
+        found = [one.value for one in search.reached([("loss_fn", self.loss_fn)])]
         modules = (part for part in found if isinstance(part, torch.nn.Module))
         named = {id(part) for part in (*found, *(parameter for module in modules for parameter in module.parameters()))}
         return any(not isinstance(one, torch.nn.Parameter) or id(one) in named for one in self._driven())

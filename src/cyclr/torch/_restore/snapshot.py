@@ -7,7 +7,7 @@ import functools
 import warnings
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from io import IOBase
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -49,7 +49,8 @@ class Snapshot:
         self.sources: list[Any] = []  #: what gives random numbers and was met on the way
         self._seen: dict[int, Any] = {}  # by identity; keeps alive what it names, so that no identity is used twice
         self._memory = Memory()
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[undo.Undo] = []
+        self._unfollowed: list[Any] = []  # functions and plain objects
         self._stateful: list[Any] = []
         self._loaders: list[DataLoader[Any]] = []
         self._running: list[tuple[dict[str, Any], str]] = []  # where iterators of loaders are held, besides
@@ -77,6 +78,7 @@ class Snapshot:
             elif isinstance(value, (array, bytearray)) or undo.is_array(value):
                 self._undo.extend([undo.array(value)] if contents or _is_row(value) else ())
             elif isinstance(value, _FUNCTIONS):
+                self._unfollowed.append(value)
                 todo.extend((part, left) for part in _of_function(value, contents))
             elif isinstance(value, IOBase) or (isinstance(value, Iterator) and not hasattr(value, "__dict__")):
                 self._iterators.extend(() if contents or _is_written(value) else [value])
@@ -95,9 +97,9 @@ class Snapshot:
         states = [(source, rng.state(source)) for source in self.sources]
         asked = [(value, copy.deepcopy(value.state_dict())) for value in self._stateful]
         self._memory.copy()
-        self._undo.insert(0, self._memory.restore)
+        self._undo[:0] = self._memory.undo()
         self._undo.extend(undo.stateful(value, state) for value, state in asked)
-        self._undo.extend(undo.source(source, state) for source, state in states)
+        self._undo.extend(rng.putting_back(source, state) for source, state in states)
         for loader in self._loaders:
             vars(loader)["_iterator"] = None  # live workers stay as they are: whoever iterates now gets others
         for attributes, name in self._running:
@@ -109,15 +111,24 @@ class Snapshot:
             else:
                 self._undo.append(position)
 
-    def restore(self) -> list[Exception]:
-        """Put all back, whatever fails on the way; what failed is returned."""
-        errors = []
-        for put_back in self._undo:
-            try:
-                put_back()
-            except Exception as error:  # noqa: BLE001 (the rest must still be put back)
-                errors.append(error)
-        return errors
+    def hold(self, *put_back: undo.Undo) -> None:
+        """Note what puts back something else."""
+        self._undo.extend(put_back)
+
+    def take_unfollowed(self) -> list[Any]:
+        """Functions and plain objects that were met since the last call and not followed."""
+        met = self._unfollowed.copy()
+        self._unfollowed.clear()
+        return met
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether a loader was met that starts processes."""
+        return any(loader.num_workers for loader in self._loaders)
+
+    def undo(self) -> list[undo.Undo]:
+        """What puts all back, in order."""
+        return self._undo
 
     def _opened(self, value: Any, left: int, contents: bool) -> Iterable[tuple[Any, int]]:
         """Note what a container or an object holds, and give it with what may still lie on the way."""
@@ -129,6 +140,8 @@ class Snapshot:
             yield from ((part, left) for part in self._attributes(value, contents))
         elif left > 0 and type(value).__module__.partition(".")[0] not in _TOOLS:
             yield from ((part, left - 1) for part in self._attributes(value, contents))
+        else:
+            self._unfollowed.append(value)
 
     def _another(self, iterator: Any) -> Any:
         """A new iterator of the loader that gave this one, which so stays where it is."""

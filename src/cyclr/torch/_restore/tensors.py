@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
+
+from cyclr._interrupt import Undo
 
 _BYTEWISE = ("cpu", "cuda", "xpu")  #: devices whose storages can be read as bytes
 _HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -19,8 +20,8 @@ class Memory:
         self._storages: dict[tuple[torch.device, int], torch.UntypedStorage] = {}
         self._spans: dict[tuple[torch.device, int], list[tuple[int, int]]] = {}
         self._others: list[torch.Tensor] = []
-        self._restore_bytes: list[Callable[[], None]] = []
-        self._restore_rest: list[Callable[[], None]] = []
+        self._restore_bytes: list[Undo] = []
+        self._restore_rest: list[Undo] = []
 
     def keep(self, tensor: torch.Tensor) -> list[Any]:
         """Note a tensor; `copy` then copies. What hangs on it is returned: gradient, hooks, attributes."""
@@ -48,14 +49,10 @@ class Memory:
             for tensor in self._others:
                 self._restore_bytes.append(_other(tensor, tensor.detach().clone()))
 
-    def restore(self) -> None:
-        """Put all back."""
-        with torch.no_grad():
-            for tensor, place in self._places:
-                if not _same_place(tensor, place):
-                    tensor.data = place
-            for undo in (*self._restore_bytes, *self._restore_rest):
-                undo()
+    def undo(self) -> list[Undo]:
+        """What puts all back, in order: first where tensors stand, then what is there."""
+        places = [_place(tensor, place) for tensor, place in self._places]
+        return [*places, *self._restore_bytes, *self._restore_rest]
 
     def _note_span(self, tensor: torch.Tensor) -> None:
         """The bytes from a tensor's first element to its last: also right for repeated (expanded) elements."""
@@ -83,6 +80,14 @@ def _bytes(storage: torch.UntypedStorage) -> torch.Tensor:
     return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)  # type: ignore[arg-type]
 
 
+def _place(tensor: torch.Tensor, place: torch.Tensor) -> Undo:
+    def undo() -> None:
+        if not _same_place(tensor, place):
+            tensor.data = place
+
+    return undo
+
+
 def _same_place(tensor: torch.Tensor, place: torch.Tensor) -> bool:
     return (
         tensor.device == place.device
@@ -93,7 +98,8 @@ def _same_place(tensor: torch.Tensor, place: torch.Tensor) -> bool:
     )
 
 
-def _span(storage: torch.UntypedStorage, size: int, start: int, end: int, saved: torch.Tensor) -> Callable[[], None]:
+def _span(storage: torch.UntypedStorage, size: int, start: int, end: int, saved: torch.Tensor) -> Undo:
+    @torch.no_grad()
     def undo() -> None:
         if storage.nbytes() != size:  # sharded training frees and refills storages
             storage.resize_(size)
@@ -105,14 +111,15 @@ def _span(storage: torch.UntypedStorage, size: int, start: int, end: int, saved:
     return undo
 
 
-def _other(tensor: torch.Tensor, saved: torch.Tensor) -> Callable[[], None]:
+def _other(tensor: torch.Tensor, saved: torch.Tensor) -> Undo:
+    @torch.no_grad()
     def undo() -> None:
         tensor.copy_(saved)
 
     return undo
 
 
-def _leaf(tensor: torch.Tensor, flag: bool, grad: torch.Tensor | None, hooks: dict[str, Any]) -> Callable[[], None]:
+def _leaf(tensor: torch.Tensor, flag: bool, grad: torch.Tensor | None, hooks: dict[str, Any]) -> Undo:
     def undo() -> None:
         if tensor.requires_grad != flag:
             tensor.requires_grad_(flag)

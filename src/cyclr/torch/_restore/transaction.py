@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
 import torch
 from torch.nn.parameter import is_lazy
-from torch.utils.data import DataLoader
+from torch.utils.data._utils import signal_handling
 
 from cyclr import _rng as rng
 from cyclr._check import problem
-from cyclr._interrupt import Deferral
-from cyclr.torch._restore.reachable import around
-from cyclr.torch._restore.snapshot import KNOWN, LOADER_REACH, Snapshot
+from cyclr._interrupt import Restored, Undo, put_back
+from cyclr.torch._restore.beside import Beside
+from cyclr.torch._restore.snapshot import LOADER_REACH, Snapshot
 
 
 def preserved(
@@ -42,11 +41,13 @@ def preserved(
         scheduler: A learning-rate scheduler, or several.
         scaler: A `torch.amp.GradScaler`, or several.
         loader: A loader, or several.
-        also: Further objects, such as a trainer and its loops: their attributes are restored, including the
-            contents of lists and dicts among them, but not further objects that they refer to.
-        functions: Step functions, losses and metrics of the training. Networks, optimizers, schedulers, GradScalers,
-            loaders and random number generators that they refer to are restored, too, such as an average of the
-            weights or a second network.
+        also: Further objects, such as a trainer and its loops: their attributes come back, and what lists and dicts
+            among these hold, but nothing that hangs on them.
+        functions: A training's own steps, losses and metrics. They are followed, and so are the hooks of the model and
+            the optimizer, through closures, global variables, containers and objects of the user's own. What they reach
+            comes back if it is a network, an optimizer, a scheduler, a GradScaler, a loader, a generator of random
+            numbers, or a tensor or array of the shape of a parameter (an average of the weights), with the object that
+            holds it.
 
     Returns:
         A context manager. In `with ... as transaction`, `transaction.rewind()` restores the state inside the block.
@@ -56,7 +57,8 @@ def preserved(
         ValueError: If the model has parameters that are not initialised yet.
 
     Warns:
-        RuntimeWarning: If a loader holds an iterator that cannot be rewound, such as a generator.
+        RuntimeWarning: If a loader holds an iterator that cannot be taken back, such as a generator, or if functions or
+            hooks reach a tensor that was written to and is not restored.
 
     >>> import torch
     >>> model = torch.nn.Linear(2, 1)
@@ -81,55 +83,40 @@ def preserved(
     for one in (loader, *_several("loader", loader)):
         if isinstance(one, Iterator):
             raise TypeError(problem("loader must be a loader, which can be rewound, not an iterator", one, "pass both"))
-    found = around(functions)
-    training = [one for one in found if isinstance(one, KNOWN)]
-    data = [one for one in found if isinstance(one, DataLoader) or rng.is_source(one)]
-    return Transaction([model, optimizer, scheduler, scaler, *training], [loader, *data], list(also))
+    return Transaction([model, optimizer, scheduler, scaler], loader, list(also), list(functions))
 
 
-class Transaction:
-    """The context manager of `preserved`."""
+class Transaction(Restored):
+    """What `preserved` gives: a context manager that puts everything back."""
 
-    def __init__(self, training: list[Any], loader: Any, also: list[Any]) -> None:
-        self._training, self._loader, self._also = training, loader, also
+    def __init__(self, training: list[Any], loader: Any, also: list[Any], functions: list[Any]) -> None:
+        self._training, self._loader, self._also, self._functions = training, loader, also, functions
         self._start: tuple[Snapshot, Snapshot] | None = None
-        self.deferral = Deferral(Transaction.__enter__.__code__, Transaction.__exit__.__code__)
 
-    def __enter__(self) -> Transaction:
-        self.deferral.install()
-        try:
-            self._start = self._capture()
-        except BaseException:
-            self.deferral.release()
-            raise
-        if self.deferral.waiting:
-            self.__exit__(None, None, None)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # An interrupt in here, or in what is called from here, waits until `release`.
-        start, self._start = self._start, None
-        try:
-            if start is not None:
-                _raise(start[0].restore() + start[1].restore())
-        finally:
-            self.deferral.release()
-
-    def _capture(self) -> tuple[Snapshot, Snapshot]:
+    def _remember(self) -> None:
         """The training, and the rest: loaders and randomness, which a `rewind` leaves alone."""
         model, *drivers = self._training
         weights, rest = Snapshot(), Snapshot()
         weights.keep(model)
-        weights.keep(*drivers, reach=1)  # some optimizers keep state in separate objects
-        rest.keep(self._loader, reach=LOADER_REACH, contents=False)
+        weights.keep(*drivers, reach=1)  # other people's optimizers keep state in objects of their own
+        self._beside = Beside(_several("model", model), weights)
+        self._beside.keep(self._functions)
+        rest.keep(self._loader, *self._beside.data, reach=LOADER_REACH, contents=False)
         rest.keep_alone(*self._also)
+        if rest.has_workers:
+            # torch would set it when the workers start, inside the block: a signal that arrives before it is stood in
+            # front of would get past.
+            signal_handling._set_SIGCHLD_handler()
+            self.deferral.install()
         rest.keep(*weights.sources, *rng.everywhere())
         weights.sources.clear()
         weights.finish()
         rest.finish()
-        return weights, rest
+        self._start = weights, rest
+
+    def _undo(self) -> list[Undo]:
+        start, self._start = self._start, None
+        return [] if start is None else [*start[0].undo(), *start[1].undo(), self._beside.warn]
 
     def rewind(self, *, everything: bool = False) -> None:
         """Restore model, optimizer, scheduler and scaler now; random states and loaders continue from where they are.
@@ -142,14 +129,7 @@ class Transaction:
         """
         if self._start is None:
             raise RuntimeError("a transaction can be rewound only inside its block")
-        _raise(self._start[0].restore() + (self._start[1].restore() if everything else []))
-
-
-def _raise(errors: list[Exception]) -> None:
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ExceptionGroup("not everything could be restored", errors)
+        put_back(self._start[0].undo() + (self._start[1].undo() if everything else []))
 
 
 def _several(name: str, given: Any, kind: type | None = None, advice: str = "") -> list[Any]:

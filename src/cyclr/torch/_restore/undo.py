@@ -5,16 +5,14 @@ from __future__ import annotations
 import copy
 import operator
 import sys
-from collections.abc import Callable
 from io import IOBase
-from types import MemberDescriptorType
+from types import CellType, MemberDescriptorType
 from typing import Any
 
 import torch
 
-from cyclr import _rng as rng
+from cyclr._interrupt import Undo
 
-Undo = Callable[[], None]
 _NOTHING = object()
 
 
@@ -100,6 +98,33 @@ def slot(value: Any, slot: MemberDescriptorType) -> Undo:
     return undo
 
 
+def attributes(value: Any) -> list[Undo]:
+    """All attributes of an object."""
+    held = [container(vars(value))] if hasattr(value, "__dict__") else []
+    return [*held, *(slot(value, one) for one in slots(value))]
+
+
+def cell(value: CellType) -> Undo:
+    """What a variable of a closure holds."""
+    before = value.cell_contents
+
+    def undo() -> None:
+        value.cell_contents = before
+
+    return undo
+
+
+def entry(values: dict[str, Any], name: str) -> Undo:
+    """One entry of a dict."""
+    before = values.get(name, _NOTHING)
+
+    def undo() -> None:
+        if before is not _NOTHING and values.get(name, _NOTHING) is not before:
+            values[name] = before
+
+    return undo
+
+
 def is_array(value: Any) -> bool:
     """Whether `value` is a NumPy array."""
     numpy = sys.modules.get("numpy")
@@ -148,12 +173,3 @@ def _equal(one: Any, other: Any) -> bool:
         return bool(one == other)
     except (RuntimeError, ValueError):  # tensors or arrays of several elements are neither true nor false
         return False
-
-
-def source(value: Any, state: Any) -> Undo:
-    """The state of a source of randomness."""
-
-    def undo() -> None:
-        rng.set_state(value, state)
-
-    return undo
