@@ -31,6 +31,14 @@ except ModuleNotFoundError as error:
     raise ImportError(what) from error
 
 
+__all__ = ["auto", "range_test", "use_schedule"]
+
+
+def __dir__() -> list[str]:
+    """The public names, which are what a reader looks for."""
+    return __all__
+
+
 @renamed(RAMP_0_1)
 def range_test(
     trainer: Trainer,

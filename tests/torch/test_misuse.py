@@ -305,7 +305,7 @@ def test_what_the_loss_does_not_depend_on_is_refused_and_the_step_function_is_na
     model, _ = made()
     optimizer = torch.optim.SGD([one.requires_grad_() for one in strange()], lr=0.1)
     before = digest(model)
-    with pytest.raises(ValueError, match=r"must hold parameters of the model.*update= a step function"):
+    with pytest.raises(ValueError, match=r"must have parameters of the model.*update= a step function"):
         range_test(model, optimizer, LOADER, mse_loss)
     assert digest(model) == before
 
@@ -319,7 +319,7 @@ def test_a_metric_or_a_part_of_an_epoch_given_to_step_is_refused(value: Any) -> 
     scheduler.optimizer.step()
     scheduler.step()
     state = scheduler.state_dict()
-    with pytest.raises(TypeError, match="whole number of steps"):
+    with pytest.raises(TypeError, match="integer number of steps"):
         scheduler.step(value)
     assert scheduler.state_dict() == state
     assert scheduler.get_last_lr() == [0.099]

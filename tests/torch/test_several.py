@@ -255,7 +255,7 @@ def test_a_scheduler_of_several_that_is_stepped_once_an_epoch_is_noticed() -> No
         scheduler.step()
 
     epoch()
-    with pytest.warns(UserWarning, match="called once in 20 optimizer steps"):
+    with pytest.warns(UserWarning, match="called once per 20 optimizer steps"):
         epoch()
     epoch()  # once is enough
 

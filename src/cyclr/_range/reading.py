@@ -67,20 +67,7 @@ def find(
         Inconclusive: If most repeats do not fall clearly, or fall until the end.
     """
     probability("level", level)
-    readings: list[_Reading] = []
-    refusals: list[Inconclusive] = []
-    for row in values:
-        known = np.isfinite(row)
-        try:
-            readings.append(_read(rates[known], row[known], steps=steps, signal=signal, log=log, ended=not known[-1]))
-        except Inconclusive as refusal:
-            refusals.append(refusal)
-    if len(refusals) >= len(readings):
-        raise (
-            refusals[0]
-            if len(values) == 1
-            else Inconclusive(f"in {len(refusals)} of {len(values)} repeats {refusals[0]}")
-        )
+    readings = _readings(rates, values, steps=steps, signal=signal, log=log)
     tops = np.array([reading.top for reading in readings])
     top = float(np.median(tops))
     if probes is not None:
@@ -108,6 +95,23 @@ def find(
         _evidence(readings, len(values), signal, probes, max_lr, base_lr, onset),
         tuning_cost,
     )
+
+
+def _readings(rates: Array, values: Array, *, steps: int, signal: str, log: bool) -> list[_Reading]:
+    """What the repeats show, without those that show nothing; an error if that is half of them."""
+    readings: list[_Reading] = []
+    refusals: list[Inconclusive] = []
+    for row in values:
+        known = np.isfinite(row)
+        try:
+            readings.append(_read(rates[known], row[known], steps=steps, signal=signal, log=log, ended=not known[-1]))
+        except Inconclusive as refusal:
+            refusals.append(refusal)
+    if len(refusals) < len(readings):
+        return readings
+    if len(values) == 1:
+        raise refusals[0]
+    raise Inconclusive(f"in {len(refusals)} of {len(values)} repeats {refusals[0]}")
 
 
 def _short(rate: float) -> float:

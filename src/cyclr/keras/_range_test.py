@@ -124,7 +124,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
         place = names.index("callbacks") if "callbacks" in names else len(names)
 
         @functools.wraps(fit)
-        def tested(*args: Any, **kwargs: Any) -> Any:
+        def tested(*args: object, **kwargs: object) -> object:
             by_position = len(args) > place
             given = args[place] if by_position else kwargs.get("callbacks")
             callbacks = keras.tree.flatten(_listed(given))
