@@ -71,3 +71,17 @@ def test_a_word_that_is_neither_old_nor_new_is_an_error_before_any_work():
         range_test(*task(), step=20)
     with pytest.raises(TypeError, match=r"it takes model, optimizer, loader"):
         auto(*task(), epochs=2, zzz=1)
+
+
+@pytest.mark.parametrize("name", ["jax", "keras"])
+def test_settings_of_the_ramp_are_taken_everywhere(name):
+    module = pytest.importorskip(f"cyclr.{name}")
+    job = module.range_test if name == "jax" else module.RangeTest
+    with pytest.warns(DeprecationWarning, match="steps: pass ramp=Ramp"), pytest.raises((TypeError, ValueError)):
+        job(3, steps=20) if name == "keras" else job(3, 3, 3, steps=20)
+
+
+def test_a_curve_still_tells_its_cost():
+    curve = range_test(*task(), ramp=Ramp(1e-3, 0.1, 10))
+    with pytest.warns(DeprecationWarning, match=r"now Curve.tuning_cost"):
+        assert curve.cost == curve.tuning_cost

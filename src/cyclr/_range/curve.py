@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -106,6 +107,14 @@ class Curve:
         ends = [known(row) for row in self.losses]
         gaps = [np.flatnonzero(np.isnan(row[:end])) for row, end in zip(self.losses, ends, strict=True)]
         return tuple(tuple(gap.tolist()) for gap in gaps)
+
+    @property
+    def cost(self) -> int:
+        """The name of `tuning_cost` in version 0.1."""
+        warnings.warn(
+            "Curve.cost is now Curve.tuning_cost; to be removed in version 0.3", DeprecationWarning, stacklevel=2
+        )
+        return self.tuning_cost
 
     @property
     def signals(self) -> tuple[str, ...]:

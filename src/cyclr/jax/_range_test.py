@@ -13,13 +13,16 @@ from cyclr._check import count, problem
 from cyclr._interrupt import Restored, Undo, put_back
 from cyclr._metrics import as_metrics
 from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder
+from cyclr._range.ramp import RAMP_0_1
 from cyclr._range.walk import walk
+from cyclr._renamed import renamed
 from cyclr.jax._step import Step, pure_step
 from cyclr.jax._training import BLOCK, AtHand, Evaluation, Feed, OneByOne, number_of
 
 _log = logging.getLogger("cyclr")
 
 
+@renamed(RAMP_0_1)
 def range_test(
     step: Step,
     state: Any,

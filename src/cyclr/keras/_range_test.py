@@ -14,7 +14,9 @@ from cyclr._check import problem
 from cyclr._interrupt import Restored, Undo
 from cyclr._metrics import Better
 from cyclr._range import Curve, Progress, Ramp, Recorder
+from cyclr._range.ramp import RAMP_0_1
 from cyclr._range.walk import Order, Orders, Rewind, Steps
+from cyclr._renamed import renamed
 from cyclr.keras._directions import checked, which_way
 from cyclr.keras._loan import Loan, innermost
 
@@ -64,6 +66,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """
 
+    @renamed(RAMP_0_1)
     def __init__(
         self,
         model: keras.Model,
