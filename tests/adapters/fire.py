@@ -45,6 +45,7 @@ def main(framework: str, signals: int, seed: int) -> int:
     warnings.simplefilter("ignore")
     rng = random.Random(seed)
     signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     wrong, arrived, inside, ended = [], dict.fromkeys(KINDS, 0), 0, 0.0
     whole = _timed(FRAMEWORKS[framework](False))
     for number in range(signals):
