@@ -9,7 +9,6 @@ signals arrived inside the test, and how many of them inside the restore; exits 
 
 from __future__ import annotations
 
-import atexit
 import faulthandler
 import gc
 import os
@@ -46,6 +45,7 @@ def main(framework: str, signals: int, seed: int) -> int:
     warnings.simplefilter("ignore")
     rng = random.Random(seed)
     signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     wrong, arrived, inside, ended = [], dict.fromkeys(KINDS, 0), 0, 0.0
     whole = _timed(FRAMEWORKS[framework](False))
     for number in range(signals):
@@ -59,6 +59,7 @@ def main(framework: str, signals: int, seed: int) -> int:
         if error is not None:
             arrived[kind] += 1
             inside += late
+        _end_helpers()
         gc.collect()
         if look() != before or _handlers() != handlers:
             wrong.append(f"{kind} at {moment:.4f} s: {error!r}, handlers {_handlers() == handlers}")
@@ -102,15 +103,16 @@ def _struck(
 
     _interrupt.Deferral.wait = noticed  # type: ignore[method-assign]
     striker, error = threading.Thread(target=strike), None
-    start = time.perf_counter()
-    striker.start()
     try:
         try:
+            striker.start()
+            start = time.perf_counter()
             test()
             ended = time.perf_counter() - start
         finally:
             over.set()
-            striker.join()
+            if striker.ident is not None:
+                striker.join()
     except BaseException as caught:  # noqa: BLE001 (in the middle of a library a signal may come out as anything)
         error = caught
         if "-v" in sys.argv:
@@ -280,15 +282,26 @@ def _helper(killed: bool) -> Callable[[], list[int]]:
     """A child of ours whose end raises, as torch's handler does: JAX forbids the forks that a loader makes."""
     if not killed:
         return list
-    helper = subprocess.Popen(["sleep", "60"])
+    helper = subprocess.Popen(["sleep", "1000"])
+    HELPERS.append(helper)
 
     def died(number: int, frame: object) -> None:
         if helper.poll() is not None:
             raise ChildProcessError
 
     signal.signal(signal.SIGCHLD, died)
-    atexit.register(helper.kill)
     return lambda: [helper.pid] if helper.returncode is None else []
+
+
+HELPERS: list[Any] = []
+
+
+def _end_helpers() -> None:
+    if HELPERS:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    while HELPERS:
+        HELPERS[-1].kill()
+        HELPERS.pop().wait()
 
 
 FRAMEWORKS = {
