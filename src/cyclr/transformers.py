@@ -154,7 +154,7 @@ def use_schedule(
     given = {name: written.get(name) if value is None else value for name, value in given.items()}
     if given["schedule"] is None:
         advice = "pass one, or set TrainingArguments(lr_scheduler_kwargs={'schedule': 'Triangular(...)'})"
-        raise ValueError(problem("there must be a schedule", None, advice))
+        raise ValueError(problem("a schedule must be given", None, advice))
     _check_no_scheduler(owner)
     mismatch = choice("on_mismatch", given.pop("on_mismatch") or "error", MISMATCH)
     check_given({name: _read(given[name], owner) for name in DRIVEN})  # an error now, not when training begins

@@ -123,7 +123,7 @@ def test_a_checkpoint_of_another_schedule_is_refused_unless_one_of_the_two_is_as
         assert go_on(other, tmp_path) == pytest.approx([schedule(step) for step in range(16, 32)])
     other = trainer(tmp_path, num_train_epochs=4)
     use_schedule(other, OTHER)
-    with pytest.raises(ValueError, match=r"the saved schedule must be the present one.*the saved step, 16, pass"):
+    with pytest.raises(ValueError, match=r"the saved schedule must be the current one.*the saved step, 16, pass"):
         go_on(other, tmp_path)
 
 

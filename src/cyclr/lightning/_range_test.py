@@ -28,6 +28,8 @@ from cyclr.torch._trainer import Chosen
 
 #: Where the classes of those objects live that a training writes to.
 _WRITTEN = ("lightning.pytorch.loops", "lightning.pytorch.trainer", "lightning.pytorch.core.optimizer")
+#: Signals that Lightning handles while it trains.
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGCONT")
 
 
 @renamed(RAMP_0_1)
@@ -249,9 +251,13 @@ def _check_strategy(trainer: Trainer) -> None:
 
 @contextlib.contextmanager
 def _no_exit() -> Iterator[None]:
-    """Ctrl-C outside the ramp stays an exception: Lightning would ignore all further ones and leave the process."""
+    """Ctrl-C outside the ramp stays an exception: Lightning would ignore all further ones and leave the process.
+
+    Lightning's own signal handlers go afterwards, even where an exception has kept it from removing them.
+    """
     main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if main else None
+    numbers = (number for name in _SIGNALS if (number := getattr(signal, name, None)) is not None)
+    handlers = {number: signal.getsignal(number) for number in numbers} if main else {}
     try:
         yield
     except SystemExit as error:
@@ -259,5 +265,6 @@ def _no_exit() -> Iterator[None]:
             raise error.__context__ from None
         raise
     finally:
-        if main and handler is not None and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
