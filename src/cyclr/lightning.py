@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import signal
 import threading
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from typing import Any
 
 import cyclr.torch
 from cyclr._check import problem
+from cyclr._interrupt import Restored, Undo
 from cyclr._range import Curve, HeldOut, Progress, Ramp
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
@@ -101,7 +103,7 @@ def range_test(
     how = {"ramp": ramp, "repeats": repeats, "effort": effort, "held_out": held_out, "progress": progress}
     test = _Only(optimizer=optimizer, loss=loss, **how)
     data = [one for one in (train_dataloaders, datamodule) if one is not None]
-    with preserved(module, loader=data, also=_parts(trainer)), _no_exit():
+    with _Handlers(), preserved(module, loader=data, also=_parts(trainer)), _no_exit():
         _mute(trainer, test)
         trainer.fit_loop.max_epochs, trainer.fit_loop.epoch_loop.max_steps = -1, -1  # also after a finished training
         trainer.num_sanity_val_steps, trainer.limit_val_batches = 0, 0
@@ -291,17 +293,35 @@ def _check_strategy(trainer: Trainer) -> None:
         raise ValueError(problem("the strategy must leave accumulation to Lightning", name, "use DDP for the test"))
 
 
+class _Handlers(Restored):
+    """The handlers of signals, put back: Lightning sets others, ignores Ctrl-C after the first, and may not get to the
+    end of its own clean-up.
+    """
+
+    _before: dict[int, Any]
+
+    def _remember(self) -> None:
+        self._before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+    def _undo(self) -> list[Undo]:
+        if threading.current_thread() is not threading.main_thread():
+            return []
+        changed = [number for number, handler in self._before.items() if signal.getsignal(number) is not handler]
+        # torch's for dying workers stays, as after any use of a loader.
+        changed = [
+            number
+            for number in changed
+            if number != getattr(signal, "SIGCHLD", None) and self._before[number] is not None
+        ]
+        return [functools.partial(signal.signal, number, self._before[number]) for number in changed]
+
+
 @contextlib.contextmanager
 def _no_exit() -> Iterator[None]:
-    """Ctrl-C outside the ramp stays an exception: Lightning would ignore all further ones and leave the process."""
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if main else None
+    """Ctrl-C outside the ramp stays an exception: Lightning would leave the process."""
     try:
         yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None
         raise
-    finally:
-        if main and handler is not None and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            signal.signal(signal.SIGINT, handler)
