@@ -416,7 +416,7 @@ MEAN = {"mse": squares}
         ({"batches": BATCHES[:0]}, ValueError, "same first axis"),
         ({"stacked": True}, ValueError, "first axis of 2"),
         ({"repeats": 0}, ValueError, "repeats must be"),
-        ({"ramp": "log"}, TypeError, "ramp must be a cyclr.Ramp"),
+        ({"ramp": 3}, TypeError, "ramp must be a cyclr.Ramp"),
         ({"effort": "some"}, ValueError, "effort must be one of"),
         ({"progress": 3}, TypeError, "progress must be callable"),
         ({"held_out": BATCHES}, TypeError, "held_out must be a cyclr.HeldOut"),

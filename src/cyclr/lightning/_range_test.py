@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import signal
 import threading
 import warnings
@@ -18,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import _TunerExitException
 
 import cyclr.torch
 from cyclr._check import problem
+from cyclr._interrupt import Restored, Undo
 from cyclr._range import Curve, HeldOut, Progress, Ramp
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
@@ -28,8 +30,6 @@ from cyclr.torch._trainer import Chosen
 
 #: Where the classes of those objects live that a training writes to.
 _WRITTEN = ("lightning.pytorch.loops", "lightning.pytorch.trainer", "lightning.pytorch.core.optimizer")
-#: Signals that Lightning handles while it trains.
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGCONT")
 
 
 @renamed(RAMP_0_1)
@@ -169,7 +169,7 @@ def check_parts(trainer: Trainer, module: LightningModule) -> None:
 def run(test: Only, trainer: Trainer, module: LightningModule, train_dataloaders: Any, datamodule: Any) -> Curve:
     """Begin a training that ends with the test, and restore everything."""
     data = [one for one in (train_dataloaders, datamodule) if one is not None]
-    with preserved(module, loader=data, also=_parts(trainer)), _no_exit():
+    with _Handlers(), preserved(module, loader=data, also=_parts(trainer)), _no_exit():
         _set_endless(trainer)
         _mute(trainer, test)
         trainer.fit(module, train_dataloaders, datamodule=datamodule)
@@ -249,22 +249,35 @@ def _check_strategy(trainer: Trainer) -> None:
         raise ValueError(problem("the strategy must leave accumulation to Lightning", name, "use DDP for the test"))
 
 
+class _Handlers(Restored):
+    """The handlers of signals, put back: Lightning sets others, ignores Ctrl-C after the first, and may not get to the
+    end of its own clean-up.
+    """
+
+    _before: dict[int, Any]
+
+    def _remember(self) -> None:
+        self._before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+    def _undo(self) -> list[Undo]:
+        if threading.current_thread() is not threading.main_thread():
+            return []
+        changed = [number for number, handler in self._before.items() if signal.getsignal(number) is not handler]
+        # torch's for dying workers stays, as after any use of a loader.
+        changed = [
+            number
+            for number in changed
+            if number != getattr(signal, "SIGCHLD", None) and self._before[number] is not None
+        ]
+        return [functools.partial(signal.signal, number, self._before[number]) for number in changed]
+
+
 @contextlib.contextmanager
 def _no_exit() -> Iterator[None]:
-    """Ctrl-C outside the ramp stays an exception: Lightning would ignore all further ones and leave the process.
-
-    Lightning's own signal handlers go afterwards, even where an exception has kept it from removing them.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    numbers = (number for name in _SIGNALS if (number := getattr(signal, name, None)) is not None)
-    handlers = {number: signal.getsignal(number) for number in numbers} if main else {}
+    """Ctrl-C outside the ramp stays an exception: Lightning would leave the process."""
     try:
         yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None
         raise
-    finally:
-        for number, handler in handlers.items():
-            if handler is not None and signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
