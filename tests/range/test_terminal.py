@@ -89,3 +89,4 @@ def test_a_program_without_a_console_is_silent(monkeypatch: pytest.MonkeyPatch) 
     terminal(10, 300, 1e-3, 1.0)
     terminal.say("found 0.1")
     terminal.clear()
+    assert sys.stderr is None  # and nothing was raised
