@@ -421,7 +421,7 @@ def test_another_model_than_the_one_tested_is_refused():
     [
         (lambda: RangeTest("model"), TypeError, "must be a keras.Model"),
         (lambda: RangeTest(keras.Sequential([keras.layers.Dense(1)])), ValueError, "must be compiled"),
-        (lambda: RangeTest(linear(), ramp="log"), TypeError, "ramp must be a cyclr.Ramp"),
+        (lambda: RangeTest(linear(), ramp=3), TypeError, "ramp must be a cyclr.Ramp"),
         (lambda: RangeTest(linear(), effort="some"), ValueError, "effort must be one of"),
         (lambda: RangeTest(linear(), progress=3), TypeError, "progress must be callable"),
         (lambda: RangeTest(linear(), better="min"), TypeError, "better must be a mapping"),
