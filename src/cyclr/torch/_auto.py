@@ -11,10 +11,11 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
-from cyclr._plan import Plan, plan
-from cyclr._range import Bounds, Search, Terminal, effort_for
+from cyclr._plan import plan
+from cyclr._range import Bounds, Search, Terminal
 from cyclr._renamed import renamed, same
-from cyclr._schedules import Opposed, parse
+from cyclr._schedules import parse
+from cyclr._tuned import Asked
 from cyclr.torch._batches import length
 from cyclr.torch._distributed import group_of, place_in
 from cyclr.torch._groups import resolve
@@ -123,36 +124,31 @@ def auto(
     _check(search, loss, momentum)
     per_epoch = _steps_per_epoch(data, update, epochs)
 
-    def planned(bounds: Bounds) -> tuple[Plan, Opposed | None]:
-        made = plan(bounds, epochs=epochs, steps=steps, steps_per_epoch=per_epoch, cycles=cycles, anneal=anneal)
-        return made, None if momentum is None else Opposed(made.schedule, *momentum)
-
     # Errors are raised before any work, by planning with placeholder bounds.
-    trial, opposed = planned(Bounds(0.1, 1.0))
+    budget = {"epochs": epochs, "steps": steps, "steps_per_epoch": per_epoch}
+    total = plan(Bounds(0.1, 1.0), **budget, cycles=cycles, anneal=anneal).steps
+    asked = Asked(search, cycles, anneal, momentum)
+    _, opposed = asked.planned(Bounds(0.1, 1.0), total, per_epoch)
     if opposed is not None:
         resolve("momentum", opposed, driver.param_groups)
     first = place_in(group_of(network))[0] == 0  # of several processes one speaks
     terminal = Terminal("range test") if first and search.progress is None else None
     if resume is not None:
-        scheduler = _resumed(driver, resume, trial.steps)
-        _tell(terminal, f"auto: continues the saved schedule at step {scheduler.last_epoch:,} of {trial.steps:,}")
+        scheduler = _resumed(driver, resume, total)
+        _tell(terminal, f"auto: continues the saved schedule at step {scheduler.last_epoch:,} of {total:,}")
         return scheduler
-    # Probe cycles are judged by the training loss.
-    effort = search.effort or (effort_for(trial.steps) if search.signal == "loss" else "quick")
+    effort = asked.effort(total, per_epoch)
     how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "effort": effort}
     try:
         curve = range_test(network, driver, data, loss, update=update, progress=search.progress or terminal, **how)
     finally:
         if terminal is not None:
             terminal.clear()
-    bounds = curve.bounds(search.signal)
-    chosen, opposed = planned(bounds)
-    for reason in (*bounds.evidence, *chosen.reasons):
-        _log.info(reason)
-    scheduler = Scheduler(driver, chosen, opposed)
-    scheduler.curve, scheduler.bounds = curve, bounds
-    found = f"auto: max_lr {bounds.max_lr:.3g} by {curve.tuning_cost:,} steps of range test"
-    _tell(terminal, f"{found}; planned {chosen.steps:,} steps, {chosen.schedule}")
+    tuned = asked.tuned(curve, total, per_epoch)
+    scheduler = Scheduler(driver, tuned.plan, tuned.momentum)
+    scheduler.curve, scheduler.bounds = curve, tuned.bounds
+    found = f"auto: max_lr {tuned.bounds.max_lr:.3g} by {curve.tuning_cost:,} steps of range test"
+    _tell(terminal, f"{found}; planned {tuned.plan.steps:,} steps, {tuned.plan.schedule}")
     return scheduler
 
 
