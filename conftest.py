@@ -6,7 +6,9 @@ import doctest
 import importlib.util
 import os
 import re
+import sys
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,25 @@ def runs_jax(path: Path) -> bool:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs JAX goes last: its threads forbid the forks that data loaders make, and it warns of each."""
+    if jax_runs():
+        pytest.exit("a test file starts JAX while it is imported: make its arrays inside the tests", returncode=1)
     items.sort(key=lambda item: runs_jax(item.path))  # stable: all else stays as it was
+
+
+def jax_runs() -> bool:
+    """Whether JAX has started its threads in this process."""
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    return bridge is not None and bridge._at_fork_handler_installed
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test that starts JAX before its time is named at once, and not those after it that fork."""
+    started = jax_runs()
+    result = yield
+    if jax_runs() and not started and not runs_jax(item.path):
+        pytest.exit(f"{item.nodeid} started JAX; conftest.py's runs_jax must know its file", returncode=1)
+    return result
 
 
 SHARED = {"tests/adapters/test_resume.py": "tests/adapters/test_agreement.py"}

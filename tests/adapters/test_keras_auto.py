@@ -93,15 +93,15 @@ def test_a_plan_is_taken_wherever_a_schedule_is():
 @pytest.mark.parametrize(
     ("model", "schedule", "kind", "words"),
     [
-        (3, WAVE, TypeError, "model must be a keras.Model, got 3"),
-        (keras.Sequential([keras.layers.Dense(1)]), WAVE, ValueError, "model must be compiled with an optimizer"),
-        (scalar_model("sgd"), 0.1, TypeError, "schedule must be a schedule or its text, got 0.1"),
-        (scalar_model("sgd"), "Triangle(1, 2)", ValueError, "Triangular"),
+        (lambda: 3, WAVE, TypeError, "model must be a keras.Model, got 3"),
+        (lambda: keras.Sequential([keras.layers.Dense(1)]), WAVE, ValueError, "model must be compiled with an optimi"),
+        (lambda: scalar_model("sgd"), 0.1, TypeError, "schedule must be a schedule or its text, got 0.1"),
+        (lambda: scalar_model("sgd"), "Triangle(1, 2)", ValueError, "Triangular"),
     ],
 )
 def test_what_cannot_drive_a_model_is_refused(model, schedule, kind, words):
     with pytest.raises(kind, match=words):
-        use_schedule(model, schedule)
+        use_schedule(model(), schedule)
 
 
 # ---------------------------------------------------------------- another schedule on a saved model
