@@ -36,6 +36,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     about: str
     seeds: tuple[int, ...]
     row: tuple[Row, ...]
+    on: str = "cifar10"  # the built-in task
     baseline: str | None = None
     target: str | None = None  # GROUP/ROW whose final accuracy is to be reached, for each seed
     ramp: bool = False  # whether its runs are range tests, whose final values mean nothing

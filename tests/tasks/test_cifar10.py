@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from cyclr import Linear, Ramp
 from cyclr.tasks._caffe import Full, SigmoidBatchNorm, normalize
-from cyclr.tasks.cifar10 import OPTIMIZERS, cifar10, resnet
+from cyclr.tasks._cifar import OPTIMIZERS
+from cyclr.tasks.cifar10 import cifar10, resnet
 from cyclr.torch import Task, range_test, train
 
 
