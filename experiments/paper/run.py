@@ -3,6 +3,7 @@
     python experiments/paper/run.py --data PATH                     resumes if interrupted; in the order of rows.toml
     python experiments/paper/run.py --data PATH --rows claim/auto   one row; or a group (quick), a pattern (*cosine*)
     python experiments/paper/run.py --list                          lists finished and missing runs
+    torchrun --nproc-per-node 8 experiments/paper/run.py --device cuda     each model on several GPUs together
     python experiments/paper/table.py                               writes the tables in README.md from the records
 
 PATH is the folder that holds the data of all selected rows: the official folders or archives of CIFAR-10 and -100, and
@@ -30,6 +31,7 @@ from typing import Any
 import msgspec
 import torch
 from rows import HERE, RECORDS, Group, Row, read_groups, run_name, wanted
+from torch import distributed
 
 import cyclr
 from cyclr._failure import TaskError
@@ -51,6 +53,8 @@ DEFAULTS = {"precision": "bfloat16"}  # compared with float32 in README.md
 
 def main() -> None:
     given = arguments()
+    if "WORLD_SIZE" in os.environ:  # one of the processes of torchrun
+        join(given.device)
     os.environ["CYCLR_PAPER_DEVICE"] = given.device  # worker processes read it there
     if given.data is not None:
         os.environ["CYCLR_DATA"] = str(given.data.resolve())  # not in the record, as the path is local
@@ -61,19 +65,24 @@ def main() -> None:
     WORK.mkdir(parents=True, exist_ok=True)
     with (WORK / "lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if first():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit("another run.py is at work here; for more processes, stop it and use --workers") from None
         try:
-            for group in groups:
-                if any(wanted(group, row, given.rows) for row in group.row):
-                    tasks.build(group.on, 0, device=device(), **group.task)  # fail before any work
-            for group in groups:
-                for seed in group.seeds:
-                    if not given.seeds or seed in given.seeds:
-                        run_all(group, seed, given)
+            run_groups([group for group in groups if any(wanted(group, row, given.rows) for row in group.row)], given)
         except (OSError, ValueError, TaskError, RunError) as error:
             raise SystemExit(str(error)) from None
+
+
+def run_groups(groups: list[Group], given: argparse.Namespace) -> None:
+    for group in groups:
+        options: dict[str, Any] = dict(group.task)
+        tasks.build(group.on, 0, device=device(), **options)  # fail before any work
+    for group in groups:
+        for seed in group.seeds:
+            if not given.seeds or seed in given.seeds:
+                run_all(group, seed, given)
 
 
 def arguments() -> argparse.Namespace:
@@ -110,9 +119,39 @@ def run_all(group: Group, seed: int, given: argparse.Namespace) -> None:
             if schedule is not None:
                 setups[name] = setup_of(group, row, seed, schedule)
     left = len(setups) - len(finished_runs(given.records, setups))
-    if left:
+    if not left:
+        return
+    if first():
         print(f"== {group.title}, seed {seed}: {left} of {len(setups)} runs to do", flush=True)
+    if distributed.is_initialized():
+        make_together(setups, given.records)
+    else:
         make_runs("run:make", setups, given.records, engine=Engine(workers=given.workers), on_run=report)
+
+
+def join(device: str) -> None:
+    """Become one of the processes that train one model together."""
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+
+
+def first() -> bool:
+    """Whether this process writes and prints for all."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def make_together(setups: dict[str, Setup], records: Path) -> None:
+    """All runs that are not finished, each by all processes of torchrun; the first one writes the record."""
+    left = {name: setup for name, setup in setups.items() if name not in finished_runs(records, setups)}
+    distributed.barrier()  # all have seen the same records before the first one adds to them
+    for name, setup in left.items():
+        run = make(setup)
+        if first():
+            (records / name).mkdir(parents=True, exist_ok=True)
+            write_json(records / name / RECORD, run)
+            report(name, run)
+        distributed.barrier()
 
 
 def setup_of(group: Group, row: Row, seed: int, schedule: str) -> Setup:
@@ -134,7 +173,11 @@ def found(group: Group, row: Row, seed: int, folder: Path) -> str | None:
     path = folder / FOUND
     if not path.exists():
         try:
-            write_json(path, find(setup_of(group, row, seed, row.schedule)))
+            answer = find(setup_of(group, row, seed, row.schedule))
+            if first():
+                write_json(path, answer)
+            if distributed.is_initialized():
+                distributed.barrier()
         except Inconclusive as error:
             print(f"{row.name}, seed {seed}: no run, for no bounds were found: {error}", flush=True)
             return None
@@ -179,9 +222,9 @@ def make(setup: Setup) -> Run:
     kept = min(setup.eval_every, KEPT)
 
     def progress(step: int, total: int, rate: float, loss: float) -> None:
-        if step % kept == 0:  # the checkpoint is written next, so that time and steps match
+        if step % kept == 0 and first():  # the checkpoint is written next, so that time and steps match
             write_json(clock, spent + time.process_time() - began)
-        if step % 500 == 0:
+        if step % 500 == 0 and first():
             print(
                 f"{setup.policy}, seed {setup.seed}: {step:6} of {total}, rate {schedule(step):.2g}, loss {loss:.3f}, "
                 f"{spent + time.process_time() - began:.0f} s",

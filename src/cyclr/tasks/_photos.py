@@ -104,14 +104,10 @@ def _folders(folder: Path) -> Found:
 
 
 def _class_names(folder: Path) -> list[str]:
-    found = []
-    for entry in os.scandir(folder):
-        _not_dangling(entry)
-        if entry.is_dir():
-            found.append(entry.name)
+    found = sorted(entry.name for entry in _entries(folder) if entry.is_dir())
     if not found:
         raise ValueError(_check.problem(f"{folder} must hold a folder for each class", "none", GET))
-    return sorted(found)
+    return found
 
 
 def _files(folder: Path, numbers: dict[str, int]) -> Files:
@@ -119,9 +115,8 @@ def _files(folder: Path, numbers: dict[str, int]) -> Files:
     labels: list[int] = []
     for name in _class_names(folder):
         own = []
-        for entry in os.scandir(folder / name):
+        for entry in _entries(folder / name):
             if entry.name.lower().endswith(ENDINGS):
-                _not_dangling(entry)
                 if not entry.stat().st_size:
                     raise ValueError(_check.problem(f"{entry.path} must be an image", "an empty file", "get it again"))
                 own.append(f"{name}/{entry.name}")
@@ -133,11 +128,15 @@ def _files(folder: Path, numbers: dict[str, int]) -> Files:
     return Files(folder, paths, labels)
 
 
-def _not_dangling(entry: os.DirEntry[str]) -> None:
-    """Links are followed; one that leads nowhere is an error before the first step."""
-    if entry.is_symlink() and not Path(entry.path).exists():
-        where = Path(entry.path).readlink()
-        raise ValueError(_check.problem(f"the link {entry.path} must lead to a file", str(where), "mend or remove it"))
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder. Links are followed; one that leads nowhere is an error before the first step."""
+    with os.scandir(folder) as found:
+        entries = list(found)
+    for entry in entries:
+        if entry.is_symlink() and not Path(entry.path).exists():
+            must, where = f"the link {entry.path} must lead to a file", Path(entry.path).readlink()
+            raise ValueError(_check.problem(must, str(where), "mend or remove it"))
+    return entries
 
 
 # ---------------------------------------------------------------- the official archives
