@@ -99,8 +99,9 @@ def assemble(
     if chosen.compiled and recipe.network in (Full, SigmoidBatchNorm):
         advice = "leave it out: torch.compile gives Caffe's networks wrong gradients"
         raise ValueError(_check.problem("compiled must be False for this network", chosen.compiled, advice))
-    arrays = _arrays(_cifar_files.locate(chosen.data, layout), layout, labels)
-    train, held, test = _split(arrays, chosen)
+    train, held, test = parts(
+        chosen.data, layout, labels, pictures=chosen.pictures, tuning=chosen.tuning, device=chosen.device
+    )
     mean = torch.tensor(train.images.cpu().numpy().mean(axis=0, dtype=np.float64), dtype=torch.float32)
     mean = mean.to(chosen.device)
     with seeded(seed):
@@ -128,17 +129,26 @@ def assemble(
     )
 
 
-def _split(arrays: dict[str, np.ndarray], chosen: Choices) -> tuple[Images, Images | None, Images | None]:
+def parts(
+    data: str | Path | None,
+    layout: _cifar_files.Layout,
+    labels: str,
+    *,
+    pictures: int | None,
+    tuning: bool,
+    device: str,
+) -> tuple[Images, Images | None, Images | None]:
     """The images to train on; those held out, when tuning; those to test on, otherwise."""
+    arrays = _arrays(_cifar_files.locate(data, layout), layout, labels)
     total = len(arrays["train_labels"])
-    used = total if chosen.pictures is None else _check.count("pictures", chosen.pictures)
+    used = total if pictures is None else _check.count("pictures", pictures)
     if used > total:
-        raise ValueError(_check.problem(f"pictures must not exceed the {total} images of the data", chosen.pictures))
-    held_out = min(HELD_OUT, used // 10) if chosen.tuning else 0
+        raise ValueError(_check.problem(f"pictures must not exceed the {total} images of the data", pictures))
+    held_out = min(HELD_OUT, used // 10) if tuning else 0
     return (
-        _part(arrays, "train", slice(0, used - held_out), chosen.device),
-        _part(arrays, "train", slice(used - held_out, used), chosen.device) if chosen.tuning else None,
-        None if chosen.tuning else _part(arrays, "test", slice(None), chosen.device),
+        _part(arrays, "train", slice(0, used - held_out), device),
+        _part(arrays, "train", slice(used - held_out, used), device) if tuning else None,
+        None if tuning else _part(arrays, "test", slice(None), device),
     )
 
 
