@@ -122,6 +122,47 @@ def test_a_killed_runner_goes_on_from_its_checkpoint_and_ends_with_the_same_reco
     assert str(folder) not in (folder / "records/small/fixed/seed-1/run.json").read_text()
 
 
+OTHERS = """
+[[group]]
+name = "photos"
+title = "Photographs"
+about = "With dropout, augmentation and a worker."
+on = "imagenet"
+seeds = [1]
+steps = 16
+eval_every = 4
+task = { network = "alexnet", size = 51, width = 0.05, batch = 4, workers = 1, precision = "float32" }
+
+[[group.row]]
+name = "cycles"
+schedule = "Triangular(0.001, 0.006, step_size=4)"
+"""
+
+
+def test_a_row_on_photographs_goes_on_after_a_kill_and_ends_with_the_same_record(folder: Path) -> None:
+    pytest.importorskip("PIL")
+    from tests.tasks.test_imagenet import write_folders
+
+    (folder / "rows.toml").write_text(OTHERS)
+    data = ["--data", str(write_folders(folder / "photos"))]
+    process = command(folder, "run.py", *data)
+    deadline = time.monotonic() + 600
+    while not list((folder / "work").rglob("checkpoint.pt")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not records(folder)
+    code, output = call(folder, "run.py", *data)
+    assert code == 0, output
+    killed = records(folder)
+    (folder / "records").rename(folder / "first")
+    code, output = call(folder, "run.py", *data)
+    assert code == 0, output
+    assert list(killed) == ["photos/cycles/seed-1"]
+    assert without_clock(records(folder)) == without_clock(killed)
+
+
 def test_what_is_finished_is_not_done_again_and_the_tables_show_it(folder: Path) -> None:
     data = ["--data", str(folder / "data")]
     code, output = call(folder, "run.py", *data, "--rows", "small/fixed", "waves*", "--seeds", "2")

@@ -20,21 +20,20 @@ Arrays = dict[str, NDArray[np.uint8]]
 COUNTS = {"train": 60, "test": 30}
 
 
-def made() -> Arrays:
+def made(train: int = COUNTS["train"], test: int = COUNTS["test"]) -> Arrays:
     """Random images with both kinds of labels."""
     rng = np.random.default_rng(0)
     found: Arrays = {}
-    for half, count in COUNTS.items():
+    for half, count in (("train", train), ("test", test)):
         found[f"{half}_images"] = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         found[f"{half}_fine_labels"] = rng.permutation(np.arange(count, dtype=np.uint8) % 100)
         found[f"{half}_coarse_labels"] = found[f"{half}_fine_labels"] % 20
     return found
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same images in every form: two folders, two archives, an .npz file."""
-    folder, arrays = tmp_path_factory.mktemp("cifar100"), made()
+def write_files(folder: Path, **counts: int) -> None:
+    """Both official folders."""
+    arrays = made(**counts)
     binary, python = folder / "cifar-100-binary", folder / "cifar-100-python"
     binary.mkdir()
     python.mkdir()
@@ -44,10 +43,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.concatenate([coarse[:, None], fine[:, None], planes], axis=1).tofile(binary / f"{half}.bin")
         content = {"data": planes, "fine_labels": fine.tolist(), "coarse_labels": coarse.tolist(), "filenames": []}
         (python / half).write_bytes(pickle.dumps(content, protocol=3))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same images in every form: two folders, two archives, an .npz file."""
+    folder = tmp_path_factory.mktemp("cifar100")
+    write_files(folder)
     (folder / "archives").mkdir()
-    for kind in (binary, python):
-        pack(kind, folder / f"archives/{kind.name}.tar.gz", prefix=f"{kind.name}/")
-    np.savez(folder / "all.npz", **arrays)
+    for name in ("cifar-100-binary", "cifar-100-python"):
+        pack(folder / name, folder / f"archives/{name}.tar.gz", prefix=f"{name}/")
+    np.savez(folder / "all.npz", **made())
     return folder
 
 

@@ -78,13 +78,13 @@ def finetune(
     state = _trained(weights)
     train, held, test = parts(data, CIFAR100, kind, pictures=pictures, tuning=tuning, device=device)
     depth = 2 + 2 * sum(name.startswith("blocks.") and name.endswith("conv1.weight") for name in state)
-    with seeded(seed):
-        model = ResNet(depth=depth, classes=CIFAR100.labels[kind], centred=True, precision=dtype)
-    own = model.state_dict()
     try:
+        with seeded(seed):
+            model = ResNet(depth=depth, classes=CIFAR100.labels[kind], centred=True, precision=dtype)
+        own = model.state_dict()
         kept = [name for name in own if not name.startswith("classify.") and not name.endswith("num_batches_tracked")]
         model.load_state_dict(own | {name: state[name] for name in kept})
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         must = "weights must be those of a ResNet for CIFAR-10"
         raise ValueError(_check.problem(must, str(error).splitlines()[0], GET)) from None
     model.to(device)
