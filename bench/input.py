@@ -1,8 +1,8 @@
 """How fast photographs are decoded, and whether that hides behind the steps: python bench/input.py FOLDER
 
 FOLDER holds images at any depth, such as 500x375 JPEGs of ImageNet. For each network of the task `imagenet`: images
-that one process decodes and augments in a second of processor time, and, with `--overlap`, the wall time of steps that leave
-the processor free, as those of a GPU do (they sleep), of loading, and of both without and with one worker.
+that one process decodes and augments in a second of processor time, and, with `--overlap`, the wall time of steps that
+leave the processor free, as those of a GPU do (they sleep), of loading, and of both without and with one worker.
 
 Last result: see docs/tasks.md, "The input path of ImageNet".
 """
@@ -61,9 +61,7 @@ def overlap(photos: Files, count: int, steps: int) -> None:
             time.sleep(step)
         return time.perf_counter() - began
 
-    print(
-        f"{steps} steps of {STEP} s: {steps * STEP:.1f} s of wall time; batches of 16 without steps: {loading(0, 0):.1f} s"
-    )
+    print(f"{steps} steps of {STEP} s: {steps * STEP:.1f} s of wall time; as many batches of 16: {loading(0, 0):.1f} s")
     print(f"both, in one process: {loading(0, STEP):.1f} s; with one worker: {loading(1, STEP):.1f} s")
 
 

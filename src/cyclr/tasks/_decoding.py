@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -16,6 +15,13 @@ from cyclr import _check
 
 from ._photos import Photos
 from ._seeds import seeded
+
+try:
+    from PIL import Image, UnidentifiedImageError
+except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+        "the task imagenet needs Pillow; install it with: pip install 'cyclr[images]'", name="PIL"
+    ) from None
 
 Transform = Callable[[Image.Image], Image.Image]
 Key = tuple[int, int]  # the number of an image, and the seed of its augmentation

@@ -189,7 +189,7 @@ def _from_name(name: str, text: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise TaskError(f"no module {name!r} for task {text!r}; is it on Python's path?") from None
-        if error.name in ("torch", "sklearn") and name.startswith("cyclr."):
+        if error.name in ("torch", "sklearn", "PIL") and name.startswith("cyclr."):
             raise
         with _Blame(text):
             raise
