@@ -618,22 +618,23 @@ def adam(hyper):
 
 
 @pytest.mark.parametrize(
-    ("step", "state"),
+    "given",
     [
-        (ignores, jnp.zeros(3)),
-        (jax.jit(ignores), jnp.zeros(3)),
-        (jax.checkpoint(ignores), jnp.zeros(3)),
-        (logs_it, jnp.zeros(3)),
-        (keeps_it, {"w": jnp.zeros(3), "lr": jnp.zeros(())}),
-        (jax.jit(keeps_it), {"w": jnp.zeros(3), "lr": jnp.zeros(())}),
-        (has_its_own_schedule, {"w": jnp.zeros(3), "count": 0}),
-        (in_a_loop, jnp.zeros(3)),
-        adam(hyper=False),
-        adam(hyper=True),
+        lambda: (ignores, jnp.zeros(3)),
+        lambda: (jax.jit(ignores), jnp.zeros(3)),
+        lambda: (jax.checkpoint(ignores), jnp.zeros(3)),
+        lambda: (logs_it, jnp.zeros(3)),
+        lambda: (keeps_it, {"w": jnp.zeros(3), "lr": jnp.zeros(())}),
+        lambda: (jax.jit(keeps_it), {"w": jnp.zeros(3), "lr": jnp.zeros(())}),
+        lambda: (has_its_own_schedule, {"w": jnp.zeros(3), "count": 0}),
+        lambda: (in_a_loop, jnp.zeros(3)),
+        lambda: adam(hyper=False),
+        lambda: adam(hyper=True),
     ],
     ids=["plain", "jit", "checkpoint", "in the loss", "kept", "kept, jit", "schedule", "loop", "optax", "overwritten"],
 )
-def test_a_step_that_ignores_its_rate_is_refused_before_any_work(step, state):
+def test_a_step_that_ignores_its_rate_is_refused_before_any_work(given):
+    step, state = given()  # made here: arrays made while the file is imported would start JAX before other tests fork
     with pytest.raises(ValueError, match="step must train at the given rate, but no later loss depends on it"):
         range_test(step, state, BATCHES, ramp=cyclr.Ramp(steps=10))
 
