@@ -17,7 +17,7 @@ from rows import HERE, RECORDS, Group, Row, final, line_of, read_groups, read_ru
 
 from cyclr import Curve, Inconclusive
 from cyclr.study._records import Run
-from cyclr.study._stats import ALPHA, Comparison, many_to_one, steps_to_target
+from cyclr.study._stats import ALPHA, Comparison, detectable, many_to_one, seeds_to_detect, steps_to_target
 
 README = HERE / "README.md"
 SHOWN = 4  #: every n-th point of a range test is shown in its table
@@ -163,8 +163,19 @@ def verdict(group: Group, found: dict[str, Comparison]) -> str:
         "worse": [name for name in found if sure[name] and found[name].difference.mean < 0],
         "no significant difference": [name for name in found if not sure[name]],
     }
+    unsure = said["no significant difference"]
     words = "; ".join(f"{what}: {', '.join(f'*{name}*' for name in names)}" for what, names in said.items() if names)
+    if unsure:
+        words += (
+            ". What these seeds would show in 80 % of studies, in points, and the seeds that would show one point: "
+        )
+        words += ", ".join(f"*{name}* {power(found[name])}" for name in unsure)
     return f"Against *{group.baseline}*, adjusted for {len(found)} comparisons: {words}."
+
+
+def power(found: Comparison) -> str:
+    """The difference that the seeds of a comparison detect, and the seeds that detect one percentage point."""
+    return f"{detectable(found):.1f} ({seeds_to_detect(found, 1.0):.0f})"
 
 
 def compared(group: Group, runs: dict[str, dict[int, Run]]) -> dict[str, Comparison]:
