@@ -18,11 +18,11 @@ pytest.importorskip("PIL")
 from PIL import Image
 from scipy.io import savemat
 
-from cyclr import Constant
+from cyclr import Constant, Ramp
 from cyclr.tasks._decoding import Crop, transform
 from cyclr.tasks._imagenet_networks import AlexNet, GoogLeNet, ResNet50, loss
 from cyclr.tasks.imagenet import imagenet
-from cyclr.torch import Task, train
+from cyclr.torch import Task, range_test, train
 
 COLOURS = {"n01": (250, 20, 20), "n02": (20, 250, 20), "n03": (20, 20, 250)}
 SHAPES = [(64, 64), (97, 41), (31, 200), (300, 180)]  # width and height, also far from square
@@ -405,10 +405,20 @@ def test_a_resumed_training_ends_bit_by_bit_alike_and_decodes_nothing_again(data
     assert read == 5 * 4  # from step 9 on
 
 
+def test_a_range_test_leaves_the_order_and_the_augmentation_as_they_were(data: Path) -> None:
+    task = imagenet(0, data=data, library="pillow", **SMALL)
+    torch.manual_seed(0)
+    first, again = (range_test(task, ramp=Ramp(steps=8)) for _ in range(2))
+    assert torch.equal(torch.tensor(first.losses), torch.tensor(again.losses))
+    untouched = imagenet(0, data=data, library="pillow", **SMALL)
+    for (one, _), (other, _) in zip(task.train_loader, untouched.train_loader, strict=True):
+        assert torch.equal(one, other)
+
+
 PROGRAM = """
 import sys, torch
 from torch import distributed
-from cyclr import Constant
+from cyclr import Constant, Ramp
 from cyclr.tasks.imagenet import imagenet
 from cyclr.torch import train
 distributed.init_process_group("gloo")
