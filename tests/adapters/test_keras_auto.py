@@ -157,12 +157,13 @@ DATA = {
 
 
 @pytest.mark.parametrize("kind", DATA)
-def test_auto_plans_the_steps_that_fit_makes(kind):
+def test_auto_plans_the_steps_that_fit_makes(kind, capsys):
     data, options = DATA[kind]
     model = network()
     assert auto(model, *data, epochs=3, search=SEARCH, **options).plan.steps == 15
     model.fit(*data, epochs=3, verbose=0, **options)
     assert int(model.optimizer.iterations) == 15
+    assert "auto: max_lr " in capsys.readouterr().err
 
 
 def test_auto_changes_nothing_but_the_rate():
