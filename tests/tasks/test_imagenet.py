@@ -23,6 +23,7 @@ from cyclr.tasks._decoding import Crop, transform
 from cyclr.tasks._imagenet_networks import AlexNet, GoogLeNet, ResNet50, loss
 from cyclr.tasks.imagenet import imagenet
 from cyclr.torch import Task, range_test, train
+from cyclr.torch._batches import in_order
 
 COLOURS = {"n01": (250, 20, 20), "n02": (20, 250, 20), "n03": (20, 20, 250)}
 SHAPES = [(64, 64), (97, 41), (31, 200), (300, 180)]  # width and height, also far from square
@@ -409,6 +410,7 @@ def test_a_range_test_leaves_the_order_and_the_augmentation_as_they_were(data: P
     task = imagenet(0, data=data, library="pillow", **SMALL)
     torch.manual_seed(0)
     first, again = (range_test(task, ramp=Ramp(steps=8)) for _ in range(2))
+    assert not in_order(task.train_loader, 8)
     assert torch.equal(torch.tensor(first.losses), torch.tensor(again.losses))
     untouched = imagenet(0, data=data, library="pillow", **SMALL)
     for (one, _), (other, _) in zip(task.train_loader, untouched.train_loader, strict=True):

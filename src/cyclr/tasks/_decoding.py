@@ -204,6 +204,7 @@ class Loader:
     ) -> None:
         self.photos, self.chosen, self.looks, self.generator = photos, chosen, looks, generator
         self.workers, self.share = workers, share
+        self.shuffle = generator is not None  # a range test asks for this
         self.batch = batch // share[1]
         self.data = _Decoded(photos, transform(crop, train=generator is not None, library=library), crop.full)
 

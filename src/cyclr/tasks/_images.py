@@ -83,7 +83,10 @@ class Drawn:
     ) -> None:
         self.spread = spread
         self.dataset, self.mean, self.batch, self.generator = dataset, mean, batch, generator
-        self.shuffled, self.augment = shuffled, augment
+        self.shuffle, self.augment = (
+            shuffled,
+            augment,
+        )  # a range test asks for `shuffle`
 
     def __len__(self) -> int:
         """Number of batches per pass."""
@@ -92,7 +95,7 @@ class Drawn:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass."""
         count, device = len(self.dataset), self.dataset.labels.device
-        drawn = torch.randperm(count, generator=self.generator) if self.shuffled else torch.arange(count)
+        drawn = torch.randperm(count, generator=self.generator) if self.shuffle else torch.arange(count)
         order = drawn.to(device)
         moves = _draw(count, self.generator).to(device) if self.augment else None
         for start in range(0, count, self.batch):
