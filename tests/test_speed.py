@@ -7,15 +7,18 @@ differ; `make bench` measures it. Each limit is a tenth above what was counted w
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 import torch
 from torch.optim.lr_scheduler import CyclicLR
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cyclr import Cosine, Linear, Opposed, Ramp, Sequential, Triangular, one_cycle
 from cyclr.torch import Scheduler, range_test
@@ -156,3 +159,40 @@ def test_a_step_of_a_range_test_beside_a_bare_one() -> None:
         function(30)
     ours, theirs = (instructions(function, 60) - instructions(function, 30) for function in (tested, bare))
     assert ours <= 2 * theirs
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that are read from tensors, for each of which a GPU would be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_reads_no_tensor() -> None:
+    parameters = [{"params": [torch.nn.Parameter(torch.ones(2))], "lr": torch.tensor(rate)} for rate in (0.1, 0.01)]
+    optimizer = torch.optim.Adam(parameters, betas=(torch.tensor(0.9), torch.tensor(0.99)))
+    for group in optimizer.param_groups:
+        group["weight_decay"] = torch.tensor(0.1)
+    scheduler = Scheduler(optimizer, WAVE, Opposed(WAVE, 0.85, 0.95), 0.1 * WAVE)
+    optimizer.step()
+    with Reads() as reads:
+        optimizer.param_groups[0]["lr"].item()
+        assert reads.count == 1  # they are seen
+        for _ in range(20):
+            scheduler.step()
+    assert reads.count == 1
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    assert rates == pytest.approx([WAVE(20), 0.1 * WAVE(20)])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it would be run")
+def test_the_script_for_gpus_says_why_it_does_nothing() -> None:
+    script = Path(__file__).parents[1] / "bench" / "gpu.py"
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert ran.stderr == "bench/gpu.py: torch sees no CUDA device here, so nothing was measured\n"
