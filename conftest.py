@@ -6,7 +6,9 @@ import doctest
 import importlib.util
 import os
 import re
+import sys
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,11 @@ os.environ["MPLBACKEND"] = "Agg"  # no test opens a window
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each only get in each other's way
 # Keras asks for TensorFlow where nothing is said.
 os.environ.setdefault("KERAS_BACKEND", "jax" if importlib.util.find_spec("jax") else "torch")
+
+# XLA compiles each program once for all tests and processes: networks made anew are the same programs.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # No deadline: a busy machine is not a failure. The same examples in every run; `make fuzz` asks for random ones.
 settings.register_profile(
@@ -68,7 +75,25 @@ def runs_jax(path: Path) -> bool:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What runs JAX goes last: its threads forbid the forks that data loaders make, and it warns of each."""
+    if jax_runs():
+        pytest.exit("a test file starts JAX while it is imported: make its arrays inside the tests", returncode=1)
     items.sort(key=lambda item: runs_jax(item.path))  # stable: all else stays as it was
+
+
+def jax_runs() -> bool:
+    """Whether JAX has started its threads in this process."""
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    return bridge is not None and bridge._at_fork_handler_installed
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test that starts JAX before its time is named at once, and not those after it that fork."""
+    started = jax_runs()
+    result = yield
+    if jax_runs() and not started and not runs_jax(item.path):
+        pytest.exit(f"{item.nodeid} started JAX; conftest.py's runs_jax must know its file", returncode=1)
+    return result
 
 
 SHARED = {"tests/adapters/test_resume.py": "tests/adapters/test_agreement.py"}

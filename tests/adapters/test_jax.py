@@ -618,22 +618,23 @@ def adam(hyper):
 
 
 @pytest.mark.parametrize(
-    ("step", "state"),
+    "given",
     [
-        (ignores, jnp.zeros(3)),
-        (jax.jit(ignores), jnp.zeros(3)),
-        (jax.checkpoint(ignores), jnp.zeros(3)),
-        (logs_it, jnp.zeros(3)),
-        (keeps_it, {"w": jnp.zeros(3), "lr": jnp.zeros(())}),
-        (jax.jit(keeps_it), {"w": jnp.zeros(3), "lr": jnp.zeros(())}),
-        (has_its_own_schedule, {"w": jnp.zeros(3), "count": 0}),
-        (in_a_loop, jnp.zeros(3)),
-        adam(hyper=False),
-        adam(hyper=True),
+        lambda: (ignores, jnp.zeros(3)),
+        lambda: (jax.jit(ignores), jnp.zeros(3)),
+        lambda: (jax.checkpoint(ignores), jnp.zeros(3)),
+        lambda: (logs_it, jnp.zeros(3)),
+        lambda: (keeps_it, {"w": jnp.zeros(3), "lr": jnp.zeros(())}),
+        lambda: (jax.jit(keeps_it), {"w": jnp.zeros(3), "lr": jnp.zeros(())}),
+        lambda: (has_its_own_schedule, {"w": jnp.zeros(3), "count": 0}),
+        lambda: (in_a_loop, jnp.zeros(3)),
+        lambda: adam(hyper=False),
+        lambda: adam(hyper=True),
     ],
     ids=["plain", "jit", "checkpoint", "in the loss", "kept", "kept, jit", "schedule", "loop", "optax", "overwritten"],
 )
-def test_a_step_that_ignores_its_rate_is_refused_before_any_work(step, state):
+def test_a_step_that_ignores_its_rate_is_refused_before_any_work(given):
+    step, state = given()  # made here: arrays made while the file is imported would start JAX before other tests fork
     with pytest.raises(ValueError, match="step must train at the given rate, but no later loss depends on it"):
         range_test(step, state, BATCHES, ramp=cyclr.Ramp(steps=10))
 
@@ -848,3 +849,36 @@ def test_a_bad_batch_is_passed_over_and_the_state_stays_as_it_was(listed):
     assert curve.stops == ("end",)
     assert curve.passed_over == ((7,),)
     assert curve.tuning_cost == 40
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_loss_that_follows_the_order_of_the_data_is_not_taken_for_a_curve(listed):
+    x = np.random.default_rng(0).normal(size=(100, 8, 3)).astype(np.float32)
+    x *= np.linspace(2, 1, 100, dtype=np.float32)[:, None, None]
+    batches = list(x) if listed else jnp.asarray(x)
+    curve = range_test(sgd, jnp.zeros(3), batches, ramp=cyclr.Ramp(1e-9, 1e-7, steps=100))
+    assert curve.control == pytest.approx(curve.losses, rel=1e-4)
+    with pytest.raises(cyclr.Inconclusive, match="the loss follows the order of the data"):
+        curve.bounds()
+
+
+@pytest.mark.parametrize("kind", [int, np.int32, np.int64, float])
+@pytest.mark.parametrize(
+    "part",
+    [
+        WAVE,
+        cyclr.one_cycle(0.1, steps=20),
+        cyclr.Opposed(WAVE, 0.85, 0.95),
+        cyclr.Linear(0, 1, steps=3) >> SLOW.take(4),
+    ],
+    ids=["triangles", "one cycle", "momentum", "a join"],
+)
+def test_optax_may_join_schedules_and_ask_them_before_their_turn(part, kind):
+    joined = optax.join_schedules([optax.linear_schedule(0.0, 0.01, 3), part, part], [3, 9])
+    nested = optax.join_schedules([optax.constant_schedule(0.5), joined], [2])
+    for schedule in (joined, nested):
+        traced = jax.jit(schedule)
+        for step in range(20):
+            assert float(schedule(kind(step))) == pytest.approx(float(traced(jnp.int32(step))), rel=1e-5)
+    with pytest.raises(ValueError, match="step must be a finite number of at least 0"):
+        part(kind(-3))

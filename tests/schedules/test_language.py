@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 import cyclr
+from cyclr import parse, policy
 from cyclr._schedules import hooks, spec
 from tests.schedules.strategies import EXAMPLES
 
@@ -18,8 +19,8 @@ def is_schedule_class(value):
 
 
 def is_recipe(value):
-    """A function that returns a schedule and does not read one from a text."""
-    if not inspect.isfunction(value) or value is cyclr.parse:
+    """A function that makes a schedule of numbers: `parse` reads a text, `policy` asks for bounds."""
+    if not inspect.isfunction(value) or value in (parse, policy):
         return False
     return inspect.signature(value).return_annotation in {"Schedule", *public(is_schedule_class)}
 
