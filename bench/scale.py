@@ -17,6 +17,8 @@ import math
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +47,14 @@ def waits(steps: int) -> int:
 # ---------------------------------------------------------------- measured
 
 
-def train(rank: int, processes: int, kind: str, folder: str) -> None:
-    """One process: the bytes that it copies, the waits of a range test, and the seconds of a snapshot in each place."""
+def training(kind: str, processes: int) -> tuple[Any, Any, Any, int]:
+    """A model that is replicated or sharded, its optimizer after a step, a batch, and the number of parameters."""
     import torch
-    from torch import distributed, nn
+    from torch import nn
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
     from torch.nn.parallel import DistributedDataParallel
 
-    from cyclr import Ramp
-    from cyclr.torch import preserved, range_test
-    from cyclr.torch._restore import place
-
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=processes)
     torch.manual_seed(0)
     model: Any = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
     parameters = sum(one.numel() for one in model.parameters())
@@ -71,33 +67,50 @@ def train(rank: int, processes: int, kind: str, folder: str) -> None:
     nn.functional.mse_loss(model(batch[0]), batch[1]).backward()
     optimizer.step()
     optimizer.zero_grad()
-    calls, plain = 0, distributed.all_reduce
+    return model, optimizer, batch, parameters
 
-    def counting(*arguments: Any, **options: Any) -> Any:
-        nonlocal calls
-        calls += 1
+
+@contextmanager
+def noted(owner: Any, name: str) -> Iterator[list[Any]]:
+    """The last argument of each call of a function while the block runs."""
+    calls: list[Any] = []
+    plain = getattr(owner, name)
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments[-1])
         return plain(*arguments, **options)
 
-    distributed.all_reduce = counting  # ours goes through it; those of DDP and FSDP2 do not
-    range_test(model, optimizer, [batch], nn.functional.mse_loss, ramp=Ramp(1e-9, 1e-8, 60))
-    distributed.all_reduce = plain
-    reserved, reserve = 0, place.InFolder.reserve
+    setattr(owner, name, noting)
+    try:
+        yield calls
+    finally:
+        setattr(owner, name, plain)
 
-    def noting(self: place.InFolder, size: int) -> None:
-        nonlocal reserved
-        reserved = size
-        reserve(self, size)
 
-    place.InFolder.reserve = noting  # type: ignore[method-assign]
+def measure(rank: int, processes: int, kind: str, folder: str) -> None:
+    """One process: the bytes that it copies, the waits of a range test, and the seconds of a snapshot in each place."""
+    import torch
+    from torch import distributed
+
+    from cyclr import Ramp
+    from cyclr.torch import preserved, range_test
+    from cyclr.torch._restore.place import InFolder
+
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=processes)
+    model, optimizer, batch, parameters = training(kind, processes)
+    with noted(distributed, "all_reduce") as waits:  # ours go through it; those of DDP and FSDP2 do not
+        range_test(model, optimizer, [batch], torch.nn.functional.mse_loss, ramp=Ramp(1e-9, 1e-8, 60))
     seconds = {}
-    for name, where in (("beside", None), ("host", "cpu"), ("folder", folder)):
-        distributed.barrier()
-        begun = time.perf_counter()
-        with preserved(model, optimizer, where=where):
-            pass
-        seconds[name] = time.perf_counter() - begun
+    with noted(InFolder, "reserve") as sizes:
+        for name, where in (("beside", None), ("host", "cpu"), ("folder", folder)):
+            distributed.barrier()
+            begun = time.perf_counter()
+            with preserved(model, optimizer, where=where):
+                pass
+            seconds[name] = time.perf_counter() - begun
     if rank == 0:
-        row = [kind, processes, parameters, reserved, calls, *(f"{value:.4f}" for value in seconds.values())]
+        row = [kind, processes, parameters, sizes[-1], len(waits), *(f"{value:.4f}" for value in seconds.values())]
         with RECORD.open("a") as file:
             csv.writer(file, lineterminator="\n").writerow(row)
     distributed.destroy_process_group()
@@ -111,7 +124,7 @@ def run() -> None:
     for kind in ("DDP", "FSDP2"):
         for processes in (1, 2, 4):
             with tempfile.TemporaryDirectory() as folder:
-                multiprocessing.spawn(train, (processes, kind, folder), nprocs=processes)
+                multiprocessing.spawn(measure, (processes, kind, folder), nprocs=processes)
 
 
 # ---------------------------------------------------------------- tables

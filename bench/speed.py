@@ -17,6 +17,7 @@ import json
 import math
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -75,6 +76,18 @@ def clock(command: list[str]) -> Timed:
         begun = time.perf_counter()
         subprocess.run(command, capture_output=True, check=True)
         return time.perf_counter() - begun
+
+    return timed
+
+
+def processor(command: list[str]) -> Timed:
+    """CPU seconds of a program: what the clock would show on a free core, if it does not wait for the disk."""
+
+    def timed() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
     return timed
 
@@ -406,18 +419,15 @@ def _peaks(function: Callable[..., None]) -> dict[str, Any]:
 def programs() -> Iterator[Case]:
     """Imports, the shell, a study on one worker and on two, the demo."""
     python = [sys.executable, "-c"]
-    empty = clock([*python, "pass"])
-    for what, beside, ours, other in (
-        ("import cyclr", "import numpy", [*python, "import cyclr"], [*python, "import numpy"]),
-        ("cyclr --help", "an empty program", [sys.executable, "-m", "cyclr", "--help"], [*python, "pass"]),
-    ):
 
-        def measure(ours: list[str] = ours, other: list[str] = other) -> dict[str, Any]:
-            base = min(empty() for _ in range(5)) if "numpy" in other[-1] else 0.0
-            pair = [lambda command=command: clock(command)() - base for command in (ours, other)]
-            return by_turns(*pair, 15)
+    def imports() -> dict[str, Any]:
+        base = min(processor([*python, "pass"])() for _ in range(9))
+        pair = [lambda name=name: processor([*python, f"import {name}"])() - base for name in ("cyclr", "numpy")]
+        return by_turns(*pair, 15)
 
-        yield "programs", what, beside, measure
+    yield "programs", "import cyclr", "import numpy", imports
+    shown = processor([sys.executable, "-m", "cyclr", "--help"])
+    yield "programs", "cyclr --help, CPU time", "250 ms", lambda: by_turns(shown, lambda: 0.25, 15)
 
     def study(workers: int) -> Timed:
         def timed() -> float:
