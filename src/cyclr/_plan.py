@@ -66,22 +66,26 @@ class Plan:
         at = self.steps if done is None else _check.count("done", done, least=0)
         if at > self.steps:
             raise ValueError(_check.problem(f"done must be at most the {self.steps} steps of the plan", done))
-        total = self.steps + more
-        if at == self.steps:
-            base = min(self.bounds.base_lr, self.bounds.max_lr / ONE_CYCLE_BASE)
-            rise = RISE if more > 2 else 0.5
-            again = one_cycle(self.bounds.max_lr, steps=more, base_lr=base, rise=rise, shape="linear")
-            why = f"{more} steps more after the end of the plan: one more cycle, as its rate has gone to its lowest."
-            return replace(
-                self, schedule=self.schedule >> again, steps=total, snapshots=(*self.snapshots, total),
-                reasons=(*self.reasons, why),
-            )  # fmt: skip
-        turn = max(at, self._last_peak())
-        rest = Linear(float(self.schedule(turn)), float(self.schedule(self.steps)), steps=total - turn)
-        schedule = self.schedule.take(turn) >> rest if turn else rest
-        snapshots = (*(end for end in self.snapshots if end <= turn), total)
+        schedule, kept, why = self._again(more) if at == self.steps else self._stretched(more, at)
+        snapshots = (*(end for end in self.snapshots if end <= kept), self.steps + more)
+        return replace(
+            self, schedule=schedule, steps=self.steps + more, snapshots=snapshots, reasons=(*self.reasons, why)
+        )
+
+    def _again(self, more: int) -> tuple[Schedule, int, str]:
+        """One more cycle after the end: the schedule, how many steps stay as they are, and why."""
+        base, rise = min(self.bounds.base_lr, self.bounds.max_lr / ONE_CYCLE_BASE), RISE if more > 2 else 0.5
+        again = one_cycle(self.bounds.max_lr, steps=more, base_lr=base, rise=rise, shape="linear")
+        why = f"{more} steps more after the end of the plan: one more cycle, as its rate has gone to its lowest."
+        return self.schedule >> again, self.steps, why
+
+    def _stretched(self, more: int, done: int) -> tuple[Schedule, int, str]:
+        """The last decay over all the steps that are left."""
+        turn = max(done, self._last_peak())
+        end = float(self.schedule(self.steps))
+        rest = Linear(float(self.schedule(turn)), end, steps=self.steps + more - turn)
         why = f"{more} steps more: as before up to step {turn}, then the last decay is stretched to the new end."
-        return replace(self, schedule=schedule, steps=total, snapshots=snapshots, reasons=(*self.reasons, why))
+        return self.schedule.take(turn) >> rest if turn else rest, turn, why
 
     def _last_peak(self) -> int:
         """The step at which the last decay begins."""

@@ -139,15 +139,7 @@ def _read(
     rates, values = _thinned(rates, values)
     head = neighbours(len(values))
     opening = beginning(len(values), steps, log=log)
-    moved = None if control is None else order(values, control, head, opening)
-    if moved is not None:
-        if moved.dominates:
-            raise Inconclusive(
-                f"the {signal} follows the order of the data: at a rate of zero it moves by {moved.swing:.2g} over the "
-                f"same batches, and the rates lower it by {max(moved.own, 0):.2g}; shuffle the data, or go to higher "
-                "rates"
-            )
-        values = moved.values
+    values, ordered = _without_order(values, control, head, opening, signal)
     start = float(np.median(values[:opening]))
     calmed = calm(values)
     along = means(calmed, head)
@@ -183,8 +175,20 @@ def _read(
     made = np.flatnonzero(regret < 1 - LEARNING)
     onset = logs[made[0] if len(made) else lowest]
     seen = {"lowest": float(rates[lowest]), "turned": turned, "rises": rises, "last": float(rates[-1])}
-    ordered = moved is not None and moved.trend
     return _Reading(logs, regret, _top(logs, regret), start, float(onset), float(np.std(again)), ordered, **seen)
+
+
+def _without_order(values: Array, control: Array | None, head: int, opening: int, signal: str) -> tuple[Array, bool]:
+    """The values, free of what the order of the data does to them, and whether it does; an error if that is all."""
+    if control is None:
+        return values, False
+    moved = order(values, control, head, opening)
+    if moved.dominates:
+        raise Inconclusive(
+            f"the {signal} follows the order of the data: at a rate of zero it moves by {moved.swing:.2g} over the "
+            f"same batches, and the rates lower it by {max(moved.own, 0):.2g}; shuffle the data, or go to higher rates"
+        )
+    return moved.values, moved.trend
 
 
 def _lowered(values: Array, along: Array, start: float) -> tuple[Array, float]:
