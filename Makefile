@@ -49,21 +49,27 @@ docs: .venv/.dev ## build docs/_build/index.html, warnings are errors; tables mu
 	@echo "== docs"
 	@$(BIN)/python experiments/paper/table.py --check
 	@$(BIN)/python bench/power.py check
+	@$(BIN)/python bench/speed.py check
+	@$(BIN)/python bench/scale.py check
 	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
 
 format: .venv/.dev ## put the code into format, mend what can be mended
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
 
-bench: .venv/.dev ## time the import, a range test beside a bare loop, a study beside its runs
-	@$(BIN)/python bench/import_time.py
-	@$(BIN)/python bench/study.py
-	@$(BIN)/python bench/range_test.py
+bench: .venv/.dev .peers/.made ## measure our speed beside every peer, and write docs/speed.md: ten minutes, goes on where it stopped
+	@$(BIN)/python bench/schedules.py
+	@$(BIN)/python bench/speed.py run
+	@.peers/bin/python bench/speed.py run
+	@$(BIN)/python bench/speed.py table
 
-peers: ## run the tools that the published rules come from, in .peers/, and compare (downloads them)
+.peers/.made: bench/peers/requirements.txt
 	@[ -x .peers/bin/python ] || $(PYTHON) -m venv .peers
 	@.peers/bin/python -m pip --disable-pip-version-check install -qq -r bench/peers/requirements.txt
-	@.peers/bin/python -m pip --disable-pip-version-check install -qq --no-deps fastai==2.8.12 -e .
+	@.peers/bin/python -m pip --disable-pip-version-check install -qq --no-deps fastai==2.8.12 timm==1.0.31 -e .
+	@touch $@
+
+peers: .peers/.made ## run the tools that the published rules come from, in .peers/, and compare (downloads them)
 	@MPLBACKEND=Agg .peers/bin/python bench/peers/check.py
 
 readme: .venv/.dev ## make the demo's results and images in README.md anew

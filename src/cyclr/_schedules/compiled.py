@@ -1,7 +1,8 @@
 """A formula as one plain function of a number, compiled when a schedule is first called.
 
 The formula runs once, with a `Symbol` for the step. Each operation on a symbol is recorded as a line of Python, and
-everything that depends on the fields alone is a constant. `Linear(0.0, 0.1, steps=4)` becomes
+everything that depends on the fields alone is a constant; an operation that was recorded already is not repeated.
+`Linear(0.0, 0.1, steps=4)` becomes
 
     def value(step):
         v0 = step if (step) < (4) else 4
@@ -16,18 +17,19 @@ library are compiled: they do not branch on the step, and no text of a user beco
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar, cast
 
 from cyclr._schedules.xp import OneNumber, Part
 
 _R = TypeVar("_R")
+_P = TypeVar("_P")
 
 
 class Symbol:
     """A number that is not known yet: a variable of the generated function, or a comparison of such variables."""
 
-    def __init__(self, lines: list[str], text: str) -> None:
+    def __init__(self, lines: dict[str, str], text: str) -> None:
         self.lines = lines
         self.text = text
 
@@ -38,10 +40,9 @@ class Symbol:
         raise TypeError("a formula must not branch on the step; use xp.where")
 
 
-def _assigned(lines: list[str], text: str) -> Symbol:
-    """A new variable with the value of the expression `text`."""
-    lines.append(f"v{len(lines)} = {text}")
-    return Symbol(lines, f"v{len(lines) - 1}")
+def _assigned(lines: dict[str, str], text: str) -> Symbol:
+    """The variable with the value of the expression `text`; a new one if the same was not computed before."""
+    return Symbol(lines, lines.setdefault(text, f"v{len(lines)}"))
 
 
 def _operation(template: str) -> Callable[[Symbol, object], Symbol]:
@@ -66,17 +67,27 @@ class Recorder(OneNumber):
     """The namespace that records a formula as it runs."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.lines: dict[str, str] = {}  # the variable of each expression, in the order of their computation
+        self._functions: dict[object, str] = {}
+        self._parts: dict[object, object] = {}
         self.names: dict[str, object] = {"cos": math.cos, "exp": math.exp, "sqrt": math.sqrt}
         self.step = cast(float, Symbol(self.lines, "step"))
 
     def _assigned(self, text: str) -> float:
         return cast(float, _assigned(self.lines, text))
 
-    def _named(self, function: object) -> str:
-        name = f"f{len(self.names)}"
+    def named(self, function: object) -> str:
+        """The name of `function` in the generated code."""
+        name = self._functions.setdefault(function, f"f{len(self._functions)}")
         self.names[name] = function
         return name
+
+    def shared(self, part: _P) -> _P:
+        """The first of all equal parts, so that its value is computed once; one that has no hash equals itself only."""
+        try:
+            return cast(_P, self._parts.setdefault(part, part))
+        except TypeError:
+            return part
 
     def cos(self, x: float) -> float:
         return self._assigned(f"cos({x!r})")
@@ -94,10 +105,10 @@ class Recorder(OneNumber):
         return self._assigned(f"{x1!r} if {condition!r} else {x2!r}")
 
     def call(self, function: Callable[[float], _R], x: float) -> _R:
-        return cast(_R, self._assigned(f"{self._named(function)}({x!r})"))
+        return cast(_R, self._assigned(f"{self.named(function)}({x!r})"))
 
     def piecewise(self, step: float, starts: Sequence[int], parts: Sequence[Part]) -> float:
-        functions = [self._named(part._plain()) for part in parts]
+        functions = [self.named(self.shared(part)._plain()) for part in parts]
 
         def bisected(first: int, end: int) -> str:
             if end - first == 1:
@@ -107,9 +118,16 @@ class Recorder(OneNumber):
 
         return self._assigned(bisected(0, len(parts)))
 
-    def function(self, value: float) -> Callable[[float], float]:
-        """The function of the step that has this value."""
-        source = "\n    ".join(["def value(step):", *self.lines, f"return {value!r}"])
+    def function(self, result: _R, arguments: str = "step", statements: Iterable[str] = ()) -> Callable[..., _R]:
+        """The function that computes what was recorded and returns `result`.
+
+        Args:
+            result: A number, or a list of numbers or of lists.
+            arguments: The names of the arguments, one of which is `step`.
+            statements: Further lines of the function, after those that were recorded.
+        """
+        recorded = (f"{name} = {text}" for text, name in self.lines.items())
+        source = "\n    ".join([f"def value({arguments}):", *recorded, *statements, f"return {result!r}"])
         exec(compile(source, "<formula of a schedule>", "exec"), self.names)
         # not kept among its own globals: this avoids a reference cycle, so schedules are freed at once
-        return cast("Callable[[float], float]", self.names.pop("value"))
+        return cast("Callable[..., _R]", self.names.pop("value"))

@@ -160,7 +160,7 @@ class Formula(ABC):
     def _at(self, step: float, xp: Namespace) -> float:
         """`value` as a part of another formula; a user's formula is called there, not compiled."""
         if isinstance(xp, Recorder) and not hooks.is_built_in(type(self)):
-            return xp.call(self._plain(), step)
+            return xp.call(xp.shared(self)._plain(), step)
         return self.value(step, xp)
 
     def _before(self, step: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from os import PathLike
 from typing import Any, overload
 
 import torch
@@ -40,6 +41,7 @@ def range_test(
     held_out: HeldOut | None = None,
     scheduler: Any = None,
     progress: Progress | None = None,
+    where: str | PathLike[str] | None = None,
 ) -> Curve: ...
 @overload
 def range_test(
@@ -55,6 +57,7 @@ def range_test(
     held_out: HeldOut | None = None,
     scheduler: Any = None,
     progress: Progress | None = None,
+    where: str | PathLike[str] | None = None,
 ) -> Curve: ...
 @renamed(
     RAMP_0_1,
@@ -75,6 +78,7 @@ def range_test(
     held_out: HeldOut | None = None,
     scheduler: Any = None,
     progress: Progress | None = None,
+    where: str | PathLike[str] | None = None,
 ) -> Curve:
     """Train while the learning rate rises, and record the loss at each rate (an LR range test, or LR finder).
 
@@ -115,6 +119,8 @@ def range_test(
             "val_loss".
         scheduler: An attached scheduler: it is not stepped, and restored, too.
         progress: Called after each block of steps with (steps done, total steps, rate, loss).
+        where: Where the copy of the training is kept, from which it is restored; see `preserved`. By default beside the
+            training, such as on the GPU; "cpu" or a folder where there is no room for another copy.
 
     Returns:
         The curve: rates, losses and metrics, one row per repeat.
@@ -147,7 +153,7 @@ def range_test(
         data.append(held_out.loader)
         functions.extend(held_out.functions.values())
     scaler = update.scaler if isinstance(update, Update) else None
-    kept = {"scheduler": scheduler, "scaler": scaler, "loader": data, "functions": functions}
+    kept = {"scheduler": scheduler, "scaler": scaler, "loader": data, "functions": functions, "where": where}
     with preserved(model, optimizer, **kept) as transaction:
         if not model.training:
             model.train()

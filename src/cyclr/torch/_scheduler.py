@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import numbers
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -15,8 +16,8 @@ from cyclr._plan import Plan
 from cyclr._range import Bounds, Curve
 from cyclr._schedules import Schedule, parse
 from cyclr.torch._added import watch
-from cyclr.torch._fast import advance
-from cyclr.torch._groups import Given, Group, copied, initial, key_of, mark, plain, put, resolve, unshare
+from cyclr.torch._driver import Changed, Driver
+from cyclr.torch._groups import Given, Group, copied, initial, plain, resolve, unshare
 from cyclr.torch._length import Length
 from cyclr.torch._parts import one_optimizer
 from cyclr.torch._task import check_optimizer
@@ -102,11 +103,10 @@ class Scheduler(LRScheduler):
         for group in driven.param_groups:
             group.setdefault("initial_lr", copied(group["lr"]))  # torch wants it where last_epoch is given
         self._factors = [1.0] * len(driven.param_groups)
-        self._marks: list[Any] = []
-        self._advance: Callable[[Scheduler], bool] | None = None  #: a step in the ordinary case
+        self._driver: Driver | None = None
+        self._owners: frozenset[int] | None = None  #: identities of the groups at that step; None if not known
         self._length = Length(self.plan, self.schedules["schedule"])
         super().__init__(driven, last_epoch)
-        self._marks = self._present_marks()
         watch(driven, self)
         self._length.count_steps(driven)
 
@@ -119,39 +119,46 @@ class Scheduler(LRScheduler):
         Raises:
             TypeError: If `epoch` is not an integer: schedules take no metric.
         """
-        if self._advance is not None:
-            if epoch is None and self._advance(self):
-                return
-            self._advance = None
-            self._marks = [(owner, rate) for (owner, _), rate in zip(self._marks, self._last_lr, strict=False)]
-        if epoch is not None:
-            if isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral):
-                advice = "call step() without arguments: a schedule takes no metric and no fraction of an epoch"
-                raise TypeError(problem("the argument of step() must be an integer number of steps", epoch, advice))
-            super().step(int(epoch))
-        else:
-            if self._marks and not self._is_initial:  # SequentialLR starts its parts from other rates
-                self._pick_up()
+        driver = self._driver
+        if epoch is None and self._step_count > 1 and driver is not None:
+            groups = self.optimizer.param_groups
+            self._step_count += 1
+            self.last_epoch = step = self.last_epoch + 1
+            if driver.groups is not groups or driver.size != len(groups):
+                self._drive(pick_up=True)
+            elif changed := driver.write(step):
+                self._mend(changed, pick_up=True)
+            if not self._length.warned:
+                self._length.check_step(step)
+        elif epoch is None:  # torch's own has checks for the first two steps
             super().step()
             self._length.check_step(self.last_epoch)
-        self._marks = self._present_marks()
-        if self._step_count > 1 and type(self).get_lr is Scheduler.get_lr:  # torch checks the first two
-            self._advance = advance(self)
+        elif isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral):
+            advice = "call step() without arguments: a schedule takes no metric and no fraction of an epoch"
+            raise TypeError(problem("the argument of step() must be an integer number of steps", epoch, advice))
+        else:
+            super().step(int(epoch))
 
     def get_lr(self) -> list[Any]:
-        """The rate of each group at the current step.
-
-        Momentum and weight decay are set here, too, as in `CyclicLR`, as the rates are about to be set.
-        """
+        """The rate of each group at the current step, as numbers."""
         self._take_in()
         step = max(self.last_epoch, 0)  # SequentialLR rewinds a scheduler before it starts it
-        groups = self.optimizer.param_groups
-        for name in self.given:
-            if name != "schedule":
-                for group, schedule in zip(groups, self.schedules[name], strict=True):
-                    put(group, key_of(name, group), schedule(step))
         rates = zip(self.schedules["schedule"], self._factors, strict=True)
         return [factor * schedule(step) for schedule, factor in rates]
+
+    def get_last_lr(self) -> list[Any]:
+        """The rates that were set last; as tensors, which are copies, where the groups have tensors."""
+        rates = (self._driver or self._renewed(self.optimizer.param_groups, self.last_epoch)).rates
+        pairs = zip(self.optimizer.param_groups, rates, strict=False)
+        return [
+            torch.full_like(group["lr"], rate) if isinstance(group["lr"], torch.Tensor) else rate
+            for group, rate in pairs
+        ]
+
+    @property
+    def _last_lr(self) -> list[Any]:  # type: ignore[override]
+        """Read by trainers that know torch's schedulers."""
+        return self.get_last_lr()
 
     def check(self, loader: Any, *, epochs: int, accumulate: int = 1) -> str:
         """Compare, before a training, the length of the schedule with that of the training.
@@ -219,21 +226,21 @@ class Scheduler(LRScheduler):
                     f"the saved schedule, or 'keep_new' for the present one{again}"
                 )
             self._adopt(name, saved)
+        self._driver = None
         self._factors = [float(factor) for factor in state_dict.get("factors", [1.0] * len(self._factors))]
         self.last_epoch, self._step_count = last_epoch, last_epoch + 1
         if last_epoch >= 0:
             self._drive()
-        self._length, self._advance = Length(self.plan, self.schedules["schedule"]), None
+        self._length = Length(self.plan, self.schedules["schedule"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_advance": None}
+        return {**self.__dict__, "_driver": None, "_owners": None}  # what is made anew for the groups of a copy
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         # A copied optimizer has lost the hooks that torch and this scheduler had added.
         self._step_count = max(self._step_count, 2)
         watch(self.optimizer, self)
-        self._marks = self._present_marks()
 
     def _resolved(self, name: str, groups: Iterable[Group]) -> list[Schedule]:
         return resolve(name, self.given[name], list(groups), self.largest if name == "schedule" else None)
@@ -267,26 +274,64 @@ class Scheduler(LRScheduler):
         if name == "schedule":
             self.plan = None
 
-    def _drive(self) -> None:
-        """Set the driven option to its value at the current step."""
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            put(group, "lr", rate)
-        self._last_lr = [copied(group["lr"]) for group in self.optimizer.param_groups]
-        self._marks = self._present_marks()
+    def _update_lr(self, epoch: int | None = None) -> None:
+        """Go to the next step, or to `epoch`, and set the driven options; called by torch, too."""
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        # SequentialLR starts its parts from the rates of others
+        self._drive(pick_up=epoch is None and not self._is_initial)
 
-    def _present_marks(self) -> list[Any]:
-        return [(id(group), mark(group["lr"])) for group in self.optimizer.param_groups]
+    def _drive(self, *, pick_up: bool = False) -> None:
+        """Set the driven options to their values at the current step.
 
-    def _pick_up(self) -> None:
+        Args:
+            pick_up: Whether to keep the factors by which something else has changed rates since they were set.
+        """
+        groups, driver = self.optimizer.param_groups, self._driver
+        if driver is None or driver.groups is not groups or driver.size != len(groups):
+            driver = self._renewed(groups, self.last_epoch - 1 if pick_up else self.last_epoch)
+        if changed := driver.write(max(0, self.last_epoch)):  # SequentialLR begins below 0
+            self._mend(changed, pick_up=pick_up)
+        else:
+            self._owners = driver.owners
+
+    def _mend(self, changed: list[Changed], *, pick_up: bool) -> None:
+        """Write again, after rates were found that something else had set."""
+        if pick_up:
+            self._pick_up(changed)
+        for group, found, _ in changed:
+            if isinstance(found, torch.Tensor) and not isinstance(group["lr"], torch.Tensor):
+                group["lr"] = found  # the driver took it for a number
+        step = max(0, self.last_epoch)
+        self._driver = Driver(self.optimizer.param_groups, self.schedules, self._factors, step)
+        self._driver.write(step)
+        self._owners = self._driver.owners
+
+    def _renewed(self, groups: list[Group], written: int) -> Driver:
+        """A driver for the present groups; still the same one if they are the same in another list.
+
+        Args:
+            groups: The optimizer's groups.
+            written: The step whose rates they have.
+        """
+        self._take_in()
+        known = self._driver
+        if known is None or not known.serves(groups):
+            self._driver = known = Driver(groups, self.schedules, self._factors, max(0, written))
+        return known
+
+    def _pick_up(self, changed: Iterable[Changed]) -> None:
         """Record the factors by which something else has changed rates since they were set."""
-        pairs = zip(self.optimizer.param_groups, self._marks, self._last_lr, strict=False)
-        for index, (group, (owner, known), last) in enumerate(pairs):
+        places = {id(group): place for place, group in enumerate(self.optimizer.param_groups)}
+        for group, found, expected in changed:
             # Another dict means that a state was loaded into the optimizer, with rates of another step.
-            if owner != id(group) or known == mark(group["lr"]):
+            if self._owners is not None and id(group) not in self._owners:
                 continue
-            rate, before = float(plain(group["lr"])), float(plain(last))
+            rate, before = float(plain(found)), expected
+            if isinstance(found, torch.Tensor):
+                before = float(torch.tensor(expected, dtype=found.dtype))
             if rate == before or before <= 0:
                 continue
+            index = places[id(group)]
             if self._factors[index] == 1:
                 _log.warning(
                     "the rate of group %d was changed from %.3g to %.3g between two steps; the schedule is multiplied "
@@ -323,12 +368,13 @@ class Scheduler(LRScheduler):
 
     def _forget(self, first: int) -> None:
         """Remove the groups from `first` on."""
+        self._driver = None
         del self.base_lrs[first:], self._factors[first:]
         for schedules in self.schedules.values():
             del schedules[first:]
 
     def _in_force(self) -> bool:
         """Whether the groups have the rates of this scheduler: in a SequentialLR, another scheduler may be active."""
-        return [plain(group["lr"]) for group in self.optimizer.param_groups[: len(self._last_lr)]] == [
-            plain(rate) for rate in self._last_lr
-        ]
+        last = self.get_last_lr()
+        present = (group["lr"] for group in self.optimizer.param_groups[: len(last)])
+        return list(map(plain, present)) == list(map(plain, last))

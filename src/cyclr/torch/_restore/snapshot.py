@@ -20,6 +20,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from cyclr import _rng as rng
 from cyclr.torch._restore import undo
+from cyclr.torch._restore.place import InMemory, Place
 from cyclr.torch._restore.reachable import named_in
 from cyclr.torch._restore.tensors import Memory
 
@@ -43,12 +44,15 @@ class Snapshot:
 
     Followed are containers, the attributes of modules, optimizers, schedulers and scalers, and those of other objects
     as long as no more than `reach` of them lie on the way.
+
+    Args:
+        place: Where the contents of tensors are kept; by default beside them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place | None = None) -> None:
         self.sources: list[Any] = []  #: what gives random numbers and was met on the way
         self._seen: dict[int, Any] = {}  # by identity; keeps alive what it names, so that no identity is used twice
-        self._memory = Memory()
+        self._memory = Memory(InMemory() if place is None else place)
         self._undo: list[undo.Undo] = []
         self._unfollowed: list[Any] = []  # functions and plain objects
         self._stateful: list[Any] = []

@@ -7,15 +7,21 @@ from typing import Any
 import torch
 
 from cyclr._interrupt import Undo
+from cyclr.torch._restore.place import Kept, Place
 
 _BYTEWISE = ("cpu", "cuda", "xpu")  #: devices whose storages can be read as bytes
 _HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class Memory:
-    """Remembers tensors: their contents, the memory that they stand in, gradients, `requires_grad` and hooks."""
+    """Remembers tensors: their contents, the memory that they stand in, gradients, `requires_grad` and hooks.
 
-    def __init__(self) -> None:
+    Args:
+        place: Where the contents are kept.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._places: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._storages: dict[tuple[torch.device, int], torch.UntypedStorage] = {}
         self._spans: dict[tuple[torch.device, int], list[tuple[int, int]]] = {}
@@ -25,7 +31,10 @@ class Memory:
 
     def keep(self, tensor: torch.Tensor) -> list[Any]:
         """Note a tensor; `copy` then copies. What hangs on it is returned: gradient, hooks, attributes."""
-        if tensor.layout != torch.strided or type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        local = getattr(tensor, "_local_tensor", None)
+        if isinstance(local, torch.Tensor) and not self._place.beside and local.device.type in _BYTEWISE:
+            self._note_span(local)  # of a DTensor, this process's part
+        elif tensor.layout != torch.strided or type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
             self._others.append(tensor)  # sparse, or a wrapper such as a DTensor: it must copy itself
         elif tensor.device.type in _BYTEWISE:
             self._places.append((tensor, tensor.detach()))
@@ -40,12 +49,13 @@ class Memory:
 
     def copy(self) -> None:
         """Copy the contents of what was noted. Only this takes a significant amount of memory."""
+        spans = {key: _union(spans) for key, spans in self._spans.items()}
+        self._place.reserve(sum(end - start for several in spans.values() for start, end in several))
         with torch.no_grad():
             for key, storage in self._storages.items():
-                size = storage.nbytes()
-                for start, end in _union(self._spans[key]):
-                    saved = _bytes(storage)[start:end].clone()
-                    self._restore_bytes.append(_span(storage, size, start, end, saved))
+                for start, end in spans[key]:
+                    kept = self._place.keep(_bytes(storage)[start:end])
+                    self._restore_bytes.append(_span(storage, storage.nbytes(), start, end, kept))
             for tensor in self._others:
                 self._restore_bytes.append(_other(tensor, tensor.detach().clone()))
 
@@ -98,15 +108,12 @@ def _same_place(tensor: torch.Tensor, place: torch.Tensor) -> bool:
     )
 
 
-def _span(storage: torch.UntypedStorage, size: int, start: int, end: int, saved: torch.Tensor) -> Undo:
+def _span(storage: torch.UntypedStorage, size: int, start: int, end: int, kept: Kept) -> Undo:
     @torch.no_grad()
     def undo() -> None:
         if storage.nbytes() != size:  # sharded training frees and refills storages
             storage.resize_(size)
-        present = _bytes(storage)[start:end]
-        # On a CPU comparing costs no more than copying, and memory that is mapped read-only must not be written to.
-        if present.device.type != "cpu" or not torch.equal(present, saved):
-            present.copy_(saved)
+        kept(_bytes(storage)[start:end])
 
     return undo
 

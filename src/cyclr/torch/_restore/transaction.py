@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from cyclr import _rng as rng
 from cyclr._check import problem
 from cyclr._interrupt import Restored, Undo, put_back
 from cyclr.torch._restore.beside import Beside
+from cyclr.torch._restore.place import Place, place_of
 from cyclr.torch._restore.snapshot import LOADER_REACH, Snapshot
 
 
@@ -25,6 +28,7 @@ def preserved(
     loader: Any = None,
     also: Iterable[Any] = (),
     functions: Iterable[Any] = (),
+    where: str | PathLike[str] | None = None,
 ) -> Transaction:
     """Restore the state of a training after a block: on success, after an exception and after Ctrl-C.
 
@@ -48,13 +52,17 @@ def preserved(
             comes back if it is a network, an optimizer, a scheduler, a GradScaler, a loader, a generator of random
             numbers, or a tensor or array of the shape of a parameter (an average of the weights), with the object that
             holds it.
+        where: Where the copy is kept: None, beside what is copied, such as on the GPU; "cpu", in the host's memory; or
+            a folder, in a file without a name there, which is gone afterwards, whatever ends the process.
 
     Returns:
         A context manager. In `with ... as transaction`, `transaction.rewind()` restores the state inside the block.
 
     Raises:
         TypeError: If an argument is of the wrong kind, such as an iterator, which cannot be rewound, as a loader.
-        ValueError: If the model has parameters that are not initialised yet.
+        ValueError: If the model has parameters that are not initialised yet, or `where` is not a folder that can be
+            written to.
+        OSError: When the block begins, before anything is changed, if the disk has no room for the copy.
 
     Warns:
         RuntimeWarning: If a loader holds an iterator that cannot be taken back, such as a generator, or if functions or
@@ -83,20 +91,22 @@ def preserved(
     for one in (loader, *_several("loader", loader)):
         if isinstance(one, Iterator):
             raise TypeError(problem("loader must be a loader, which can be rewound, not an iterator", one, "pass both"))
-    return Transaction([model, optimizer, scheduler, scaler], loader, list(also), list(functions))
+    training = [model, optimizer, scheduler, scaler]
+    return Transaction(training, loader, list(also), list(functions), place_of(where))
 
 
 class Transaction(Restored):
     """What `preserved` gives: a context manager that puts everything back."""
 
-    def __init__(self, training: list[Any], loader: Any, also: list[Any], functions: list[Any]) -> None:
+    def __init__(self, training: list[Any], loader: Any, also: list[Any], functions: list[Any], place: Place) -> None:
+        self._place = place
         self._training, self._loader, self._also, self._functions = training, loader, also, functions
         self._start: tuple[Snapshot, Snapshot] | None = None
 
     def _remember(self) -> None:
         """The training, and the rest: loaders and randomness, which a `rewind` leaves alone."""
         model, *drivers = self._training
-        weights, rest = Snapshot(), Snapshot()
+        weights, rest = Snapshot(self._place), Snapshot()
         weights.keep(model)
         weights.keep(*drivers, reach=1)  # other people's optimizers keep state in objects of their own
         self._beside = Beside(_several("model", model), weights)
@@ -113,6 +123,14 @@ class Transaction(Restored):
         weights.finish()
         rest.finish()
         self._start = weights, rest
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            super().__exit__(kind, error, traceback)
+        finally:
+            self._place.close()
 
     def _undo(self) -> list[Undo]:
         start, self._start = self._start, None
