@@ -25,6 +25,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each
 # Keras asks for TensorFlow where nothing is said.
 os.environ.setdefault("KERAS_BACKEND", "jax" if importlib.util.find_spec("jax") else "torch")
 
+# XLA compiles each program once for all tests and processes: networks made anew are the same programs.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
 # No deadline: a busy machine is not a failure. The same examples in every run; `make fuzz` asks for random ones.
 settings.register_profile(
     "fixed", deadline=None, max_examples=50, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -118,3 +118,62 @@ def test_a_wrong_budget_is_refused(arguments, kind, says):
 def test_bounds_must_be_bounds():
     with pytest.raises(TypeError, match="write Bounds"):
         plan((0.001, 0.01), steps=100)
+
+
+@given(
+    steps=st.integers(8, 2000),
+    more=st.integers(2, 2000),
+    share=st.floats(0, 1),
+    cycles=st.integers(1, 4),
+    anneal=st.booleans(),
+)
+def test_a_longer_plan_agrees_with_the_part_already_trained(steps, more, share, cycles, anneal):
+    short = plan(Bounds(0.002, 0.01), steps=steps, cycles=cycles, anneal=anneal)
+    done = round(share * steps)
+    longer = short.extend(more, done=done)
+    assert [longer.schedule(step) for step in range(done)] == [short.schedule(step) for step in range(done)]
+    assert longer.steps == longer.schedule.duration == longer.snapshots[-1] == steps + more
+    assert longer.schedule(steps + more) <= short.schedule(steps)
+    assert longer.schedule.highest <= 0.01
+    if done < steps:
+        after = [longer.schedule(step) for step in range(short._last_peak(), steps + more + 1)]
+        assert after == sorted(after, reverse=True)  # never up again
+    else:
+        assert max(longer.schedule(step) for step in range(steps, steps + more)) == pytest.approx(0.01)
+    assert longer.reasons[:-1] == short.reasons
+
+
+def test_a_longer_plan_drives_a_training_on_from_its_checkpoint():
+    torch = pytest.importorskip("torch")
+    from cyclr.torch import Scheduler
+
+    def scheduler(of, **how):
+        return Scheduler(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1), of, **how)
+
+    short = plan(Bounds(0.001, 0.01), steps=100)
+    first = scheduler(short)
+    for _ in range(60):
+        first.optimizer.step()
+        first.step()
+    longer = short.extend(50, done=60)
+    second = scheduler(longer, on_mismatch="keep_new")
+    second.load_state_dict(first.state_dict())
+    assert second.last_epoch == 60
+    assert second.get_last_lr() == pytest.approx(first.get_last_lr())
+    second.optimizer.step()
+    second.step()
+    assert second.get_last_lr() == pytest.approx([longer.schedule(61)])
+
+
+@pytest.mark.parametrize(
+    ("steps", "done", "kind", "words"),
+    [
+        (1, None, ValueError, "steps must be an integer of at least 2, got 1"),
+        (10, 101, ValueError, "done must be at most the 100 steps of the plan, got 101"),
+        (10, -1, ValueError, "done must be an integer of at least 0"),
+        (2.5, None, TypeError, "steps must be an integer"),
+    ],
+)
+def test_a_plan_cannot_be_extended_by_nonsense(steps, done, kind, words):
+    with pytest.raises(kind, match=words):
+        plan(Bounds(0.001, 0.01), steps=100).extend(steps, done=done)

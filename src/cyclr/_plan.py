@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cyclr import _check
 from cyclr._range.bounds import Bounds
@@ -32,6 +32,66 @@ class Plan:
     reasons: tuple[str, ...]
     bounds: Bounds
     steps_per_epoch: int | None = None
+
+    def extend(self, steps: int, *, done: int | None = None) -> Plan:
+        """A longer plan that agrees with this one in the part already trained.
+
+        A training that is under way keeps this plan up to its last peak, or up to `done` if that is later, and then
+        anneals over all the steps that are left: raising the rate again would undo what the decay has gained. A
+        finished one has nothing left to anneal: it gets one more cycle, with the same peak.
+        To continue a training, load its checkpoint into `Scheduler(optimizer, plan, on_mismatch="keep_new")`.
+
+        Args:
+            steps: Optimizer steps to add.
+            done: Steps already trained; by default all of this plan.
+
+        Returns:
+            The plan for `self.steps + steps` steps.
+
+        Raises:
+            TypeError: If a count is not an integer.
+            ValueError: If `steps` is too small, or `done` exceeds this plan.
+
+        >>> short = plan(Bounds(0.001, 0.01), steps=100)
+        >>> short.extend(100, done=65).schedule
+        (Linear(0.001, 0.01, steps=30) >> Linear(0.01, 0.0, steps=70)).take(65) >> Linear(0.005, 0.0, steps=135)
+        >>> short.extend(100).snapshots
+        (100, 200)
+
+        Reference:
+            Ibrahim et al. (2024), Simple and Scalable Strategies to Continually Pre-train Large Language Models.
+            https://arxiv.org/abs/2403.08763
+        """
+        more = _check.count("steps", steps, "a cycle needs one step up and one down", least=2)
+        at = self.steps if done is None else _check.count("done", done, least=0)
+        if at > self.steps:
+            raise ValueError(_check.problem(f"done must be at most the {self.steps} steps of the plan", done))
+        schedule, kept, why = self._again(more) if at == self.steps else self._stretched(more, at)
+        snapshots = (*(end for end in self.snapshots if end <= kept), self.steps + more)
+        return replace(
+            self, schedule=schedule, steps=self.steps + more, snapshots=snapshots, reasons=(*self.reasons, why)
+        )
+
+    def _again(self, more: int) -> tuple[Schedule, int, str]:
+        """One more cycle after the end: the schedule, how many steps stay as they are, and why."""
+        base, rise = min(self.bounds.base_lr, self.bounds.max_lr / ONE_CYCLE_BASE), RISE if more > 2 else 0.5
+        again = one_cycle(self.bounds.max_lr, steps=more, base_lr=base, rise=rise, shape="linear")
+        why = f"{more} steps more after the end of the plan: one more cycle, as its rate has gone to its lowest."
+        return self.schedule >> again, self.steps, why
+
+    def _stretched(self, more: int, done: int) -> tuple[Schedule, int, str]:
+        """The last decay over all the steps that are left."""
+        turn = max(done, self._last_peak())
+        end = float(self.schedule(self.steps))
+        rest = Linear(float(self.schedule(turn)), end, steps=self.steps + more - turn)
+        why = f"{more} steps more: as before up to step {turn}, then the last decay is stretched to the new end."
+        return self.schedule.take(turn) >> rest if turn else rest, turn, why
+
+    def _last_peak(self) -> int:
+        """The step at which the last decay begins."""
+        start = self.snapshots[-2] if len(self.snapshots) > 1 else 0
+        rates = [self.schedule(step) for step in range(start, self.steps)]
+        return start + rates.index(max(rates))
 
 
 @renamed()

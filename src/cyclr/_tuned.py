@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cyclr._check import problem
 from cyclr._plan import Plan, plan
-from cyclr._range import Bounds, Curve, Search, effort_for
+from cyclr._range import Bounds, Curve, Progress, Search, Terminal, effort_for
 from cyclr._schedules import Opposed
 
 _log = logging.getLogger("cyclr")
@@ -28,6 +28,36 @@ class Tuned:
     bounds: Bounds
     plan: Plan
     momentum: Opposed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Tells on the terminal how `auto` goes on, unless `search.progress` is given or others tell it."""
+
+    search: Search
+    terminal: Terminal | None
+
+    @property
+    def progress(self) -> Progress | None:
+        """The `progress` of the range test."""
+        return self.search.progress or self.terminal
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self.terminal is not None:
+            self.terminal.say(f"auto: {text}")
+
+    def found(self, tuned: Tuned) -> None:
+        """What was found and planned, in one line."""
+        cost = f"max_lr {tuned.bounds.max_lr:.3g} by {tuned.curve.tuning_cost:,} steps of range test"
+        self.say(f"{cost}; planned {tuned.plan.steps:,} steps, {tuned.plan.schedule}")
+
+    def __enter__(self) -> Voice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.terminal is not None:
+            self.terminal.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +91,10 @@ class Asked:
         """The plan for a training of so many steps, and its momentum."""
         made = plan(bounds, steps=steps, steps_per_epoch=steps_per_epoch, cycles=self.cycles, anneal=self.anneal)
         return made, None if self.momentum is None else Opposed(made.schedule, *self.momentum)
+
+    def voice(self, *, first: bool = True) -> Voice:
+        """Tells on the terminal how `auto` goes on, unless `search.progress` is given or others tell it."""
+        return Voice(self.search, Terminal("range test") if first and self.search.progress is None else None)
 
     def effort(self, steps: int, steps_per_epoch: int | None) -> str:
         """How thorough the range test is; raises if a training of so many steps cannot be planned."""

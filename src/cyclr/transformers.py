@@ -220,12 +220,8 @@ def auto(
     _check_no_scheduler(owner)
     asked = Asked(search, cycles, anneal, momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
-    how = {
-        "ramp": search.ramp,
-        "repeats": search.repeats,
-        "held_out": search.held_out,
-        "progress": search.progress or None,
-    }
+    voice = asked.voice(first=owner.is_world_process_zero())
+    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": voice.progress}
     epoch, steps = _lengths(owner)
     effort = asked.effort(steps, epoch)
     recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work
@@ -236,8 +232,11 @@ def auto(
             resolve("momentum", opposed, optimizer.param_groups)
         return effort
 
-    tuned = asked.tuned(_test(owner, how, begin), steps, epoch)
+    with voice:
+        curve = _test(owner, how, begin)
+    tuned = asked.tuned(curve, steps, epoch)
     use_schedule(trainer, tuned.plan, tuned.momentum, on_mismatch=on_mismatch)
+    voice.found(tuned)
     return tuned
 
 
@@ -285,6 +284,11 @@ class _Feed:
         # No attribute holds the trainer: what a loader holds is put back to the place where the test found it.
         args = trainer.args
         self._get, self._how = trainer.get_batch_samples, (args.gradient_accumulation_steps, args.device)
+
+    @property
+    def loaders(self) -> list[Any]:
+        """Where the batches come from."""
+        return [self.loader]
 
     def __iter__(self) -> Iterator[_Batches]:
         if callable(tell := getattr(self.loader, "set_epoch", None)):

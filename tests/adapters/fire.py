@@ -223,7 +223,7 @@ def _keras(killed: bool) -> Made:
 
     from cyclr.keras import RangeTest
 
-    model = keras.Sequential([keras.Input((32,)), *(keras.layers.Dense(32, "tanh") for _ in range(12))])
+    model = keras.Sequential([keras.Input((32,)), *(keras.layers.Dense(32, "tanh") for _ in range(5))])
     model.compile(keras.optimizers.Adam(1e-3), "mse", metrics=["mae"])
     x = np.random.normal(size=(256, 32)).astype(np.float32)
     data: dict[str, Any] = {"x": x, "y": x[:, ::-1].copy(), "batch_size": 16}

@@ -849,3 +849,36 @@ def test_a_bad_batch_is_passed_over_and_the_state_stays_as_it_was(listed):
     assert curve.stops == ("end",)
     assert curve.passed_over == ((7,),)
     assert curve.tuning_cost == 40
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_loss_that_follows_the_order_of_the_data_is_not_taken_for_a_curve(listed):
+    x = np.random.default_rng(0).normal(size=(100, 8, 3)).astype(np.float32)
+    x *= np.linspace(2, 1, 100, dtype=np.float32)[:, None, None]
+    batches = list(x) if listed else jnp.asarray(x)
+    curve = range_test(sgd, jnp.zeros(3), batches, ramp=cyclr.Ramp(1e-9, 1e-7, steps=100))
+    assert curve.control == pytest.approx(curve.losses, rel=1e-4)
+    with pytest.raises(cyclr.Inconclusive, match="the loss follows the order of the data"):
+        curve.bounds()
+
+
+@pytest.mark.parametrize("kind", [int, np.int32, np.int64, float])
+@pytest.mark.parametrize(
+    "part",
+    [
+        WAVE,
+        cyclr.one_cycle(0.1, steps=20),
+        cyclr.Opposed(WAVE, 0.85, 0.95),
+        cyclr.Linear(0, 1, steps=3) >> SLOW.take(4),
+    ],
+    ids=["triangles", "one cycle", "momentum", "a join"],
+)
+def test_optax_may_join_schedules_and_ask_them_before_their_turn(part, kind):
+    joined = optax.join_schedules([optax.linear_schedule(0.0, 0.01, 3), part, part], [3, 9])
+    nested = optax.join_schedules([optax.constant_schedule(0.5), joined], [2])
+    for schedule in (joined, nested):
+        traced = jax.jit(schedule)
+        for step in range(20):
+            assert float(schedule(kind(step))) == pytest.approx(float(traced(jnp.int32(step))), rel=1e-5)
+    with pytest.raises(ValueError, match="step must be a finite number of at least 0"):
+        part(kind(-3))

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,7 +38,8 @@ def test_the_other_backend_holds_to_all_of_this_too():
         pytest.skip("this is the other backend")
     if importlib.util.find_spec(other) is None:
         pytest.skip(f"{other} is not installed")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    files = [__file__, str(Path(__file__).with_name("test_keras_auto.py"))]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     environment = os.environ | {"KERAS_BACKEND": other, "CYCLR_OTHER_BACKEND": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
@@ -493,7 +495,7 @@ def test_a_thorough_test_that_is_inconclusive_sweeps_again_more_slowly():
 def test_a_thorough_test_is_one_fit_with_steps_enough():
     model = linear()
     with (
-        pytest.raises(ValueError, match="a batch for each of up to 940 steps, got 12; pass more epochs"),
+        pytest.raises(ValueError, match="a batch for each of up to 1020 steps, got 12; pass more epochs"),
         RangeTest(model, ramp=cyclr.Ramp(steps=10), effort="thorough") as test,
     ):
         model.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[test])
@@ -632,7 +634,7 @@ def test_callbacks_of_the_users_own_are_called():
     model = linear()
     with RangeTest(model, ramp=cyclr.Ramp(1e-3, 0.1, steps=20)) as test:
         model.fit(X, Y, 16, 9, 0, [mine, test], shuffle=False)  # by position
-    assert seen == pytest.approx(test.curve.losses[0].tolist())
+    assert seen[:20] == pytest.approx(test.curve.losses[0].tolist())  # then the same batches at a rate of zero
 
 
 class Stops(keras.callbacks.Callback):
@@ -799,3 +801,27 @@ def test_a_keras_data_set_with_a_generator_of_its_own_is_back():
     with RangeTest(model, ramp=cyclr.Ramp(1e-3, 0.1, steps=20)) as test:
         model.fit(data, epochs=9, verbose=0, callbacks=[test])
     assert repr(data.rng.bit_generator.state) == before
+
+
+# ---------------------------------------------------------------- data that are not shuffled
+
+LONG = np.random.default_rng(4).normal(size=(640, 3)).astype(np.float32)
+
+
+def test_a_season_is_not_taken_for_a_curve():
+    y = LONG.sum(1) * np.linspace(3, 1, 640, dtype=np.float32)
+    model = linear()
+    with RangeTest(model, ramp=cyclr.Ramp(1e-9, 1e-7, steps=40)) as test:
+        model.fit(LONG, y, batch_size=16, epochs=9, shuffle=False, verbose=0, callbacks=[test])
+    assert test.curve.control == pytest.approx(test.curve.losses, rel=1e-4)  # the very same batches
+    with pytest.raises(cyclr.Inconclusive, match="the loss follows the order of the data"):
+        test.curve.bounds()
+
+
+def test_a_fit_that_ends_before_the_order_is_known_says_so(caplog):
+    model = linear()
+    with RangeTest(model, ramp=cyclr.Ramp(1e-3, 1e-1, steps=60)) as test:
+        model.fit(LONG, LONG.sum(1), batch_size=16, epochs=2, shuffle=False, verbose=0, callbacks=[test])
+    assert "pass more epochs to fit, or shuffle=True" in caplog.text
+    assert test.curve.losses.shape == (1, 60)
+    assert not test.curve.control.size

@@ -1,9 +1,5 @@
-"""A schedule that a Keras model is given, finds by itself, or goes on with after loading; on both backends."""
-
-import importlib.util
-import os
-import subprocess
-import sys
+"""A schedule that a Keras model is given, finds by itself, or goes on with after loading; test_keras.py runs it
+on both backends."""
 
 import numpy as np
 import pytest
@@ -14,7 +10,6 @@ from cyclr import Constant, Ramp, Search
 keras = pytest.importorskip("keras", reason="Keras is not installed")
 from cyclr.keras import LearningRate, WithMomentum, auto, use_schedule  # noqa: E402 - needs the one above
 
-BACKEND = keras.config.backend()
 WAVE = cyclr.Triangular(0.01, 0.05, step_size=4)
 OTHER = cyclr.Triangular(0.001, 0.02, step_size=3)
 SEARCH = Search(Ramp(1e-4, 3.0, steps=80))
@@ -22,18 +17,6 @@ ONE = np.ones((1, 1), np.float32)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(160, 3)).astype(np.float32)
 Y = X.sum(1) + 0.1 * RNG.normal(size=160).astype(np.float32)
-
-
-def test_the_other_backend_holds_to_all_of_this_too():
-    other = {"jax": "torch", "torch": "jax"}[BACKEND]
-    if os.environ.get("CYCLR_OTHER_BACKEND"):
-        pytest.skip("this is the other backend")
-    if importlib.util.find_spec(other) is None:
-        pytest.skip(f"{other} is not installed")
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
-    environment = os.environ | {"KERAS_BACKEND": other, "CYCLR_OTHER_BACKEND": "1"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout
 
 
 def scalar_model(optimizer):
@@ -165,25 +148,31 @@ class Batches(keras.utils.PyDataset):
         return X[32 * index : 32 * (index + 1)], Y[32 * index : 32 * (index + 1)]
 
 
-@pytest.mark.parametrize(
-    ("data", "options", "steps"),
-    [
-        ((X, Y), {}, 15),
-        ((X[:150], Y[:150]), {"batch_size": 32, "sample_weight": np.linspace(0.5, 1.5, 150)}, 15),
-        ((X, Y), {"batch_size": 16, "steps_per_epoch": 5}, 15),
-        ((Batches(),), {}, 15),
-    ],
-    ids=["default size", "a rest, with weights", "short epochs", "data set"],
-)
-def test_auto_plans_the_budget_and_changes_nothing_but_the_rate(data, options, steps):
+DATA = {
+    "default size": ((X, Y), {}),
+    "a rest, with weights": ((X[:150], Y[:150]), {"batch_size": 32, "sample_weight": np.linspace(0.5, 1.5, 150)}),
+    "short epochs": ((X, Y), {"batch_size": 16, "steps_per_epoch": 5}),
+    "data set": ((Batches(),), {}),
+}
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_auto_plans_the_steps_that_fit_makes(kind, capsys):
+    data, options = DATA[kind]
+    model = network()
+    assert auto(model, *data, epochs=3, search=SEARCH, **options).plan.steps == 15
+    model.fit(*data, epochs=3, verbose=0, **options)
+    assert int(model.optimizer.iterations) == 15
+    assert "auto: max_lr " in capsys.readouterr().err
+
+
+def test_auto_changes_nothing_but_the_rate():
+    data, options = DATA["a rest, with weights"]
     found = []
     itself = trained(
         lambda model: found.append(auto(model, *data, epochs=3, search=SEARCH, **options)), data, **options
     )
-    (tuned,) = found
-    assert tuned.plan.steps == steps
-    assert itself[2] == steps
-    assert itself == trained(lambda model: use_schedule(model, tuned.plan), data, **options)
+    assert itself == trained(lambda model: use_schedule(model, found[0].plan), data, **options)
 
 
 def test_auto_on_a_trained_model_begins_its_plan_at_the_present_step_and_again():

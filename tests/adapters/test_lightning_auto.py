@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -200,14 +201,16 @@ def test_auto_plans_the_trainers_own_length_and_changes_nothing_but_the_schedule
     assert tuned.curve.bounds().max_lr == tuned.bounds.max_lr
 
 
-def test_auto_takes_a_datamodule_and_may_be_called_again():
+def test_auto_takes_a_datamodule_tells_what_it_found_and_may_be_called_again(capsys):
     class Data(L.LightningDataModule):
         def train_dataloader(self):
             return loader()
 
     fit, net = trainer(max_epochs=2), Bare()
     one = auto(fit, net, datamodule=Data(), search=SEARCH)
-    two = auto(fit, net, datamodule=Data(), search=SEARCH)
+    assert f"auto: max_lr {one.bounds.max_lr:.3g} by " in capsys.readouterr().err
+    two = auto(fit, net, datamodule=Data(), search=replace(SEARCH, progress=False))
+    assert "auto" not in capsys.readouterr().err
     assert one.plan.steps == two.plan.steps == 2 * BATCHES
     assert one.bounds.max_lr == pytest.approx(two.bounds.max_lr, rel=0.5)
     fit.fit(net, datamodule=Data())

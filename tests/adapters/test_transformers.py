@@ -179,10 +179,11 @@ SEARCH = Search(Ramp(1e-4, 3.0, steps=80))
         ({"gradient_accumulation_steps": 3}, 6),
     ],
 )
-def test_auto_plans_the_trainings_own_length_and_changes_nothing_but_the_schedule(tmp_path, options, steps):
+def test_auto_plans_the_trainings_own_length_and_changes_nothing_but_the_schedule(tmp_path, capsys, options, steps):
     found = []
     itself = trained(tmp_path, lambda fit: found.append(auto(fit, momentum=(0.85, 0.95), search=SEARCH)), **options)
     (tuned,) = found
+    assert f"auto: max_lr {tuned.bounds.max_lr:.3g} by " in capsys.readouterr().err
     assert tuned.plan.steps == steps
     assert itself[2] == pytest.approx([tuned.plan.schedule(step) for step in range(steps)])
     assert itself == trained(tmp_path, lambda fit: use_schedule(fit, tuned.plan, tuned.momentum), **options)

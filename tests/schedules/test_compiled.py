@@ -58,13 +58,14 @@ def test_a_formula_that_branches_on_the_step_cannot_be_written_down():
 
 
 @pytest.mark.parametrize("called_before", [True, False])
-@pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
-def test_torch_compiles_a_call_with_an_int_in_one_graph(schedule, called_before):
+def test_torch_compiles_calls_with_an_int_in_one_graph(called_before):
     torch = pytest.importorskip("torch")
-    torch.compiler.reset()
-    fresh = cyclr.parse(repr(schedule))
+    fresh = [cyclr.parse(repr(schedule)) for schedule in EXAMPLES]
     if called_before:
-        fresh(3)
-    compiled = torch.compile(lambda x, step: x * fresh(step), fullgraph=True, backend="eager")
+        assert all(schedule(3) >= 0 for schedule in fresh)
+    compiled = torch.compile(
+        lambda one, step: [one * schedule(step) for schedule in fresh], fullgraph=True, backend="eager"
+    )
     one = torch.ones((), dtype=torch.float64)
-    assert [float(compiled(one, step)) for step in (0, 1, 150)] == [schedule(step) for step in (0, 1, 150)]
+    for step in (0, 1, 150):
+        assert [float(value) for value in compiled(one, step)] == [schedule(step) for schedule in EXAMPLES]

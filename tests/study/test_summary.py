@@ -158,3 +158,13 @@ def test_the_verdict_follows_the_interval(low: float, high: float, words: str, l
 def test_one_seed_gets_no_verdict() -> None:
     row = Summary("auto", Interval(1, 1, 1), Interval(1, -math.inf, math.inf), Interval(1, 1, 1), 1, 1, 0, 1)
     assert "the variation between seeds is unknown" in verdict(row, "best")
+
+
+def test_the_interval_of_fractions_ends_where_they_do() -> None:
+    runs = [run("fixed", seed, [value]) for seed, value in enumerate([0.9, 0.99, 1.0])]
+    runs += [run("auto", seed, [value]) for seed, value in enumerate([0.0, 0.01, 0.1])]
+    fixed, auto = summarize(Study(task="t", runs=runs), "accuracy", "fixed")
+    assert (fixed.final.high, auto.final.low) == (1, 0)
+    assert fixed.final.low < 0.9
+    assert auto.difference is not None
+    assert auto.difference.low < -1  # what the test says of the difference stays

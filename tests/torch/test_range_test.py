@@ -512,7 +512,7 @@ def test_accumulation_averages_and_makes_one_update_of_several_batches() -> None
     meter = Meter(split.optimizer)
     one, two = run(whole, repeats=1, high=0.1), run(split, repeats=1, high=0.1, accumulate=4)
     assert two.losses == pytest.approx(one.losses, rel=1e-5)
-    assert len(meter.rates) == 12
+    assert [rate for (rate,) in meter.rates if rate] == pytest.approx(one.rates)  # at zero for the order of the data
 
 
 def test_the_gradient_is_clipped() -> None:

@@ -42,7 +42,10 @@ class Curve:
         peaks: The peak rates of probe cycles, if any were made, increasing; shape (probes,).
         probes: Training losses of each probe cycle, one row a peak, NaN beyond the end of one that diverged and for a
             bad batch.
-        earlier_steps: Optimizer steps made before, in sweeps that were inconclusive.
+        earlier_steps: Further steps that the test made: sweeps before these that were inconclusive, and a few steps at
+            a rate of zero after a sweep that ended early.
+        control: Losses of the same batches at a rate of zero, of the shape of `losses`, if they were measured: data in
+            a fixed order may make the loss fall by themselves.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -65,6 +68,7 @@ class Curve:
     peaks: Array = field(default_factory=lambda: np.empty(0))
     probes: Array = field(default_factory=lambda: np.empty((0, 0)))
     earlier_steps: int = 0
+    control: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
@@ -87,11 +91,13 @@ class Curve:
             choice("stops", stop, STOPS)
         for name in self.maximize:
             choice("maximize", name, metrics)
+        control = _control(self.control, losses)
         peaks, probes = _probes(self.peaks, self.probes)
         earlier = count("earlier_steps", self.earlier_steps, least=0)
         values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops, "peaks": peaks}
         for name, value in (
-            values | {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier}
+            values
+            | {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier, "control": control}
         ).items():
             object.__setattr__(self, name, value)
 
@@ -99,7 +105,8 @@ class Curve:
     def tuning_cost(self) -> int:
         """Optimizer steps that were made: sweeps and probe cycles, non-finite last steps included, and earlier ones."""
         ended = self.stops.count("non-finite") + sum(known(row) < len(row) for row in self.probes)
-        return sum(known(row) for row in (*self.losses, *self.probes)) + ended + self.earlier_steps
+        rows = (*self.losses, *self.probes, *self.control)
+        return sum(known(row) for row in rows) + ended + self.earlier_steps
 
     @property
     def passed_over(self) -> tuple[tuple[int, ...], ...]:
@@ -139,10 +146,11 @@ class Curve:
         probability("level", level)
         read = f"negated {signal}" if signal in self.maximize else signal
         probes = (self.peaks, self.probes) if signal == "loss" and len(self.peaks) else None
+        control = self.control if signal == "loss" and self.control.size else None
         made = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "log": self.scale == "log"}
         with self._carried(self._ends()):
             rates, values = self._points(signal)
-            bounds = find(rates, values, probes=probes, level=level, signal=read, **made)
+            bounds = find(rates, values, control=control, probes=probes, level=level, signal=read, **made)
         return replace(bounds, evidence=(*bounds.evidence, *self._bad_batches(bounds.max_lr)))
 
     def suggest(self, rule: str, signal: str = "loss") -> float:
@@ -186,6 +194,7 @@ class Curve:
             "peaks": self.peaks.tolist(),
             "probes": _plain(self.probes),
             "earlier_steps": self.earlier_steps,
+            "control": _plain(self.control),
         }
         text = json.dumps(plain, allow_nan=False)
         with replacing(path) as file:
@@ -211,8 +220,10 @@ class Curve:
             raise ValueError(f"{path}: not valid JSON ({error}); was it written by Curve.save?") from None
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
-        fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes", "earlier_steps")
+        fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
+        fields = (*fields, "earlier_steps", "control")
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
+        plain.setdefault("control", [])
         for name in fields:
             if name not in plain:
                 raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")
@@ -306,6 +317,16 @@ def _rows(name: str, value: ArrayLike, steps: int) -> Array:
         raise ValueError(problem(f"{name} must have shape (repeats, {steps})", rows.shape, "one value for each rate"))
     # An infinite loss is treated like a missing one.
     return np.where(np.isfinite(rows), rows, np.nan)
+
+
+def _control(value: ArrayLike, losses: Array) -> Array:
+    """Losses at a rate of zero, or nothing."""
+    if not _array("control", value).size:
+        return np.empty((0, 0))
+    control = _rows("control", value, losses.shape[1])
+    if control.shape != losses.shape:
+        raise ValueError(problem(f"control must have the shape of losses {losses.shape}", control.shape))
+    return control
 
 
 def _probes(peaks: ArrayLike, probes: ArrayLike) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclr._range.bounds import Bounds, Inconclusive, probability
+from cyclr._range.fall import CLEAR, LEAST, beginning, in_errors, means, neighbours, noise, order
 from cyclr._range.probe import ends, probed
 from cyclr._range.risk import grid, risk
 from cyclr._range.smooth import calm, smoother
@@ -16,9 +17,7 @@ from cyclr._range.smooth import calm, smoother
 Array = NDArray[np.float64]
 
 LEAST_RATE = 1e-7  #: relative to the highest rate: a linear ramp may begin at 0, which has no logarithm
-LEAST = 12  #: minimum number of points; with fewer, a sweep is inconclusive
 MOST = 300  #: maximum number of points to smooth; longer sweeps are averaged in blocks first
-CLEAR = 4.0  #: minimum fall in standard errors: 98 % of sweeps of pure noise stay below
 DEEP = 20.0  #: times the noise at the bottom: values far above that are compared by their logarithms
 DOUBT = 1.0  #: standard deviation of the log of the factor by which the optimum of a sweep may be off
 LOST = 0.2  #: a curve that has lost this fraction of its gain again has turned
@@ -40,17 +39,19 @@ class _Reading:
     top: float
     start: float  #: the signal before any training
     onset: float
+    spread: float
+    ordered: bool  #: whether the order of the data moves the signal
     lowest: float
     turned: bool
     rises: bool  #: again, by more than the noise: it has not only ended
     last: float
-    spread: float
 
 
 def find(
     rates: Array,
     values: Array,
     *,
+    control: Array | None = None,
     probes: tuple[Array, Array] | None,
     steps: int,
     tuning_cost: int,
@@ -60,14 +61,15 @@ def find(
 ) -> Bounds:
     """Bounds from a signal for which lower is better; rows are repeats, NaN after the end of a repeat.
 
-    `probes` are the peaks and the losses of probe cycles, or None. `steps` is the length of a sweep, of which `values`
-    may hold only a few points.
+    `control` are the values of the same batches at a rate of zero, where they were measured: a fall that only follows
+    the order of the data is no evidence. `probes` are the peaks and the losses of probe cycles, or None. `steps` is the
+    length of a sweep, of which `values` may hold only a few points.
 
     Raises:
         Inconclusive: If most repeats do not fall clearly, or fall until the end.
     """
     probability("level", level)
-    readings = _readings(rates, values, steps=steps, signal=signal, log=log)
+    readings = _readings(rates, values, control, steps=steps, signal=signal, log=log)
     tops = np.array([reading.top for reading in readings])
     top = float(np.median(tops))
     if probes is not None:
@@ -97,14 +99,20 @@ def find(
     )
 
 
-def _readings(rates: Array, values: Array, *, steps: int, signal: str, log: bool) -> list[_Reading]:
+def _readings(
+    rates: Array, values: Array, control: Array | None, *, steps: int, signal: str, log: bool
+) -> list[_Reading]:
     """What the repeats show, without those that show nothing; an error if that is half of them."""
     readings: list[_Reading] = []
     refusals: list[Inconclusive] = []
-    for row in values:
+    for number, row in enumerate(values):
         known = np.isfinite(row)
+        still = None if control is None else control[number][known]
+        if still is not None and not np.isfinite(still).all():
+            still = None  # not measured for this repeat, or spoilt by a bad batch
+        how = {"steps": steps, "signal": signal, "log": log, "ended": not known[-1]}
         try:
-            readings.append(_read(rates[known], row[known], steps=steps, signal=signal, log=log, ended=not known[-1]))
+            readings.append(_read(rates[known], row[known], still, **how))
         except Inconclusive as refusal:
             refusals.append(refusal)
     if len(refusals) < len(readings):
@@ -119,20 +127,23 @@ def _short(rate: float) -> float:
     return float(f"{rate:.3g}")
 
 
-def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, ended: bool) -> _Reading:
+def _read(
+    rates: Array, values: Array, control: Array | None, *, steps: int, signal: str, log: bool, ended: bool
+) -> _Reading:
     """One sweep of `steps` steps, up to its last valid value; `ended` if that is before its highest rate."""
     if len(values) < LEAST:
         raise Inconclusive(
             f"the {signal} was measured at only {len(values)} rates, {LEAST} are needed: use more steps, or start lower"
         )
+    control = None if control is None else _thinned(rates, control)[1]
     rates, values = _thinned(rates, values)
-    head = max(3, len(values) // 10)
-    # A linear ramp reaches rates that change the loss after a few steps; a log ramp has many steps below them.
-    opening = head if log else max(1, max(3, steps // 50) * len(values) // steps)
+    head = neighbours(len(values))
+    opening = beginning(len(values), steps, log=log)
+    values, ordered = _without_order(values, control, head, opening, signal)
     start = float(np.median(values[:opening]))
     calmed = calm(values)
-    along = np.convolve(calmed, np.full(head, 1 / head), "valid")  # means of neighbours
-    errors = _fall_in_errors(calmed, along, opening)
+    along = means(calmed, head)
+    errors = in_errors(calmed, head, opening)
     if errors < CLEAR:
         raise Inconclusive(
             f"the {signal} does not fall clearly: {max(errors, 0):.1f} standard errors, {CLEAR:.0f} are needed; "
@@ -164,7 +175,20 @@ def _read(rates: Array, values: Array, *, steps: int, signal: str, log: bool, en
     made = np.flatnonzero(regret < 1 - LEARNING)
     onset = logs[made[0] if len(made) else lowest]
     seen = {"lowest": float(rates[lowest]), "turned": turned, "rises": rises, "last": float(rates[-1])}
-    return _Reading(logs, regret, _top(logs, regret), start, float(onset), spread=float(np.std(again)), **seen)
+    return _Reading(logs, regret, _top(logs, regret), start, float(onset), float(np.std(again)), ordered, **seen)
+
+
+def _without_order(values: Array, control: Array | None, head: int, opening: int, signal: str) -> tuple[Array, bool]:
+    """The values, free of what the order of the data does to them, and whether it does; an error if that is all."""
+    if control is None:
+        return values, False
+    moved = order(values, control, head, opening)
+    if moved.dominates:
+        raise Inconclusive(
+            f"the {signal} follows the order of the data: at a rate of zero it moves by {moved.swing:.2g} over the "
+            f"same batches, and the rates lower it by {max(moved.own, 0):.2g}; shuffle the data, or go to higher rates"
+        )
+    return moved.values, moved.trend
 
 
 def _lowered(values: Array, along: Array, start: float) -> tuple[Array, float]:
@@ -174,7 +198,7 @@ def _lowered(values: Array, along: Array, start: float) -> tuple[Array, float]:
     near the bottom and within the noise, the inverse hyperbolic sine is linear.
     """
     bottom, together = int(along.argmin()), len(values) - len(along) + 1
-    scale = max(DEEP * _noise(values[bottom : bottom + together]), 1e-12 * float(np.ptp(values)))
+    scale = max(DEEP * noise(values[bottom : bottom + together]), 1e-12 * float(np.ptp(values)))
     return np.arcsinh((values - along.min()) / scale), float(np.arcsinh((start - along.min()) / scale))
 
 
@@ -193,19 +217,6 @@ def _top(where: Array, regret: Array) -> float:
     """The log rate with the lowest expected regret; beyond the ramp the gain is taken as zero."""
     at = grid(where[0], where[-1])
     return float(at[np.argmin(risk(at, where, regret, doubt=DOUBT))])
-
-
-def _fall_in_errors(values: Array, along: Array, opening: int) -> float:
-    """The fall from the beginning to the lowest mean of neighbours after it, in standard errors."""
-    first, together = values[: 2 * opening], len(values) - len(along) + 1
-    noise = max(_noise(values), 1e-12 * float(np.ptp(values)))
-    fall = float(first.mean() - along[len(first) :].min())
-    return fall / (noise * np.sqrt(1 / len(first) + 1 / together)) if noise > 0 else 0.0
-
-
-def _noise(values: Array) -> float:
-    """Standard deviation around a line, from the differences between neighbours; robust to spikes."""
-    return 1.4826 * float(np.median(np.abs(np.diff(values)))) / np.sqrt(2)
 
 
 def _resampled(residuals: Array, rng: np.random.Generator) -> Array:
@@ -248,6 +259,8 @@ def _evidence(
         top = f"The {signal} is lowest at a rate of {lowest:.2g} and hardly rises up to the highest rate"
     robust = f"has the lowest expected regret if the true optimum is off by a factor of about {np.exp(DOUBT):.2g}"
     seen: tuple[str, ...] = (f"{top}{kept}; {alone:.2g} {robust}.",)
+    if any(reading.ordered for reading in readings):
+        seen = (*seen, f"The order of the data moves the {signal}, too: its values at a rate of zero were subtracted.")
     if probes is not None:
         tried = float(probes[0][np.argmin(ends(probes[1]))])
         seen = (

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from cyclr._check import choice, count, problem
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve, known
+from cyclr._range.fall import falls
 from cyclr._range.probe import LENGTH, MOST, TAIL, candidates, cycle, further
 from cyclr._range.ramp import Ramp
-from cyclr._range.stop import GO, NON_FINITE, StopRule
+from cyclr._range.stop import DIVERGED, GO, NON_FINITE, StopRule
 
 Array = NDArray[np.float64]
 L = TypeVar("L")
@@ -69,9 +70,13 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Rewind:
-    """Order: restore the training to its start; with `data`, batches and randomness, too."""
+    """Order: restore the training to its start; with `data`, batches and randomness, too.
+
+    `same` if the steps that follow are compared with earlier ones of the very same batches.
+    """
 
     data: bool
+    same: bool = False
 
 
 Order: TypeAlias = Steps | Measure | Rewind
@@ -102,7 +107,7 @@ def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
                 answer = walker.read([walker.step(rate) for rate in rates])
             case Measure():
                 answer = walker.measure()
-            case Rewind(data):
+            case Rewind(data=data):
                 answer = walker.rewind(data=data)
 
 
@@ -118,6 +123,8 @@ class Recorder:
         maximize: Names of the metrics of which higher values are better.
         progress: Called after each block of steps; None or False for nothing.
         block: Steps between two readings of the losses.
+        in_order: Whether the batches come in an order of their own and, after `Rewind(data=True)`, again in the same
+            one. A fall of the loss may then be due to that order: steps at a rate of zero tell.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -134,6 +141,7 @@ class Recorder:
         maximize: Iterable[str] = (),
         progress: Progress | Literal[False] | None = None,
         block: int = BLOCK,
+        in_order: bool = False,
     ) -> None:
         if not isinstance(ramp, Ramp):
             raise TypeError(problem("ramp must be a cyclr.Ramp", ramp, "write Ramp(low, high, steps=300)"))
@@ -143,13 +151,18 @@ class Recorder:
             )
         self.ramp, self.repeats, self.effort = ramp, count("repeats", repeats), choice("effort", effort, EFFORTS)
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
-        sweeps = self.repeats * self.ramp.steps
-        #: maximum optimizer steps of the whole test
-        self.most_steps = sweeps if self.effort == "quick" else (1 + SLOWER) * sweeps + MOST * (LENGTH + TAIL)
+        self.in_order = in_order
+        self.swept = False  #: whether the sweeps are complete: other steps may follow
         self._sweeps: list[_Sweep] = []
         self._sweep: _Sweep | None = None  # the current sweep, or the one that was made last
         self._probed: dict[float, Array] = {}
         self._earlier = 0
+
+    @property
+    def most_steps(self) -> int:
+        """Maximum steps of the whole test."""
+        sweeps = self.repeats * self.ramp.steps * (2 if self.in_order else 1)
+        return sweeps if self.effort == "quick" else (1 + SLOWER) * sweeps + MOST * (LENGTH + TAIL)
 
     def orders(self) -> Orders:
         """Yield all orders of the test; the generator's return value is the curve."""
@@ -168,7 +181,7 @@ class Recorder:
         return self.curve()
 
     def note(self, metrics: Mapping[str, float]) -> None:
-        """Record metrics that were measured after the last step of a sweep; those of probe cycles are dropped."""
+        """Record metrics that were measured after the last step of a sweep; those of other steps are dropped."""
         if self._sweep is not None and self._sweep.losses:
             self._sweep.note(metrics)
 
@@ -197,9 +210,11 @@ class Recorder:
             np.array(peaks),
             np.array([self._probed[peak] for peak in peaks]),
             self._earlier,
+            self._control(),
         )
 
     def _all_sweeps(self) -> Generator[Order, Any, None]:
+        self.swept = False
         for repeat in range(self.repeats):
             if repeat:
                 yield Rewind(data=False)
@@ -210,6 +225,38 @@ class Recorder:
             except BaseException:
                 self._sweeps.pop()  # interrupted: its last step must not be taken for its end
                 raise
+        self.swept = True
+        if self.in_order and self._falls() and not (yield from self._rates_acted()):
+            yield from self._at_rate_zero()
+
+    def _falls(self) -> bool:
+        return any(falls(np.array(sweep.losses), log=self.ramp.scale == "log") for sweep in self._sweeps)
+
+    def _rates_acted(self) -> Generator[Order, Any, bool]:
+        """Whether the last sweep ended because of its rates: the initial weights do well on the next batches."""
+        sweep = self._sweeps[-1]
+        if sweep.stop != DIVERGED:
+            return sweep.stop == NON_FINITE
+        yield Rewind(data=False)
+        self._sweep = None  # not before: metrics of its last step may come late
+        losses: list[float] = []
+        while len(losses) < BLOCK:
+            losses += yield Steps([0.0] * self.block)
+        self._earlier += len(losses)
+        return sweep.is_above(float(np.median(losses)))
+
+    def _at_rate_zero(self) -> Generator[Order, Any, None]:
+        """The losses of all sweeps' batches at a rate of zero."""
+        yield Rewind(data=True, same=True)
+        self._sweep = None
+        todo = [sweep for sweep in self._sweeps if not sweep.control]
+        for number, sweep in enumerate(todo):
+            if number:
+                yield Rewind(data=False)
+            losses: list[float] = []
+            while len(losses) < sweep.made:
+                losses += yield Steps([0.0] * min(self.block, sweep.made - len(losses)))
+            sweep.control = losses[: sweep.known]
 
     def _one_sweep(self, repeat: int, sweep: _Sweep) -> Generator[Order, Any, None]:
         rates = self.ramp.rates.tolist()
@@ -262,6 +309,10 @@ class Recorder:
             self._tell(number * len(rates) + len(losses), MOST * len(rates), rates[len(losses) - 1], losses[-1])
         return np.pad(losses, (0, len(rates) - len(losses)), constant_values=np.nan)
 
+    def _control(self) -> Array:
+        rows = [dict(enumerate(sweep.control)) for sweep in self._sweeps]
+        return self._rows(rows) if any(rows) else np.empty((0, 0))
+
     def _tell(self, done: int, total: int, rate: float, loss: float) -> None:
         if self.progress is not None:
             self.progress(done, total, rate, float(loss))
@@ -280,6 +331,8 @@ class _Sweep:
     def __init__(self) -> None:
         self.losses: list[float] = []
         self.metrics: dict[str, dict[int, float]] = {}
+        self.control: list[float] = []  #: losses of the same batches at a rate of zero
+        self.made = 0  #: steps, those after the end included
         self._rule = StopRule()
 
     @property
@@ -305,9 +358,15 @@ class _Sweep:
             what = "the loss must be finite at the first step, before any update"
             raise ValueError(problem(what, values[0], "check the data, the loss and the weights"))
         self._rule.feed(enumerate(values, len(self.losses)))
+        self.made += len(values)
         self.losses += values
         if self._rule.index is not None:
             del self.losses[self._rule.index + 1 :]
+
+    def is_above(self, loss: float) -> bool:
+        """Whether the loss at its end is nearer to the level at which it was stopped than to `loss`."""
+        finite = np.array(self.losses)[np.isfinite(self.losses)]
+        return loss < (np.median(finite[:BLOCK]) + np.median(finite[-5:])) / 2
 
     def note(self, metrics: Mapping[str, float]) -> None:
         """Metrics measured after the last step."""

@@ -85,9 +85,19 @@ scalars = _Scalars()
 def plain_step(step: numbers.Real) -> float:
     """A step as an int or a float: np.int64(3) becomes 3, so that the value is a plain number, too."""
     plain = int(step) if isinstance(step, numbers.Integral) else float(step)
+    if -math.inf < plain < 0 and _is_asked_by_optax():
+        return type(plain)(0)  # as an array would: `optax.join_schedules` calls its parts before their turn, too
     if not 0 <= plain < math.inf:
         raise ValueError(_check.problem("step must be a finite number of at least 0", step, "the first step is 0"))
     return plain
+
+
+def _is_asked_by_optax() -> bool:
+    """Whether the schedule is called by code of Optax."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "cyclr").partition(".")[0] == "cyclr":
+        frame = frame.f_back
+    return frame.f_globals.get("__name__", "").partition(".")[0] == "optax"
 
 
 def traced_by_torch() -> bool:

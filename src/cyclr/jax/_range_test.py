@@ -13,6 +13,7 @@ from cyclr._check import count, problem
 from cyclr._interrupt import Restored, Undo, put_back
 from cyclr._metrics import as_metrics
 from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder
+from cyclr._range.fall import neighbours
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._range.walk import walk
 from cyclr._renamed import renamed
@@ -108,6 +109,7 @@ def range_test(
             pure, arrays, recorder.repeats = pure_step(step, state, example, repeats, stacked)
             one = [array[0] for array in arrays] if stacked else arrays
             evaluation = None if held_out is None else Evaluation(held_out, pure, one)
+            recorder.in_order = not feed.once if feed is not None else (number or 0) > neighbours(ramp.steps)
             if feed is not None:
                 return walk(OneByOne(pure, arrays, feed, stacked=stacked, held_out=evaluation), recorder)
             starts = recorder.repeats

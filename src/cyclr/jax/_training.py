@@ -37,7 +37,9 @@ class Training:
         self._now = self._first()
 
     def _first(self) -> Arrays:
-        return [array[self._repeat] for array in self._start] if self._stacked else self._start
+        if not self._stacked:
+            return self._start
+        return [array[min(self._repeat, len(array) - 1)] for array in self._start]
 
 
 class AtHand(Training):
@@ -86,9 +88,10 @@ class AtHand(Training):
         return np.asarray(values, dtype=np.float64)[:count].tolist()
 
     def rewind(self, *, data: bool) -> None:
-        """Return to the start; each sweep begins at a different batch."""
+        """Return to the start; each sweep begins at a different batch, and what follows the last goes on from there."""
         super().rewind(data=data)
-        self._next = self._repeat * self._number // self._starts
+        if self._repeat < self._starts:
+            self._next = self._repeat * self._number // self._starts
 
 
 class OneByOne(Training):

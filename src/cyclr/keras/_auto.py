@@ -16,9 +16,7 @@ from cyclr._schedules import Constant, Schedule
 from cyclr._tuned import Asked, Tuned
 from cyclr.keras._drive import LearningRate
 from cyclr.keras._loan import Loan, innermost
-from cyclr.keras._range_test import RangeTest
-
-BATCH = 32  #: what Keras takes where no batch_size is given
+from cyclr.keras._range_test import BATCH, RangeTest
 
 
 def use_schedule(model: keras.Model, schedule: Schedule | Plan | str) -> None:
@@ -109,14 +107,16 @@ def auto(
     epoch = _steps_per_epoch(x, batch_size, steps_per_epoch)
     steps = count("epochs", epochs) * epoch
     effort = _effort(asked, steps, epoch)
-    test = RangeTest(model, ramp=search.ramp, effort=effort, better=better, progress=search.progress or None)
+    voice = asked.voice()
+    test = RangeTest(model, ramp=search.ramp, effort=effort, better=better, progress=voice.progress)
     data = {"x": x, "y": y, "batch_size": batch_size, "sample_weight": sample_weight}
-    enough = ceil(test.most_steps / epoch)
-    with test:
+    enough = 2 * ceil(test.most_steps / epoch) + 1  # for data that are not shuffled; the test ends the training
+    with voice, test:
         for _ in range(search.repeats):
             model.fit(**data, steps_per_epoch=steps_per_epoch, epochs=enough, verbose=0, callbacks=[test])
     tuned = asked.tuned(test.curve, steps, epoch)
     use_schedule(model, _from_now_on(tuned.plan.schedule, innermost(model.optimizer)))
+    voice.found(tuned)
     return tuned
 
 

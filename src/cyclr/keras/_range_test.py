@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Iterator, Mapping
+from math import ceil
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -14,11 +16,15 @@ from cyclr._check import problem
 from cyclr._interrupt import Restored, Undo
 from cyclr._metrics import Better
 from cyclr._range import Curve, Progress, Ramp, Recorder
+from cyclr._range.fall import neighbours
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._range.walk import Order, Orders, Rewind, Steps
 from cyclr._renamed import renamed
 from cyclr.keras._directions import checked, which_way
 from cyclr.keras._loan import Loan, innermost
+
+BATCH = 32  #: what Keras takes where no batch_size is given
+_log = logging.getLogger("cyclr")
 
 
 class RangeTest(Restored, keras.callbacks.Callback):
@@ -134,6 +140,8 @@ class RangeTest(Restored, keras.callbacks.Callback):
             if self._loan is None or not any(one is self for one in callbacks):
                 return fit(*args, **kwargs)
             self._loan.keep_sources([one for one in (*args, *kwargs.values()) if one is not given])
+            told = inspect.signature(fit).bind_partial(*args, **kwargs).arguments
+            self._recorder.in_order = in_order(told, self._recorder.ramp.steps)
             others = [one for one in callbacks if one is not self and not isinstance(one, LEFT_OUT)]
             self._others = [type(one).__name__ for one in others]
             # The test comes first: so it sees a rate that another one sets at the beginning of a batch.
@@ -163,12 +171,11 @@ class RangeTest(Restored, keras.callbacks.Callback):
         """Set the rate of this step; forget the batches before: Keras logs means over all since the last reset."""
         assert self.model is not None  # asking for it has JAX's state written back, to where it is reset
         assert self._loan is not None
-        while isinstance(self._order, Rewind):
+        while isinstance(self._order, Rewind) and not (self._order.same and batch):  # those begin with an epoch
             self._loan.rewind()
             self._answer(None)
         self.model.reset_metrics()
-        if isinstance(self._order, Steps):
-            self._loan.rate.assign(self._order.rates[0])
+        self._loan.rate.assign(self._order.rates[0] if isinstance(self._order, Steps) else 0.0)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Record, and end the training when the test is done."""
@@ -193,6 +200,14 @@ class RangeTest(Restored, keras.callbacks.Callback):
         """Return to the start for the next sweep."""
         if self._order is not None and self._orders is not None:
             self._orders.close()
+            if self._recorder.effort == "quick" and self._recorder.swept:
+                _log.warning(
+                    "fit ended before the range test could repeat its batches at a rate of zero: as the data are not "
+                    "shuffled, the loss may have followed their order; pass more epochs to fit, or shuffle=True"
+                )
+                if self._loan is not None:
+                    self._loan.rewind()
+                return
             most = self.most_steps
             steps = f"each of the {most}" if self._recorder.effort == "quick" else f"each of up to {most}"
             advice = "pass more epochs to fit; the test ends the training when it is done"
@@ -227,6 +242,28 @@ class RangeTest(Restored, keras.callbacks.Callback):
 
     def _named_others(self) -> str:
         return ", ".join(self._others) or "none"
+
+
+def in_order(told: Mapping[str, Any], steps: int) -> bool:
+    """Whether the order of the batches that `fit` is told to make may show in a sweep of `steps`.
+
+    An iterator gives them once only, and so few that their order repeats all the time are averaged out.
+    """
+    x = told.get("x")
+    if isinstance(x, Iterator):
+        return False
+    arrays = keras.tree.flatten(x)
+    if hasattr(arrays[0], "shape"):
+        batches: int | None = ceil(arrays[0].shape[0] / (told.get("batch_size") or BATCH))
+    else:
+        try:
+            batches = len(cast("Any", x))
+        except (TypeError, NotImplementedError):
+            batches = None
+    if batches is not None and batches <= neighbours(steps):
+        return False
+    sampler = getattr(getattr(x, "batch_sampler", None), "sampler", None)  # of torch's loaders
+    return "Random" not in type(sampler).__name__ if sampler is not None else not told.get("shuffle", True)
 
 
 def _callbacks_of_keras() -> tuple[type, ...]:

@@ -134,17 +134,15 @@ def auto(
     check_parts(trainer, module)
     asked = Asked(search, cycles, anneal, momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
-    how = {
-        "ramp": search.ramp,
-        "repeats": search.repeats,
-        "held_out": search.held_out,
-        "progress": search.progress or None,
-    }
+    voice = asked.voice(first=trainer.is_global_zero)
+    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": voice.progress}
     test, length = Only(optimizer=optimizer, loss=loss, **how), _Length(asked, optimizer)
     test.effort_in = length
-    curve = run(test, trainer, module, train_dataloaders, datamodule)
+    with voice:
+        curve = run(test, trainer, module, train_dataloaders, datamodule)
     tuned = asked.tuned(curve, length.steps, length.epoch)
     use_schedule(module, tuned.plan, tuned.momentum, optimizer=optimizer, on_mismatch=on_mismatch)
+    voice.found(tuned)
     return tuned
 
 

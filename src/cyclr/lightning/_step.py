@@ -39,6 +39,11 @@ class Feed:
         self.combined = copy.copy(combined)  # with an iterator of its own: the training's has begun
         self.accumulate, self.epoch = accumulate, epoch
 
+    @property
+    def loaders(self) -> list[Any]:
+        """Where the batches come from."""
+        return list(self.combined.flattened)
+
     def __iter__(self) -> Iterator[Batches]:
         groups = self._endless()
         for epoch, group in groups:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -120,10 +120,13 @@ def summarize(
     ends = {policy: [run.series(metric)[1][-1] for run in own] for policy, own in runs.items()}
     target = target_of(study, metric, baseline)
     up = study.maximize if maximize is None else maximize
-    rows = [_row(policy, own, metric, target, study.tuning_cost.get(policy, 0), up) for policy, own in runs.items()]
+    fraction = is_fraction(msgspec.structs.replace(study, metric=metric, maximize=up))
+    mean = _mean_of_fractions if fraction else interval
+    rows = [
+        _row(policy, own, metric, target, study.tuning_cost.get(policy, 0), up, mean) for policy, own in runs.items()
+    ]
     others = [policy for policy in runs if policy != baseline]
     found = dict(zip(others, many_to_one([ends[policy] for policy in others], ends[baseline]), strict=True))
-    fraction = is_fraction(msgspec.structs.replace(study, metric=metric, maximize=up))
     worthwhile = _WORTHWHILE * (1 if fraction else abs(float(np.mean(ends[baseline]))))
     return tuple(
         _compared(row, found[row.policy], worthwhile, len(others))
@@ -154,7 +157,23 @@ def target_of(study: Study, metric: str | None = None, baseline: str | None = No
     return float(np.mean([run.series(study.metric if metric is None else metric)[1][-1] for run in runs]))
 
 
-def _row(policy: str, runs: Sequence[Run], metric: str, target: float, cost: int, maximize: bool) -> Summary:
+def _mean_of_fractions(values: Sequence[float]) -> Interval:
+    """The mean of fractions, whose interval ends where they do."""
+    found = interval(values)
+    if not (math.isfinite(found.low) and math.isfinite(found.high)):
+        return found
+    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
+
+
+def _row(
+    policy: str,
+    runs: Sequence[Run],
+    metric: str,
+    target: float,
+    cost: int,
+    maximize: bool,
+    mean: Callable[[Sequence[float]], Interval],
+) -> Summary:
     """The summary of one policy's runs, without a comparison."""
     series = [run.series(metric) for run in runs]
     best = max if maximize else min
@@ -162,16 +181,16 @@ def _row(policy: str, runs: Sequence[Run], metric: str, target: float, cost: int
     reached = [steps_to_target(*own, target, maximize=maximize) for own in series]
     return Summary(
         policy=policy,
-        final=interval([values[-1] for _, values in series]),
+        final=mean([values[-1] for _, values in series]),
         difference=None,
-        half=interval([value_at(*own, run.steps / 2) for run, own in zip(runs, series, strict=True)]),
+        half=mean([value_at(*own, run.steps / 2) for run, own in zip(runs, series, strict=True)]),
         to_target=float(np.median(reached)),
         reached=sum(map(math.isfinite, reached)),
         cost=cost,
         seeds=len(runs),
         seconds=float(np.median([_seconds(run, at) for run, at in zip(runs, reached, strict=True)])),
-        best=interval([best(filter(math.isfinite, values), default=math.nan) for values in at_ends]),
-        area=interval([area(*own) for own in series]),
+        best=mean([best(filter(math.isfinite, values), default=math.nan) for values in at_ends]),
+        area=mean([area(*own) for own in series]),
         diverged=sum(run.status == "diverged" for run in runs),
     )
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from cyclr._check import problem
 from cyclr._plan import plan
-from cyclr._range import Bounds, Search, Terminal
+from cyclr._range import Bounds, Search
 from cyclr._renamed import renamed, same
 from cyclr._schedules import parse
 from cyclr._tuned import Asked
@@ -131,24 +131,19 @@ def auto(
     _, opposed = asked.planned(Bounds(0.1, 1.0), total, per_epoch)
     if opposed is not None:
         resolve("momentum", opposed, driver.param_groups)
-    first = place_in(group_of(network))[0] == 0  # of several processes one speaks
-    terminal = Terminal("range test") if first and search.progress is None else None
+    voice = asked.voice(first=place_in(group_of(network))[0] == 0)
     if resume is not None:
         scheduler = _resumed(driver, resume, total)
-        _tell(terminal, f"auto: continues the saved schedule at step {scheduler.last_epoch:,} of {total:,}")
+        voice.say(f"continues the saved schedule at step {scheduler.last_epoch:,} of {total:,}")
         return scheduler
     effort = asked.effort(total, per_epoch)
     how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "effort": effort}
-    try:
-        curve = range_test(network, driver, data, loss, update=update, progress=search.progress or terminal, **how)
-    finally:
-        if terminal is not None:
-            terminal.clear()
+    with voice:
+        curve = range_test(network, driver, data, loss, update=update, progress=voice.progress, **how)
     tuned = asked.tuned(curve, total, per_epoch)
     scheduler = Scheduler(driver, tuned.plan, tuned.momentum)
     scheduler.curve, scheduler.bounds = curve, tuned.bounds
-    found = f"auto: max_lr {tuned.bounds.max_lr:.3g} by {curve.tuning_cost:,} steps of range test"
-    _tell(terminal, f"{found}; planned {tuned.plan.steps:,} steps, {tuned.plan.schedule}")
+    voice.found(tuned)
     return scheduler
 
 
@@ -159,11 +154,6 @@ def _check(search: Any, loss_fn: object, momentum: Any) -> None:
         check_held_out(search.held_out, loss_fn)
     if momentum is not None and not (isinstance(momentum, tuple) and len(momentum) == 2):
         raise TypeError(problem("momentum must be a pair (from, to)", momentum, "pass (0.85, 0.95)"))
-
-
-def _tell(terminal: Terminal | None, text: str) -> None:
-    if terminal is not None:
-        terminal.say(text)
 
 
 def _resumed(optimizer: Optimizer, state: Any, steps: int) -> Scheduler:
@@ -179,7 +169,7 @@ def _resumed(optimizer: Optimizer, state: Any, steps: int) -> Scheduler:
         what = f"the budget must be that of the saved schedule, {planned:,.0f} steps"
         advice = (
             "leave epochs and accumulation as they were; to train longer or shorter, make a schedule for the new "
-            "length and load the state into Scheduler(..., on_mismatch='keep_new')"
+            "length (Plan.extend makes a longer one) and load the state into Scheduler(..., on_mismatch='keep_new')"
         )
         raise ValueError(problem(what, steps, advice))
     scheduler = Scheduler(optimizer, *(read[name] for name in DRIVEN))

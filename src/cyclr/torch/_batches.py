@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from cyclr._check import problem
+from cyclr._range.fall import neighbours
 
 
 def length(loader: Any) -> int | None:
@@ -46,6 +47,32 @@ def check_loader(name: str, loader: Any) -> None:
 def _kind(value: object) -> str:
     """`a TensorDataset`: what a value is, where its content would say nothing."""
     return f"a {type(value).__name__}"
+
+
+#: Samplers that draw at random; those of Accelerate and others derive from them.
+_RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+
+
+def in_order(loader: Any, steps: int) -> bool:
+    """Whether the order of the batches may show in a sweep of `steps`: they are not known to be shuffled.
+
+    So few that their order repeats all the time are averaged out.
+    """
+    if (inside := getattr(loader, "loaders", None)) is not None:  # of a trainer, whose batches we take ourselves
+        return any(in_order(one, steps) for one in inside)
+    batches = length(loader)
+    if batches is not None and batches <= neighbours(steps):
+        return False
+    sampler: Any = loader
+    while (inner := _sampler_of(sampler)) is not None:
+        sampler = inner
+    return not (isinstance(sampler, _RANDOM) or getattr(sampler, "shuffle", False) is True)
+
+
+def _sampler_of(loader: Any) -> Any:
+    """The sampler that a loader or another sampler draws from."""
+    batches = getattr(loader, "batch_sampler", None)
+    return getattr(loader, "sampler", None) if batches is None else batches
 
 
 def check_callable(name: str, value: Any, advice: str) -> None:

@@ -86,6 +86,8 @@ def one_optimizer(optimizer: Any) -> Any:
 class _NoData:
     """A loader for a step function that needs no data: it gives the number of the step, or nothing."""
 
+    loaders: tuple[()] = ()  #: where the batches come from: so they have no order
+
     def __init__(self, update: Any) -> None:
         self._numbered = not _takes_nothing(update)
 

@@ -13,7 +13,7 @@ from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._range.walk import walk
 from cyclr._renamed import renamed, same
-from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
+from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, in_order, moved
 from cyclr.torch._distributed import averaged, group_of
 from cyclr.torch._groups import put, ratios
 from cyclr.torch._parts import NOTHING, Models, parts_of
@@ -140,6 +140,7 @@ def range_test(
     """
     model, optimizer, loader, loss_fn = parts_of(model, optimizer, loader, loss_fn, update)
     recorder = recorder_of(ramp, held_out, loss_fn, repeats=repeats, effort=effort, progress=progress)
+    recorder.in_order = in_order(loader, ramp.steps)
     step = _step(model, optimizer, loss_fn, update)
     data, functions = [loader], [loss_fn, update]
     if held_out is not None:
