@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cyclr import _check
+from cyclr._goals import GOALS, ONE_CYCLE_BASE, RISE, cycles_of, more_cycles
 from cyclr._range.bounds import Bounds
 from cyclr._renamed import renamed
 from cyclr._schedules import Linear, Schedule, Triangular, one_cycle
-
-RISE = 0.3  # the fraction of a cycle that annealing plans spend on the warm-up
-ONE_CYCLE_BASE = 10.0  # a single cycle starts its warm-up at the peak divided by this
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +22,7 @@ class Plan:
         reasons: One sentence for each choice.
         bounds: The bounds that the plan was made from.
         steps_per_epoch: Optimizer steps in an epoch; None if unknown.
+        goal: What the training is for: "final", "ensemble", "average" or "anytime".
     """
 
     schedule: Schedule
@@ -32,6 +31,7 @@ class Plan:
     reasons: tuple[str, ...]
     bounds: Bounds
     steps_per_epoch: int | None = None
+    goal: str = "final"
 
     def extend(self, steps: int, *, done: int | None = None) -> Plan:
         """A longer plan that agrees with this one in the part already trained.
@@ -39,6 +39,9 @@ class Plan:
         A training that is under way keeps this plan up to its last peak, or up to `done` if that is later, and then
         anneals over all the steps that are left: raising the rate again would undo what the decay has gained. A
         finished one has nothing left to anneal: it gets one more cycle, with the same peak.
+
+        Plans with another goal keep all their cycles, and so all their snapshots, and get more of them: of the length
+        of the last one for an ensemble or an average, ever longer ones for a model at any time.
         To continue a training, load its checkpoint into `Scheduler(optimizer, plan, on_mismatch="keep_new")`.
 
         Args:
@@ -66,10 +69,24 @@ class Plan:
         at = self.steps if done is None else _check.count("done", done, least=0)
         if at > self.steps:
             raise ValueError(_check.problem(f"done must be at most the {self.steps} steps of the plan", done))
+        if self.goal != "final":
+            return self._with_cycles(more)
         schedule, kept, why = self._again(more) if at == self.steps else self._stretched(more, at)
         snapshots = (*(end for end in self.snapshots if end <= kept), self.steps + more)
         return replace(
             self, schedule=schedule, steps=self.steps + more, snapshots=snapshots, reasons=(*self.reasons, why)
+        )
+
+    def _with_cycles(self, more: int) -> Plan:
+        """The whole plan, then cycles for the same goal."""
+        decays = self.schedule(self.steps) < self.schedule.highest  # not where weights are averaged at a constant rate
+        added = more_cycles(self.goal, self.bounds, self.snapshots, more, anneal=decays)
+        return replace(
+            self,
+            schedule=self.schedule >> added.schedule,
+            steps=self.steps + more,
+            snapshots=(*self.snapshots, *(self.steps + end for end in added.ends)),
+            reasons=(*self.reasons, *added.reasons),
         )
 
     def _again(self, more: int) -> tuple[Schedule, int, str]:
@@ -101,12 +118,15 @@ def plan(
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
     steps: int | None = None,
+    minutes: float | None = None,
+    step_seconds: float | None = None,
     cycles: int | None = None,
     anneal: bool = True,
+    goal: str = "final",
 ) -> Plan:
     """Plan whole cycles for a budget: their number, their length and how they end.
 
-    Give either `epochs` and `steps_per_epoch`, or `steps`.
+    Give either `epochs` and `steps_per_epoch`, or `steps`, or `minutes` and `step_seconds`.
 
     Args:
         bounds: From `Curve.bounds`, or `Bounds(base_lr, max_lr)`.
@@ -114,33 +134,72 @@ def plan(
         steps_per_epoch: Optimizer steps in an epoch: batches divided by accumulation, rounded up, because what is left
             at the end of an epoch makes a step, too.
         steps: The budget in optimizer steps.
+        minutes: The budget in minutes of training, evaluations and the like left out.
+        step_seconds: The measured time of a step, which makes steps of minutes.
         cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
-            during training.
-        anneal: Whether the last cycle anneals to zero. If not, all cycles are triangles that end at base_lr.
+            during training. For another goal, the number of its snapshots.
+        anneal: Whether the last cycle anneals to zero. If not, all cycles are triangles that end at base_lr; for the
+            goal "average", the rate then stays constant, for a base model that will be fine-tuned.
+        goal: What the training is for. "final": one good model at the end. "ensemble": several good models whose
+            predictions are averaged. "average": several whose weights are averaged. "anytime": a good model
+            whenever the training must stop, from cycles that double in length. A budget too short for several cycles
+            gets one, and the reasons say so.
 
     Returns:
         The plan. Its schedule is exactly as long as the budget, and each cycle ends at its lowest rate.
 
     Raises:
         TypeError: If `bounds` is not a `Bounds`, or a count is not an integer.
-        ValueError: If the budget is missing, given twice, or too small for the cycles.
+        ValueError: If the budget is missing, given twice, or too small for the cycles, or the goal is unknown.
 
     >>> plan(Bounds(0.001, 0.01), epochs=5, steps_per_epoch=100).schedule
     Linear(0.001, 0.01, steps=150) >> Linear(0.01, 0.0, steps=350)
+    >>> plan(Bounds(0.001, 0.01), epochs=40, steps_per_epoch=100, goal="ensemble").snapshots
+    (2000, 2500, 3000, 3500, 4000)
+    >>> plan(Bounds(0.001, 0.01), epochs=31, steps_per_epoch=100, goal="anytime").snapshots
+    (100, 300, 700, 1500, 3100)
 
     Reference:
         Smith (2017), Cyclical Learning Rates, section 3.2. https://arxiv.org/abs/1506.01186
         Smith & Topin (2018), Super-convergence. https://arxiv.org/abs/1708.07120
+        Huang et al. (2017), Snapshot Ensembles. https://arxiv.org/abs/1704.00109
+        Izmailov et al. (2018), Averaging Weights Leads to Wider Optima. https://arxiv.org/abs/1803.05407
+        Loshchilov & Hutter (2017), SGDR. https://arxiv.org/abs/1608.03983
     """
     if not isinstance(bounds, Bounds):
         raise TypeError(_check.problem("bounds must be a Bounds", bounds, "write Bounds(base_lr, max_lr)"))
     if not isinstance(anneal, bool):
         raise TypeError(_check.problem("anneal must be True or False", anneal))
-    total = _budget(epochs, steps_per_epoch, steps)
+    _check.choice("goal", goal, GOALS)
+    clock, timed = _steps_of(minutes, step_seconds, other=epochs is not None or steps is not None)
+    total = _budget(epochs, steps_per_epoch, steps if clock is None else clock)
+    if goal != "final":
+        made = cycles_of(goal, bounds, total, steps_per_epoch, cycles, anneal=anneal)
+        return Plan(made.schedule, total, made.ends, (*timed, *made.reasons), bounds, steps_per_epoch, goal)
     count, why = _cycles(total, steps_per_epoch, cycles)
     schedule, how = _annealed(bounds, total, count) if anneal else _triangles(bounds, total, count)
     snapshots = (*(cycle * (total // count) for cycle in range(1, count)), total)
-    return Plan(schedule, total, snapshots, (why, *how), bounds, steps_per_epoch)
+    return Plan(schedule, total, snapshots, (*timed, why, *how), bounds, steps_per_epoch)
+
+
+def _steps_of(minutes: float | None, step_seconds: float | None, *, other: bool) -> tuple[int | None, tuple[str, ...]]:
+    """The steps that fit in so many minutes, and how many that are; None if the budget is not in minutes."""
+    if minutes is None and step_seconds is None:
+        return None, ()
+    if minutes is None:
+        must = "step_seconds needs minutes"
+        raise ValueError(_check.problem(must, None, "pass minutes=, or leave step_seconds out"))
+    if other:
+        raise ValueError("the budget must be given as minutes, epochs or steps, got several; pass one of them")
+    if step_seconds is None:
+        advice = "pass the measured time of a step, or steps instead"
+        raise ValueError(_check.problem("minutes need step_seconds", None, advice))
+    seconds, each = 60 * _check.positive("minutes", minutes), _check.positive("step_seconds", step_seconds)
+    total = int(round(seconds / each, 6))  # 60 s at 0.1 s are 600 steps, whatever the last bit says
+    if total < 2:
+        must = f"minutes must last for at least two steps of {each:g} s"
+        raise ValueError(_check.problem(must, minutes, "a cycle needs one step up and one down"))
+    return total, (f"{minutes:g} minutes are {total} steps at the {each:.3g} s measured for a step.",)
 
 
 def _budget(epochs: int | None, steps_per_epoch: int | None, steps: int | None) -> int:

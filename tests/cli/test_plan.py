@@ -29,6 +29,7 @@ def test_it_is_the_librarys_plan(cyclr: Shell) -> None:
 @pytest.mark.parametrize(("flags", "wanted"), [
     (["--cycles", "4"], {"cycles": 4}),
     (["--no-anneal"], {"anneal": False}),
+    (["--goal", "ensemble"], {"goal": "ensemble"}),
 ])  # fmt: skip
 def test_options_reach_the_plan(cyclr: Shell, flags: list[str], wanted: dict[str, int]) -> None:
     found = cyclr("plan", "--bounds", 1e-3, 1e-2, "--steps", 999, *flags, "--json").json

@@ -17,6 +17,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "snapshots": plan.snapshots,
         "reasons": plan.reasons,
         "bounds": plan.bounds,
+        "goal": plan.goal,
     }
 
 

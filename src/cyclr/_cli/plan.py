@@ -16,6 +16,7 @@ PLACE = 2  # among the verbs, in the order in which they are used
 EXAMPLES = (
     "cyclr plan --bounds 1e-3 1e-2 --epochs 30 --steps-per-epoch 390",
     "cyclr plan --curve curve.json --steps 12000 --cycles 3 --out plan.json --png plan.png",
+    "cyclr plan --bounds 1e-3 1e-2 --minutes 30 --step-seconds 0.05 --goal ensemble",
 )
 
 
@@ -27,15 +28,19 @@ def plan(
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
     steps: int | None = None,
+    minutes: float | None = None,
+    step_seconds: float | None = None,
     cycles: int | None = None,
     no_anneal: bool = False,
+    goal: str = "final",
     out: Path | None = None,
     png: Path | None = None,
     json: bool = False,
 ) -> None:
     """Plan a schedule for a budget: print the schedule to train with and the reason for each choice.
 
-    Pass the bounds as --bounds or --curve, and the budget as --steps or as --epochs with --steps-per-epoch.
+    Pass the bounds as --bounds or --curve, and the budget as --steps, as --epochs with --steps-per-epoch, or as
+    --minutes with --step-seconds.
 
     Args:
         bounds: Lower and upper bound of the learning rate.
@@ -44,9 +49,13 @@ def plan(
         epochs: Budget in epochs.
         steps_per_epoch: Optimizer steps in an epoch.
         steps: Budget in optimizer steps.
+        minutes: Budget in minutes of training.
+        step_seconds: Measured time of a step, in seconds.
         cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
-            during training.
+            during training. For another goal, the number of its snapshots.
         no_anneal: End at the lower bound instead of annealing to zero.
+        goal: What the training is for: final, one good model; ensemble, several whose predictions are averaged;
+            average, several whose weights are averaged; anytime, a good model whenever the training must stop.
         out: Save the plan to this JSON file, for `cyclr report`.
         png: Also save a plot of the schedule to this image file.
         json: Print one JSON document instead of a table and a chart.
@@ -57,7 +66,15 @@ def plan(
     if found is None:
         raise ValueError("--bounds LOW HIGH or --curve FILE must be given; `cyclr find TASK --out FILE` makes a curve")
     made = make_plan(
-        found, epochs=epochs, steps_per_epoch=steps_per_epoch, steps=steps, cycles=cycles, anneal=not no_anneal
+        found,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        steps=steps,
+        minutes=minutes,
+        step_seconds=step_seconds,
+        cycles=cycles,
+        anneal=not no_anneal,
+        goal=goal,
     )
     if out is not None:
         write_json(out, plan_data(made))

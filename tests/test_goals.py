@@ -1,0 +1,166 @@
+"""Plans for each goal: the exact budget in whole cycles that end low, or a reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cyclr import Bounds, Plan, parse, plan
+from cyclr._goals import GOALS
+
+SOME = Bounds(0.001, 0.01)
+SEVERAL = ("ensemble", "average", "anytime")
+
+
+def starts_and_ends(made: Plan) -> list[tuple[int, int]]:
+    return list(zip((0, *made.snapshots[:-1]), made.snapshots, strict=True))
+
+
+@given(
+    goal=st.sampled_from(GOALS),
+    epochs=st.integers(1, 200),
+    steps_per_epoch=st.integers(2, 300),
+    base=st.floats(1e-6, 1e-2),
+)
+def test_every_goal_uses_every_budget_exactly_in_whole_cycles_that_end_low(goal, epochs, steps_per_epoch, base):
+    made = plan(Bounds(base, 0.01), epochs=epochs, steps_per_epoch=steps_per_epoch, goal=goal)
+    assert made.steps == made.schedule.duration == made.snapshots[-1] == epochs * steps_per_epoch
+    assert made.goal == goal
+    assert made.schedule(made.steps) == 0
+    assert parse(repr(made.schedule)) == made.schedule
+    for start, end in starts_and_ends(made):
+        rates = made.schedule(np.arange(start, end))
+        top = int(rates.argmax())
+        assert (np.diff(rates[: top + 1]) > 0).all()  # one rise and one decay: a whole cycle
+        assert (np.diff(rates[top:]) < 0).all()
+        # the decay is a straight line whose next step would be zero
+        assert rates[-1] == pytest.approx(rates[top] / (end - start - top), rel=1e-6)
+
+
+@given(goal=st.sampled_from(SEVERAL), epochs=st.integers(1, 200), steps_per_epoch=st.integers(2, 50))
+def test_a_goal_that_the_budget_cannot_serve_is_said(goal, epochs, steps_per_epoch):
+    made = plan(SOME, epochs=epochs, steps_per_epoch=steps_per_epoch, goal=goal)
+    if len(made.snapshots) == 1:
+        assert made.reasons[0].startswith(f"One cycle over all {made.steps} steps.")
+        assert any(word in made.reasons[0] for word in ("too short", "below an epoch"))
+    else:
+        assert not made.reasons[0].startswith("One cycle")
+    assert all(reason.endswith(".") for reason in made.reasons)
+
+
+@given(goal=st.sampled_from(SEVERAL), total=st.integers(2, 5000))
+def test_goals_need_no_epochs(goal, total):
+    made = plan(SOME, steps=total, goal=goal)
+    assert made.steps == made.schedule.duration == made.snapshots[-1] == total
+
+
+@given(
+    goal=st.sampled_from(SEVERAL),
+    total=st.integers(2, 1500),
+    count=st.integers(1, 8),
+    epoch=st.none() | st.integers(1, 50),
+)
+def test_a_requested_number_of_snapshots_is_what_comes_out_or_an_error(goal, total, count, epoch):
+    try:
+        made = plan(SOME, steps=total, steps_per_epoch=epoch, goal=goal, cycles=count)
+    except ValueError as error:
+        needed = int(str(error).split("at least ")[1].split()[0])
+        assert needed > total
+        assert len(plan(SOME, steps=needed, goal=goal, cycles=count).snapshots) == count  # the advice holds
+        return
+    assert len(made.snapshots) == count
+
+
+@given(epochs=st.integers(1, 300), steps_per_epoch=st.integers(2, 100))
+def test_later_cycles_have_their_least_length(epochs, steps_per_epoch):
+    for goal, least in (("ensemble", 2), ("average", 1), ("anytime", 1)):
+        made = plan(SOME, epochs=epochs, steps_per_epoch=steps_per_epoch, goal=goal)
+        if len(made.snapshots) > 1:
+            assert all(end - start >= least * steps_per_epoch for start, end in starts_and_ends(made))
+
+
+def test_an_ensemble_returns_to_the_peak_and_an_average_to_half_of_it():
+    for goal, peak in (("ensemble", 0.01), ("average", 0.005)):
+        made = plan(SOME, steps=10_000, goal=goal)
+        assert len(made.snapshots) == 5
+        for start, end in starts_and_ends(made)[1:]:
+            assert made.schedule(np.arange(start, end)).max() == pytest.approx(peak)
+
+
+def test_growing_cycles_double():
+    assert plan(SOME, steps=3100, steps_per_epoch=100, goal="anytime").snapshots == (100, 300, 700, 1500, 3100)
+
+
+@given(total=st.integers(2, 3000), count=st.none() | st.integers(1, 6))
+def test_without_a_decay_an_average_stays_at_the_peak_and_says_why(total, count):
+    if count is not None and total < 5 * count + 5:
+        count = None
+    made = plan(SOME, steps=total, goal="average", cycles=count, anneal=False)
+    assert made.schedule.duration == made.snapshots[-1] == total
+    assert made.schedule(total) == 0.01
+    assert "not end low" in made.reasons[-1]
+    assert "fine-tuning" in made.reasons[0]
+    if count:
+        assert len(made.snapshots) == count
+        assert made.snapshots[0] >= 0.79 * total - 1
+
+
+@given(
+    goal=st.sampled_from(SEVERAL),
+    total=st.integers(2, 3000),
+    more=st.integers(2, 5000),
+    share=st.floats(0, 1),
+    average=st.booleans(),
+)
+def test_a_longer_plan_keeps_every_snapshot(goal, total, more, share, average):
+    short = plan(SOME, steps=total, goal=goal, anneal=not (average and goal == "average"))
+    longer = short.extend(more, done=round(share * total))
+    assert longer.snapshots[: len(short.snapshots)] == short.snapshots
+    assert longer.snapshots[-1] == longer.steps == longer.schedule.duration == total + more
+    steps = np.arange(total)
+    assert (longer.schedule(steps) == short.schedule(steps)).all()
+    assert longer.schedule(total + more) == short.schedule(total)
+    assert longer.goal == goal
+    assert longer.schedule.highest <= 0.01
+    assert longer.reasons[:-1] == short.reasons
+
+
+def test_growing_cycles_go_on_growing():
+    longer = plan(SOME, steps=700, goal="anytime", cycles=3).extend(800 + 1600)
+    assert longer.snapshots == (100, 300, 700, 1500, 3100)
+    assert longer.extend(100).snapshots[-1] == 3200  # too short for a longer one: one cycle all the same
+
+
+@given(minutes=st.floats(0.1, 1000), each=st.floats(1e-3, 1), goal=st.sampled_from(GOALS))
+def test_minutes_are_steps_of_the_measured_time(minutes, each, goal):
+    made = plan(SOME, minutes=minutes, step_seconds=each, goal=goal)
+    assert made.steps * each <= 60 * minutes * (1 + 1e-5)
+    assert (made.steps + 1) * each >= 60 * minutes * (1 - 1e-5)
+    assert made.reasons[0].startswith(f"{minutes:g} minutes are {made.steps} steps")
+    assert made.schedule == plan(SOME, steps=made.steps, goal=goal).schedule
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "says"),
+    [
+        ({"steps": 100, "goal": "ensembles"}, ValueError, "did you mean 'ensemble'"),
+        ({"steps": 100, "goal": None}, TypeError, "goal"),
+        ({"minutes": 3}, ValueError, "step_seconds"),
+        ({"step_seconds": 3, "steps": 10}, ValueError, "needs minutes"),
+        ({"minutes": 3, "step_seconds": 0.1, "steps": 10}, ValueError, "several"),
+        ({"minutes": -3, "step_seconds": 0.1}, ValueError, "minutes must be positive"),
+        ({"minutes": 1, "step_seconds": 50}, ValueError, "at least two steps"),
+        (
+            {"steps": 100, "goal": "ensemble", "anneal": False},
+            ValueError,
+            "anneal must be True for the goal 'ensemble'",
+        ),
+        ({"steps": 100, "goal": "average", "anneal": False, "cycles": 30}, ValueError, "at least 150 steps"),
+        ({"steps": 100, "goal": "anytime", "cycles": 0}, ValueError, "cycles"),
+    ],
+)
+def test_a_goal_that_cannot_be_is_refused(arguments, kind, says):
+    with pytest.raises(kind, match=says):
+        plan(SOME, **arguments)
