@@ -29,6 +29,7 @@ def test_every_goal_uses_every_budget_exactly_in_whole_cycles_that_end_low(goal,
     assert made.steps == made.schedule.duration == made.snapshots[-1] == epochs * steps_per_epoch
     assert made.goal == goal
     assert made.schedule(made.steps) == 0
+    assert made.snapshots == made.schedule.cycle_ends()
     assert parse(repr(made.schedule)) == made.schedule
     for start, end in starts_and_ends(made):
         rates = made.schedule(np.arange(start, end))

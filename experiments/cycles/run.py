@@ -2,12 +2,13 @@
 
     python experiments/cycles/run.py --data PATH                    resumes if interrupted; seed after seed
     python experiments/cycles/run.py --data PATH --rows ensemble-25000 --seeds 1
-    python experiments/cycles/table.py                              writes the tables of README.md from the records
 
 PATH is the folder that holds CIFAR-10. Network and data are those of experiments/paper: Caffe's `cifar10_full` in
 bfloat16. The bounds are those that `auto` found there from the training loss (found.json); the steps of that range test
 count as part of the budget, so a row of 25,000 steps trains for 24,000. Test images are used to judge the finishes and
 for nothing else: the last 3 and the last 5 snapshots are taken because the plan says so, not because they are best.
+
+Last result: none yet; no row has been run to its end.
 """
 
 from __future__ import annotations
