@@ -61,7 +61,9 @@ class Length:
             return
         made, self.optimizer_steps = self.optimizer_steps, 0
         self.late = self.late + 1 if made > 1 else 0
-        if step > self.limit and self._ends_at_nothing():
+        if step > self.limit and not self._ends_at_nothing():
+            self.limit = math.inf
+        if step > self.limit:
             self._warn(
                 f"the training has made {step} steps, but its schedule was made for {self.duration:.0f} and stays at "
                 f"{self._last():.3g} after them; stop here, or make a schedule for the whole training"
@@ -101,5 +103,5 @@ class Length:
         return self._last() <= NOTHING * self.schedule.highest
 
     def _warn(self, said: str) -> None:
-        self.warned = True
+        self.warned, self.limit = True, math.inf  # once
         warnings.warn(said, UserWarning, stacklevel=4)

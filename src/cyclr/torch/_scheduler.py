@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -15,6 +15,7 @@ from cyclr._plan import Plan
 from cyclr._range import Bounds, Curve
 from cyclr._schedules import Schedule, parse
 from cyclr.torch._added import watch
+from cyclr.torch._fast import advance
 from cyclr.torch._groups import Given, Group, copied, initial, key_of, mark, plain, put, resolve, unshare
 from cyclr.torch._length import Length
 from cyclr.torch._parts import one_optimizer
@@ -102,6 +103,7 @@ class Scheduler(LRScheduler):
             group.setdefault("initial_lr", copied(group["lr"]))  # torch wants it where last_epoch is given
         self._factors = [1.0] * len(driven.param_groups)
         self._marks: list[Any] = []
+        self._advance: Callable[[Scheduler], bool] | None = None  #: a step in the ordinary case
         self._length = Length(self.plan, self.schedules["schedule"])
         super().__init__(driven, last_epoch)
         self._marks = self._present_marks()
@@ -117,6 +119,11 @@ class Scheduler(LRScheduler):
         Raises:
             TypeError: If `epoch` is not an integer: schedules take no metric.
         """
+        if self._advance is not None:
+            if epoch is None and self._advance(self):
+                return
+            self._advance = None
+            self._marks = [(owner, rate) for (owner, _), rate in zip(self._marks, self._last_lr, strict=False)]
         if epoch is not None:
             if isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral):
                 advice = "call step() without arguments: a schedule takes no metric and no fraction of an epoch"
@@ -128,6 +135,8 @@ class Scheduler(LRScheduler):
             super().step()
             self._length.check_step(self.last_epoch)
         self._marks = self._present_marks()
+        if self._step_count > 1 and type(self).get_lr is Scheduler.get_lr:  # torch checks the first two
+            self._advance = advance(self)
 
     def get_lr(self) -> list[Any]:
         """The rate of each group at the current step.
@@ -214,7 +223,10 @@ class Scheduler(LRScheduler):
         self.last_epoch, self._step_count = last_epoch, last_epoch + 1
         if last_epoch >= 0:
             self._drive()
-        self._length = Length(self.plan, self.schedules["schedule"])
+        self._length, self._advance = Length(self.plan, self.schedules["schedule"]), None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_advance": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
