@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-__all__ = ["figure", "plot_curve", "plot_differences", "plot_plan", "plot_runs", "plot_schedule", "show"]
+__all__ = ["figure", "picture", "plot_curve", "plot_differences", "plot_plan", "plot_runs", "plot_schedule", "show"]
 
 _DASHES = ("-", "--", "-.", ":")
 _SYMBOLS = {"circle": "o", "hollow": "o", "diamond": "D"}
