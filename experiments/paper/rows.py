@@ -1,7 +1,8 @@
-"""Reads rows.toml: the runs, their order, and the location of each run's record."""
+"""Reads rows.toml: the runs, their order, and each run's record."""
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import msgspec
+
+from cyclr.study._files import RECORD, read_json
+from cyclr.study._records import Run
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
@@ -36,6 +40,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     about: str
     seeds: tuple[int, ...]
     row: tuple[Row, ...]
+    on: str = "cifar10"  # the built-in task
     baseline: str | None = None
     target: str | None = None  # GROUP/ROW whose final accuracy is to be reached, for each seed
     ramp: bool = False  # whether its runs are range tests, whose final values mean nothing
@@ -76,3 +81,19 @@ def wanted(group: Group, row: Row, patterns: list[str]) -> bool:
     """Whether a pattern matches the row: a group (`claim`), a row (`auto*`) or both (`claim/auto`)."""
     names = (group.name, row.name, f"{group.name}/{row.name}")
     return not patterns or any(fnmatch(name, pattern) for name in names for pattern in patterns)
+
+
+def line_of(*texts: str) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(texts)} |"
+
+
+def final(run: Run) -> float:
+    """Accuracy in percent after the last step."""
+    return 100 * float(run.points[-1]["test_accuracy"] or math.nan)
+
+
+def read_runs(group: Group, row: Row, records: Path) -> dict[int, Run]:
+    """The finished runs of a row by seed."""
+    paths = {seed: records / run_name(group, row, seed) / RECORD for seed in group.seeds}
+    return {seed: read_json(path, Run) for seed, path in paths.items() if path.exists()}

@@ -1,16 +1,18 @@
-"""Re-measures the tables of "Cyclical Learning Rates for Training Neural Networks" on CIFAR-10.
+"""Re-measures the tables of "Cyclical Learning Rates for Training Neural Networks".
 
     python experiments/paper/run.py --data PATH                     resumes if interrupted; in the order of rows.toml
     python experiments/paper/run.py --data PATH --rows claim/auto   one row; or a group (quick), a pattern (*cosine*)
     python experiments/paper/run.py --list                          lists finished and missing runs
+    torchrun --nproc-per-node 8 experiments/paper/run.py --device cuda     each model on several GPUs together
     python experiments/paper/table.py                               writes the tables in README.md from the records
 
-PATH is the folder with the official binary files (data_batch_1.bin and so on), or an .npz file. It can be killed at
-any time: a run resumes from its last checkpoint, at most 1,000 steps back, and ends with the same weights.
+PATH is the folder that holds the data of all selected rows: the official folders or archives of CIFAR-10 and -100, and
+folders of images for ImageNet. It can be killed at any time: a run resumes from its last checkpoint and ends with the
+same weights.
 
-Last result (test accuracy in percent, three seeds): the paper's fixed policy over 70,000 steps 81.7; over 25,000 steps
-Table 2's stages 81.1, a fixed 0.003 with the same drops 81.3, one cycle to 0.006 81.7, auto 81.7. README.md next to
-this file has all results.
+Last result on CIFAR-10 (test accuracy in percent, three seeds): the paper's fixed policy over 70,000 steps 81.7; over
+25,000 steps Table 2's stages 81.1, a fixed 0.003 with the same drops 81.3, one cycle to 0.006 81.7, auto 81.7.
+README.md next to this file has all results.
 """
 
 from __future__ import annotations
@@ -29,25 +31,30 @@ from typing import Any
 import msgspec
 import torch
 from rows import HERE, RECORDS, Group, Row, read_groups, run_name, wanted
+from torch import distributed
 
 import cyclr
+from cyclr._failure import TaskError
 from cyclr._range import effort_for
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr.study._engine import Engine, RunError, finished_runs, make_runs
 from cyclr.study._files import RECORD, read_json, write_json
 from cyclr.study._records import Run, Setup
-from cyclr.tasks import _cifar_files
-from cyclr.tasks.cifar10 import cifar10
-from cyclr.torch import averaged_model, range_test, train
+from cyclr.tasks import _find as tasks
+from cyclr.torch import Task, averaged_model, range_test, train
 
 WORK = Path(os.environ.get("CYCLR_PAPER_WORK", HERE / "work"))  # checkpoints
 FOUND = "found.json"
 AUTO = ("auto", QUICK := "auto, quick")  # schedules from a range test; for the second one always a quick test
+AVERAGED = ("cifar10",)  # tasks of which averaged weights are evaluated, too, which doubles the time of evaluations
+KEPT = 1_000  # most steps between two checkpoints
 DEFAULTS = {"precision": "bfloat16"}  # compared with float32 in README.md
 
 
 def main() -> None:
     given = arguments()
+    if "WORLD_SIZE" in os.environ:  # one of the processes of torchrun
+        join(given.device)
     os.environ["CYCLR_PAPER_DEVICE"] = given.device  # worker processes read it there
     if given.data is not None:
         os.environ["CYCLR_DATA"] = str(given.data.resolve())  # not in the record, as the path is local
@@ -58,22 +65,29 @@ def main() -> None:
     WORK.mkdir(parents=True, exist_ok=True)
     with (WORK / "lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if first():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit("another run.py is at work here; for more processes, stop it and use --workers") from None
         try:
-            _cifar_files.locate(None)  # fail before any work
-            for group in groups:
-                for seed in group.seeds:
-                    if not given.seeds or seed in given.seeds:
-                        run_all(group, seed, given)
-        except (OSError, ValueError, RunError) as error:
+            run_groups([group for group in groups if any(wanted(group, row, given.rows) for row in group.row)], given)
+        except (OSError, ValueError, TaskError, RunError) as error:
             raise SystemExit(str(error)) from None
+
+
+def run_groups(groups: list[Group], given: argparse.Namespace) -> None:
+    for group in groups:
+        options: dict[str, Any] = dict(group.task)
+        tasks.build(group.on, 0, device=device(), **options)  # fail before any work
+    for group in groups:
+        for seed in group.seeds:
+            if not given.seeds or seed in given.seeds:
+                run_all(group, seed, given)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with data_batch_1.bin, or .npz; by default $CYCLR_DATA")
+    parser.add_argument("--data", type=Path, help="folder that holds the data; by default $CYCLR_DATA")
     parser.add_argument("--rows", nargs="+", default=[], help="rows, groups or patterns; by default all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="by default those of rows.toml")
     parser.add_argument("--workers", type=int, default=1, help="processes, each on one thread")
@@ -101,20 +115,50 @@ def run_all(group: Group, seed: int, given: argparse.Namespace) -> None:
     for row in group.filled():
         if wanted(group, row, given.rows):
             name = run_name(group, row, seed)
-            schedule = found(row, seed, given.records / name) if row.schedule in AUTO else row.schedule
+            schedule = found(group, row, seed, given.records / name) if row.schedule in AUTO else row.schedule
             if schedule is not None:
-                setups[name] = setup_of(row, seed, schedule)
+                setups[name] = setup_of(group, row, seed, schedule)
     left = len(setups) - len(finished_runs(given.records, setups))
-    if left:
+    if not left:
+        return
+    if first():
         print(f"== {group.title}, seed {seed}: {left} of {len(setups)} runs to do", flush=True)
+    if distributed.is_initialized():
+        make_together(setups, given.records)
+    else:
         make_runs("run:make", setups, given.records, engine=Engine(workers=given.workers), on_run=report)
 
 
-def setup_of(row: Row, seed: int, schedule: str) -> Setup:
+def join(device: str) -> None:
+    """Become one of the processes that train one model together."""
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+
+
+def first() -> bool:
+    """Whether this process writes and prints for all."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def make_together(setups: dict[str, Setup], records: Path) -> None:
+    """All runs that are not finished, each by all processes of torchrun; the first one writes the record."""
+    left = {name: setup for name, setup in setups.items() if name not in finished_runs(records, setups)}
+    distributed.barrier()  # all have seen the same records before the first one adds to them
+    for name, setup in left.items():
+        run = make(setup)
+        if first():
+            (records / name).mkdir(parents=True, exist_ok=True)
+            write_json(records / name / RECORD, run)
+            report(name, run)
+        distributed.barrier()
+
+
+def setup_of(group: Group, row: Row, seed: int, schedule: str) -> Setup:
     assert row.steps is not None
     assert row.eval_every is not None
     return Setup(
-        task="cifar10",
+        task=group.on,
         policy=row.name,
         schedule=schedule,
         seed=seed,
@@ -124,12 +168,16 @@ def setup_of(row: Row, seed: int, schedule: str) -> Setup:
     )
 
 
-def found(row: Row, seed: int, folder: Path) -> str | None:
+def found(group: Group, row: Row, seed: int, folder: Path) -> str | None:
     """The schedule that `auto` finds, recorded before it is used; None if the range test is inconclusive."""
     path = folder / FOUND
     if not path.exists():
         try:
-            write_json(path, find(setup_of(row, seed, row.schedule)))
+            answer = find(setup_of(group, row, seed, row.schedule))
+            if first():
+                write_json(path, answer)
+            if distributed.is_initialized():
+                distributed.barrier()
         except Inconclusive as error:
             print(f"{row.name}, seed {seed}: no run, for no bounds were found: {error}", flush=True)
             return None
@@ -139,23 +187,24 @@ def found(row: Row, seed: int, folder: Path) -> str | None:
 def find(setup: Setup) -> dict[str, Any]:
     """Like `auto`, without human choices and without the test images: bounds, then a plan."""
     torch.set_num_threads(1)
-    task = cifar10(setup.seed, device=device(), **setup.options)
+    task = made(setup)
     effort = "quick" if setup.schedule == QUICK else effort_for(setup.steps)  # as cyclr.torch.auto does
     curve = range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, effort=effort)
     bounds = curve.bounds()
-    # The range test records the rate of the biases, the largest; schedules here are for the weights, half of that.
-    halved = Bounds(bounds.base_lr / 2, bounds.max_lr / 2)
-    plan = cyclr.plan(halved, steps=setup.steps, steps_per_epoch=task.steps_per_epoch)
+    # The range test records the largest rate, in Caffe's networks that of the biases; schedules are for the weights.
+    largest = max(group.get("lr_mult", 1) for group in task.optimizer.param_groups)
+    weights = Bounds(bounds.base_lr / largest, bounds.max_lr / largest)
+    plan = cyclr.plan(weights, steps=setup.steps, steps_per_epoch=task.steps_per_epoch)
     return {
         "schedule": repr(plan.schedule),
-        "base_lr": halved.base_lr,
-        "max_lr": halved.max_lr,
+        "base_lr": weights.base_lr,
+        "max_lr": weights.max_lr,
         "cost": curve.tuning_cost,
         "evidence": bounds.evidence,
         "reasons": plan.reasons,
-        "rates": (curve.rates / 2).tolist(),
+        "rates": (curve.rates / largest).tolist(),
         "losses": curve.losses.tolist(),
-        "peaks": (curve.peaks / 2).tolist(),
+        "peaks": (curve.peaks / largest).tolist(),
         "probes": curve.probes.tolist(),
         "versions": versions(),
     }
@@ -164,17 +213,18 @@ def find(setup: Setup) -> dict[str, Any]:
 def make(setup: Setup) -> Run:
     """One run, from its last checkpoint if there is one."""
     torch.set_num_threads(1)
-    task = cifar10(setup.seed, device=device(), **setup.options)
+    task = made(setup)
     schedule = cyclr.parse(setup.schedule)
     folder = work_of(setup)
     clock = folder / "seconds.json"
     spent = read_json(clock, float) if clock.exists() else 0.0
     began = time.process_time()
+    kept = min(setup.eval_every, KEPT)
 
     def progress(step: int, total: int, rate: float, loss: float) -> None:
-        if step % setup.eval_every == 0:  # the checkpoint is written next, so that time and steps match
+        if step % kept == 0 and first():  # the checkpoint is written next, so that time and steps match
             write_json(clock, spent + time.process_time() - began)
-        if step % 500 == 0:
+        if step % 500 == 0 and first():
             print(
                 f"{setup.policy}, seed {setup.seed}: {step:6} of {total}, rate {schedule(step):.2g}, loss {loss:.3f}, "
                 f"{spent + time.process_time() - began:.0f} s",
@@ -183,11 +233,12 @@ def make(setup: Setup) -> Run:
 
     points = train(
         task,
-        lambda group: schedule if group["lr_mult"] == 1 else group["lr_mult"] * schedule,
+        lambda group: schedule if group.get("lr_mult", 1) == 1 else group["lr_mult"] * schedule,
         steps=setup.steps,
         eval_every=setup.eval_every,
-        average=averaged_model(task.model),  # evaluated in addition to the weights; does not affect the training
+        average=averaged_model(task.model) if setup.task in AVERAGED else None,  # changes nothing
         checkpoint=folder,
+        checkpoint_every=kept,
         progress=progress,
     )
     for point in points:
@@ -210,6 +261,11 @@ def report(name: str, run: Run) -> None:
 def work_of(setup: Setup) -> Path:
     """The folder of a run's checkpoint. Its name encodes the whole set-up, so no other run uses it."""
     return WORK / f"{zlib.crc32(msgspec.json.encode(setup)):08x}-seed-{setup.seed}"
+
+
+def made(setup: Setup) -> Task:
+    options: dict[str, Any] = dict(setup.options)
+    return tasks.build(setup.task, setup.seed, device=device(), **options)
 
 
 def device() -> str:

@@ -8,20 +8,22 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from rows import HERE, RECORDS, Group, Row, read_groups, run_name
+from claims import claims_table
+from rows import HERE, RECORDS, Group, Row, final, line_of, read_groups, read_runs
 
 from cyclr import Curve, Inconclusive
-from cyclr.study._files import RECORD, read_json
 from cyclr.study._records import Run
-from cyclr.study._stats import ALPHA, Comparison, many_to_one, steps_to_target
+from cyclr.study._stats import ALPHA, Comparison, detectable, many_to_one, seeds_to_detect, steps_to_target
 
 README = HERE / "README.md"
 SHOWN = 4  #: every n-th point of a range test is shown in its table
 NAMES = {"accuracy": "test accuracy", "loss": "training loss"}
+DATA_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
+CLAIMS_BEGIN, CLAIMS_END = "<!-- claims: made by table.py -->\n", "<!-- end of claims -->\n"
 BEGIN, END = "<!-- tables: made by table.py -->\n", "<!-- end of tables -->\n"
 
 
@@ -33,16 +35,43 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=README, help="the page with the marks between which tables stand")
     given = parser.parse_args()
     groups = read_groups(given.table)
-    tables = "\n".join(table(group, given.records, targets(group, groups, given.records)) for group in groups)
     old = given.page.read_text(encoding="utf-8")
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{given.page} must hold the lines {BEGIN.strip()} and {END.strip()}")
-    new = f"{before}{BEGIN}\n{tables}\n{END}{after}"
+    new = between(old, BEGIN, END, "\n".join(sections(groups, given.records)), given.page)
+    if CLAIMS_BEGIN in new:
+        new = between(new, CLAIMS_BEGIN, CLAIMS_END, f"{claims_table(groups, given.records)}\n", given.page)
     if given.check:
         raise SystemExit(None if new == old else f"{given.page} is not what the records say; run table.py")
     given.page.write_text(new, encoding="utf-8")
+
+
+def between(text: str, begin: str, end: str, made: str, page: Path) -> str:
+    """The text with other lines between two marks."""
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise SystemExit(f"{page} must hold the lines {begin.strip()} and {end.strip()}")
+    return f"{before}{begin}\n{made}\n{end}{after}"
+
+
+def sections(groups: tuple[Group, ...], records: Path) -> Iterator[str]:
+    """The tables by data set, with a heading for each if there are several; groups without any run are only named."""
+    tasks = list(dict.fromkeys(group.on for group in groups))
+    for task in tasks:
+        own = [group for group in groups if group.on == task]
+        if len(tasks) > 1:
+            yield f"## {DATA_SETS[task]}\n"
+        begun = [group for group in own if any(read_runs(group, row, records) for row in group.filled())]
+        for group in begun if len(tasks) > 1 else own:
+            yield table(group, records, targets(group, groups, records))
+        left = [group for group in own if group not in begun]
+        if len(tasks) > 1 and left:
+            yield "\n".join(["Not run here:", "", *(f"- {left_out(group)}" for group in left), ""])
+
+
+def left_out(group: Group) -> str:
+    """A group that has not been run, and how to run it."""
+    longest = max(row.steps or 0 for row in group.filled())
+    return f"{group.title}, {len(group.row)} rows of up to {longest:,} steps: `--rows {group.name}`"
 
 
 def targets(group: Group, groups: tuple[Group, ...], records: Path) -> dict[int, float]:
@@ -91,11 +120,6 @@ def ramp(run: Run) -> str:
     return "\n".join([*lines, "", f"Bounds that `cyclr` finds in these {len(seen)} points: {'; '.join(words)}.", ""])
 
 
-def line_of(*texts: str) -> str:
-    """A line of a table."""
-    return f"| {' | '.join(texts)} |"
-
-
 def bounds_in(curve: Curve, signal: str) -> str:
     """Both bounds with the upper one's interval."""
     try:
@@ -139,8 +163,19 @@ def verdict(group: Group, found: dict[str, Comparison]) -> str:
         "worse": [name for name in found if sure[name] and found[name].difference.mean < 0],
         "no significant difference": [name for name in found if not sure[name]],
     }
+    unsure = said["no significant difference"]
     words = "; ".join(f"{what}: {', '.join(f'*{name}*' for name in names)}" for what, names in said.items() if names)
+    if unsure:
+        words += (
+            ". What these seeds would show in 80 % of studies, in points, and the seeds that would show one point: "
+        )
+        words += ", ".join(f"*{name}* {power(found[name])}" for name in unsure)
     return f"Against *{group.baseline}*, adjusted for {len(found)} comparisons: {words}."
+
+
+def power(found: Comparison) -> str:
+    """The difference that the seeds of a comparison detect, and the seeds that detect one percentage point."""
+    return f"{detectable(found):.1f} ({seeds_to_detect(found, 1.0):.0f})"
 
 
 def compared(group: Group, runs: dict[str, dict[int, Run]]) -> dict[str, Comparison]:
@@ -183,21 +218,10 @@ def reaching(own: dict[int, Run], target: dict[int, float]) -> str:
     return ", ".join(found) or "-"
 
 
-def final(run: Run) -> float:
-    """Accuracy in percent after the last step."""
-    return 100 * float(run.points[-1]["test_accuracy"] or math.nan)
-
-
 def averaged(run: Run) -> float | None:
     """The same of the weights' trailing average, if it was recorded."""
     value = run.points[-1].get("averaged_test_accuracy")
     return None if value is None else 100 * float(value)
-
-
-def read_runs(group: Group, row: Row, records: Path) -> dict[int, Run]:
-    """The finished runs of a row by seed."""
-    paths = {seed: records / run_name(group, row, seed) / RECORD for seed in group.seeds}
-    return {seed: read_json(path, Run) for seed, path in paths.items() if path.exists()}
 
 
 if __name__ == "__main__":

@@ -122,6 +122,47 @@ def test_a_killed_runner_goes_on_from_its_checkpoint_and_ends_with_the_same_reco
     assert str(folder) not in (folder / "records/small/fixed/seed-1/run.json").read_text()
 
 
+OTHERS = """
+[[group]]
+name = "photos"
+title = "Photographs"
+about = "With dropout, augmentation and a worker."
+on = "imagenet"
+seeds = [1]
+steps = 16
+eval_every = 4
+task = { network = "alexnet", size = 51, width = 0.05, batch = 4, workers = 1, precision = "float32" }
+
+[[group.row]]
+name = "cycles"
+schedule = "Triangular(0.001, 0.006, step_size=4)"
+"""
+
+
+def test_a_row_on_photographs_goes_on_after_a_kill_and_ends_with_the_same_record(folder: Path) -> None:
+    pytest.importorskip("PIL")
+    from tests.tasks.test_imagenet import write_folders
+
+    (folder / "rows.toml").write_text(OTHERS)
+    data = ["--data", str(write_folders(folder / "photos"))]
+    process = command(folder, "run.py", *data)
+    deadline = time.monotonic() + 600
+    while not list((folder / "work").rglob("checkpoint.pt")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not records(folder)
+    code, output = call(folder, "run.py", *data)
+    assert code == 0, output
+    killed = records(folder)
+    (folder / "records").rename(folder / "first")
+    code, output = call(folder, "run.py", *data)
+    assert code == 0, output
+    assert list(killed) == ["photos/cycles/seed-1"]
+    assert without_clock(records(folder)) == without_clock(killed)
+
+
 def test_what_is_finished_is_not_done_again_and_the_tables_show_it(folder: Path) -> None:
     data = ["--data", str(folder / "data")]
     code, output = call(folder, "run.py", *data, "--rows", "small/fixed", "waves*", "--seeds", "2")
@@ -194,6 +235,62 @@ def test_auto_writes_down_what_it_found_before_it_trains_with_it(folder: Path) -
     assert (found["rates"][0], found["rates"][-1]) == (pytest.approx(0.5e-6), pytest.approx(5.0))
     assert schedule.highest == pytest.approx(found["max_lr"])
     assert 0 < found["cost"] <= 300
+
+
+CLAIMS = """
+[[claim]]
+says = "Waves are better"
+where = "Table 9"
+row = "small/waves | of 4"
+than = "small/fixed"
+paper = [82.0, 81.0]
+[[claim]]
+says = "Waves are as good"
+where = ""
+row = "small/waves | of 4"
+than = "small/fixed"
+as_good = true
+"""
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdicts"),
+    [
+        ((), ("not run yet", "not run yet")),
+        ((2.0,), ("open: one seed, in the direction of the claim", "open: one seed, within one point")),
+        ((-2.0,), ("open: one seed, against the claim", "open: one seed, more than a point below")),
+        ((2.0, 2.1, 1.9), ("holds", "holds")),
+        ((-0.5, -0.6, -0.4), ("does not hold: worse", "holds within one point, but lower")),
+        ((-2.0, -2.1, -1.9), ("does not hold: worse", "does not hold")),
+        ((1.0, -2.0, 3.0), ("open: no significant difference; these seeds would show", "open, within one point")),
+    ],
+)
+def test_a_claim_gets_the_verdict_that_its_records_allow(
+    folder: Path, gains: tuple[float, ...], verdicts: tuple[str, str]
+) -> None:
+    (folder / "rows.toml").write_text(TABLE.replace("seeds = [1, 2]", "seeds = [1, 2, 3]"))
+    (folder / "claims.toml").write_text(CLAIMS)
+    for seed, gain in enumerate(gains, 1):
+        for name, accuracy in (("fixed", 70 + seed), ("waves-of-4", 70 + seed + gain)):
+            points = [{"step": 12, "lr": 0.001, "loss": 1.0, "test_accuracy": accuracy / 100}]
+            run = Run(task="cifar10", policy=name, schedule="Constant(0.001)", seed=seed, steps=12, eval_every=4,
+                      options={}, steps_per_epoch=5, points=points, seconds=1.0, versions={})  # fmt: skip
+            path = folder / f"records/small/{name}/seed-{seed}/run.json"
+            path.parent.mkdir(parents=True)
+            write_json(path, run)
+    code = (
+        "from pathlib import Path; from rows import read_groups; from claims import claims_table\n"
+        f"print(claims_table(read_groups(Path({str(folder / 'rows.toml')!r})), Path({str(folder / 'records')!r}), "
+        f"Path({str(folder / 'claims.toml')!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PAPER, capture_output=True, text=True)
+    _, _, *lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stderr
+    for line, verdict in zip(lines, verdicts, strict=True):
+        assert line.split(" | ")[-1].removesuffix(" |").startswith(verdict)
+    assert lines[0].startswith("| Waves are better (Table 9) | 82.0 against 81.0 |")
+    if len(gains) == 3:
+        assert f"| {sum(gains) / 3:+.1f} (" in lines[0]
 
 
 @pytest.mark.parametrize(

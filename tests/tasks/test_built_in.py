@@ -13,6 +13,7 @@ import cyclr
 from cyclr import Ramp
 from cyclr.tasks import BUILT_IN
 from cyclr.torch import Task, range_test, train
+from cyclr.torch._batches import in_order
 
 HERE = [name for name in BUILT_IN if name in ("fashion", "fashion-resnet", "digits", "text")]  # need no files
 
@@ -46,6 +47,11 @@ def test_every_task_goes_from_range_test_to_a_short_training(name: str) -> None:
     (point,) = train(task, plan.schedule, steps=30, eval_every=30)
     assert point["val_loss"] < curve.losses[0, 0]
     assert 0 < point["val_accuracy"] < 1
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_range_test_knows_that_the_order_is_random(name: str) -> None:
+    assert not in_order(function(name)(0).train_loader, 3)
 
 
 @pytest.mark.parametrize("name", HERE)

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from cyclr import Linear, Ramp
 from cyclr.tasks._caffe import Full, SigmoidBatchNorm, normalize
-from cyclr.tasks.cifar10 import OPTIMIZERS, cifar10, resnet
+from cyclr.tasks._cifar import OPTIMIZERS
+from cyclr.tasks.cifar10 import cifar10, resnet
 from cyclr.torch import Task, range_test, train
 
 
@@ -383,7 +384,7 @@ def test_the_residual_network_is_trained_as_its_authors_do(data: Path) -> None:
     (group,) = task.optimizer.param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.9, 1e-4)
     assert sum(parameter.numel() for parameter in task.model.parameters()) == 269_722
-    assert (task.train_loader.shuffled, task.train_loader.augment) == (True, True)
+    assert (task.train_loader.shuffle, task.train_loader.augment) == (True, True)
     assert not cifar10(0, data=data, network="resnet", augment=False).train_loader.augment
     assert cifar10(0, data=data, augment=True).train_loader.augment
 

@@ -14,5 +14,11 @@ BUILT_IN: dict[str, str] = {
     "text": "cyclr.tasks.text:text",
     "cifar10": "cyclr.tasks.cifar10:cifar10",
     "cifar10-resnet": "cyclr.tasks.cifar10:resnet",
+    "cifar100": "cyclr.tasks.cifar100:cifar100",
+    "cifar100-densenet": "cyclr.tasks.cifar100:densenet",
+    "imagenet": "cyclr.tasks.imagenet:imagenet",
+    "finetune": "cyclr.tasks.finetune:finetune",
+    "sentences": "cyclr.tasks.sentences:sentences",
+    "tabular": "cyclr.tasks.tabular:tabular",
 }
 """The built-in tasks by name; each is imported when it is used."""

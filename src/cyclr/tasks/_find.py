@@ -1,7 +1,11 @@
-"""Finds the task that TASK names: a built-in name, `file.py:function` or `module:function`."""
+"""Finds the task that TASK names: a built-in name, `file.py:function` or `module:function`.
+
+Arguments by name may follow: `tabular(data="diamonds.csv", target="price")`.
+"""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -10,6 +14,7 @@ import random
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -58,6 +63,8 @@ def load(text: str) -> Callable[..., Any]:
     """
     from cyclr.tasks import BUILT_IN
 
+    whole = text
+    text, given = _parted(text)
     module_name, _, function_name = BUILT_IN.get(text, text).rpartition(":")
     if not module_name:
         module_name, function_name = function_name, DEFAULT
@@ -74,7 +81,26 @@ def load(text: str) -> Callable[..., Any]:
         own = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         advice = _check.did_you_mean(function_name, own) or f"write {module_name}:FUNCTION"
         raise TaskError(f"{module_name} has no function {function_name!r}; {advice}")
-    return function
+    unknown = sorted(set(given) - set(inspect.signature(function).parameters))
+    if unknown:
+        near = _check.did_you_mean(unknown[0], inspect.signature(function).parameters)
+        raise TaskError(f"task {whole}: the function has no argument {unknown[0]!r}{'; ' if near else ''}{near}")
+    return partial(function, **given) if given else function
+
+
+def _parted(text: str) -> tuple[str, dict[str, Any]]:
+    """The name of a task, and the arguments that follow it in brackets."""
+    name, bracket, rest = text.partition("(")
+    if not bracket or not text.endswith(")"):
+        return text, {}
+    try:
+        call = ast.parse(f"task({rest}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError
+        return name, {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
+    except (SyntaxError, ValueError):
+        example = "tabular(data='diamonds.csv', target='price')"
+        raise TaskError(f"task {text}: arguments must be constants by name, as in {example}") from None
 
 
 def arguments(text: str) -> tuple[str, ...]:
@@ -89,6 +115,7 @@ def fingerprint(text: str) -> str:
     """
     from cyclr.tasks import BUILT_IN
 
+    text, _ = _parted(text)
     if text in BUILT_IN:
         return ""
     name, _, function = text.rpartition(":")
@@ -162,7 +189,7 @@ def _from_name(name: str, text: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise TaskError(f"no module {name!r} for task {text!r}; is it on Python's path?") from None
-        if error.name in ("torch", "sklearn") and name.startswith("cyclr."):
+        if error.name in ("torch", "sklearn", "PIL") and name.startswith("cyclr."):
             raise
         with _Blame(text):
             raise

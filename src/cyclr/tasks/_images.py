@@ -26,11 +26,19 @@ class Images:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InOrder:
-    """A loader of batches in the order of the file, minus the mean, in the fastest memory layout for convolutions."""
+    """A loader of batches in the order of the file, minus the mean, in the fastest memory layout for convolutions.
+
+    Args:
+        dataset: The images.
+        mean: The mean to subtract.
+        batch: Batch size.
+        spread: What to divide by after that, if anything.
+    """
 
     dataset: Images
     mean: Tensor
     batch: int
+    spread: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of batches per pass."""
@@ -41,7 +49,8 @@ class InOrder:
         for start in range(0, len(self.dataset), self.batch):
             chosen = slice(start, start + self.batch)
             # the view is already channels-last in memory
-            yield (self.dataset.images[chosen] - self.mean).permute(0, 3, 1, 2), self.dataset.labels[chosen]
+            inputs = centred(self.dataset.images[chosen], self.mean, self.spread)
+            yield inputs.permute(0, 3, 1, 2), self.dataset.labels[chosen]
 
 
 class Drawn:
@@ -58,6 +67,7 @@ class Drawn:
         shuffled: Whether to draw a new order for each pass.
         augment: Whether to shift each image by up to 4 pixels in each direction, padded with the mean, and to mirror it
             with a probability of one half.
+        spread: What to divide by after subtracting the mean, if anything.
     """
 
     def __init__(
@@ -69,9 +79,14 @@ class Drawn:
         *,
         shuffled: bool = True,
         augment: bool = False,
+        spread: Tensor | None = None,
     ) -> None:
+        self.spread = spread
         self.dataset, self.mean, self.batch, self.generator = dataset, mean, batch, generator
-        self.shuffled, self.augment = shuffled, augment
+        self.shuffle, self.augment = (
+            shuffled,
+            augment,
+        )  # a range test asks for `shuffle`
 
     def __len__(self) -> int:
         """Number of batches per pass."""
@@ -80,15 +95,20 @@ class Drawn:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass."""
         count, device = len(self.dataset), self.dataset.labels.device
-        drawn = torch.randperm(count, generator=self.generator) if self.shuffled else torch.arange(count)
+        drawn = torch.randperm(count, generator=self.generator) if self.shuffle else torch.arange(count)
         order = drawn.to(device)
         moves = _draw(count, self.generator).to(device) if self.augment else None
         for start in range(0, count, self.batch):
             chosen = order[start : start + self.batch]
-            inputs = self.dataset.images[chosen] - self.mean
+            inputs = centred(self.dataset.images[chosen], self.mean, self.spread)
             if moves is not None:
                 inputs = moved(inputs, moves[:, start : start + self.batch])
             yield inputs.permute(0, 3, 1, 2), self.dataset.labels[chosen]
+
+
+def centred(images: Tensor, mean: Tensor, spread: Tensor | None) -> Tensor:
+    """Bytes minus the mean, divided by the spread."""
+    return images - mean if spread is None else (images - mean) / spread
 
 
 def moved(images: Tensor, moves: Tensor) -> Tensor:

@@ -124,6 +124,7 @@ class Shuffled:
 
     def __init__(self, text: Tensor, generator: torch.Generator) -> None:
         self.text, self.generator = text, generator
+        self.shuffle = True  # a range test asks for this
         self._windows = (len(text) - WINDOW) // WINDOW  # the number of windows for every offset
         self._batch = min(BATCH, self._windows)
 

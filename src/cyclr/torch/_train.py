@@ -299,8 +299,13 @@ class _Feed:
         if state["number"] >= 0:
             self._set(state["begin"])
             self._start(state["number"])
-            for _ in range(state["taken"]):
-                next(self)
+            skip = getattr(self._batches, "skip", None)
+            if callable(skip):  # a pass that knows its own order need not load what was taken
+                skip(state["taken"])
+                self._taken = state["taken"]
+            else:
+                for _ in range(state["taken"]):
+                    next(self)
         self._set(state["now"])
 
     def _start(self, number: int) -> None:
