@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cyclr import _check
+from cyclr._displayed import Displayed
 from cyclr._range.bounds import Bounds
 from cyclr._renamed import renamed
 from cyclr._schedules import Linear, Schedule, Triangular, one_cycle
@@ -14,7 +15,7 @@ ONE_CYCLE_BASE = 10.0  # a single cycle starts its warm-up at the peak divided b
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Displayed):
     """A schedule for a budget, with the reason for each choice. Made by `plan`.
 
     Args:
