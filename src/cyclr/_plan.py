@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cyclr import _check
+from cyclr._displayed import Displayed
 from cyclr._goals import GOALS, ONE_CYCLE_BASE, RISE, cycles_of, more_cycles
 from cyclr._range.bounds import Bounds
 from cyclr._renamed import renamed
@@ -12,7 +13,7 @@ from cyclr._schedules import Linear, Schedule, Triangular, one_cycle
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Displayed):
     """A schedule for a budget, with the reason for each choice. Made by `plan`.
 
     Args:

@@ -1,21 +1,26 @@
 """Plots with matplotlib: Axes in, Axes out.
 
 Each function draws on `ax`, or on a new figure of its own when none is given, and returns the Axes. Neither pyplot
-nor global state is used: `plot_schedule(schedule).figure.savefig("schedule.png")` works everywhere, and a notebook
-shows the figure when it is the last value of a cell. The HTML report (`cyclr.report`) shows the same figures.
+nor global state is used: `plot_schedule(schedule).figure.savefig("schedule.png")` works everywhere. A notebook shows
+the picture of a schedule, curve, plan or study that is the last value of a cell, and that of Axes by `ax.figure`. The
+HTML report (`cyclr.report`) shows the same figures.
 """
 
 from __future__ import annotations
 
+import html
+import io
+from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cyclr import _check
 from cyclr._page import figures
-from cyclr._page.blocks import Axis, Figure, Line, Mark, Points
+from cyclr._page.blocks import Axis, Figure, Line, Mark, Points, clean
 from cyclr._page.numbers import Unit
-from cyclr._page.views import Comparison
+from cyclr._page.registry import describe
+from cyclr._page.views import Comparison, Reading, Shown
 from cyclr._plan import Plan
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-__all__ = ["figure", "plot_curve", "plot_differences", "plot_plan", "plot_runs", "plot_schedule"]
+__all__ = ["figure", "picture", "plot_curve", "plot_differences", "plot_plan", "plot_runs", "plot_schedule", "show"]
 
 _DASHES = ("-", "--", "-.", ":")
 _SYMBOLS = {"circle": "o", "hollow": "o", "diamond": "D"}
@@ -154,6 +159,72 @@ def plot_differences(study: Study, ax: Axes | None = None) -> Axes:
     return _draw(figures.differences(compared.rows, compared.study.baseline, compared.unit), ax)
 
 
+def show(thing: object, ax: Axes | None = None) -> Axes:
+    """Draw an object as its method `plot` does: a schedule, curve, plan or study, or bounds.
+
+    Objects with the same horizontal axis can share Axes; bounds on the Axes of a schedule are horizontal lines.
+
+    Args:
+        thing: The object.
+        ax: Axes to draw on; by default those of a new figure.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        TypeError: If the object cannot be drawn.
+        ValueError: If there is nothing to draw, or `ax` has another horizontal axis.
+        ImportError: If matplotlib is not installed.
+
+    >>> from cyclr import Linear
+    >>> ax = show(Linear(0, 0.1, steps=100))
+    >>> show(Bounds(0.01, 0.1), ax) is ax
+    True
+    """
+    match thing:
+        case Schedule():
+            return _draw(figures.schedule(thing, Shown.of(thing).steps, name=_short(repr(thing))), ax)
+        case Plan():
+            epoch = None if ax is not None and ax.get_xlabel() == "step" else thing.steps_per_epoch
+            return _draw(figures.plan(thing.schedule, thing.steps, thing.snapshots, epoch), ax)
+        case Curve():
+            return plot_curve(thing, Reading.of(thing).bounds, ax)
+        case Bounds() if ax is not None and ax.get_ylabel() == "learning rate":
+            return _across(ax, figures.bounds(thing).marks)
+        case Bounds():
+            return _draw(figures.bounds(thing), ax)
+        case Study():
+            return plot_runs(thing, ax)
+    raise TypeError(_check.problem("a Schedule, Curve, Bounds, Plan or Study must be given", thing))
+
+
+def picture(thing: object) -> str:
+    """What `show` draws as an <img> with its data and a text for readers who cannot see it."""
+    file = io.BytesIO()
+    canvas = show(thing).get_figure(root=True)
+    assert canvas is not None
+    canvas.savefig(file, format="png")
+    title = html.escape(clean(describe(thing).title))
+    return (
+        f'<img alt="{title}" style="max-width: 100%" src="data:image/png;base64,{b64encode(file.getvalue()).decode()}">'
+    )
+
+
+def _short(text: str, longest: int = 60) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _across(ax: Axes, marks: tuple[Mark, ...]) -> Axes:
+    """Bounds as horizontal lines, where the rate is the vertical axis."""
+    for mark in marks:
+        colour = figures.COLOURS[mark.colour or 0]
+        ax.axhline(mark.at, color=colour, lw=1.8, ls="--", label=mark.name)
+        if mark.interval is not None:
+            ax.axhspan(*mark.interval, color=colour, alpha=0.15, lw=0)
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (8, 4.5)) -> tuple[Canvas, list[Axes]]:
     """A new figure that is not registered with pyplot, and its Axes in reading order.
 
@@ -193,6 +264,12 @@ def _draw(shown: Figure, ax: Axes | None, *, legend: bool = True) -> Axes:
     """Draw a figure's data on `ax`, without changing its style, or on those of a new figure."""
     ax = figure()[1][0] if ax is None else ax
     before = len(ax.lines)
+    there = ax.get_xlabel()
+    if before and there != shown.x.name and {there, shown.x.name} <= {"step", "epoch", "learning rate"}:
+        raise ValueError(
+            f"the horizontal axis must be {shown.x.name!r}, got Axes that show {there!r}; use other Axes, or pass "
+            "epoch to plot_schedule"
+        )
     for line in shown.lines:
         _line(ax, line, before)
     for points in shown.points:
@@ -200,7 +277,7 @@ def _draw(shown: Figure, ax: Axes | None, *, legend: bool = True) -> Axes:
     for mark in shown.marks:
         _mark(ax, mark)
     _scale_x(ax, shown.x, fresh=before == 0)
-    _scale_y(ax, shown.y)
+    _scale_y(ax, shown.y, fresh=before == 0)
     if legend and ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small")
     return ax
@@ -247,13 +324,18 @@ def _scale_x(ax: Axes, axis: Axis, *, fresh: bool) -> None:
         ax.set_xlim(min(low, shown[0]), max(high, shown[1]))
 
 
-def _scale_y(ax: Axes, axis: Axis) -> None:
-    ax.set_ylabel(axis.name)
+def _scale_y(ax: Axes, axis: Axis, *, fresh: bool) -> None:
+    if fresh or axis.name:
+        ax.set_ylabel(axis.name)
     if axis.ticks:
         ax.set_yticks(np.arange(len(axis.ticks)), list(axis.ticks))
         ax.grid(visible=False, axis="y")
     if axis.range is not None:
-        ax.set_ylim(*axis.range)
+        low, high = axis.range
+        if not fresh and axis.name:
+            low, high = min(low, ax.get_ylim()[0]), max(high, ax.get_ylim()[1])
+        if fresh or axis.name:
+            ax.set_ylim(low, high)
     elif axis.zero:
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
 

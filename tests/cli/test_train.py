@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -34,6 +35,22 @@ def test_auto_makes_a_range_test_and_a_plan_first(cyclr: Shell, task_file: Write
     assert all(word in called.out for word in ("Range test", "Plan", "snapshots", "val loss"))
     assert {path.name for path in Path("out").iterdir()} == {"settings.json", "curve.json", "run.json", "checkpoint.pt"}
     assert read_json("out/run.json", Run).policy == "auto"
+
+
+def test_the_trained_weights_are_in_the_folder(cyclr: Shell, task_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cyclr.torch import evaluate
+
+    path = task_file("my_task.py", GOOD)
+    assert cyclr("train", path, "--bounds", 0.01, 0.1, "--epochs", 3, "--out", "run-1").code == 0
+    monkeypatch.syspath_prepend(str(Path(path).resolve().parent))
+    page = (Path(__file__).parents[2] / "docs/guide.md").read_text()
+    block = next(block for block in page.split("```python\n") if "checkpoint.pt" in block).partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    made = names["task"](0)
+    made.model.load_state_dict(names["model"].state_dict())
+    found = evaluate(made.model, made.val_loader, made.loss_fn, {})["loss"]
+    assert found == pytest.approx(read_json("run-1/run.json", Run).points[-1]["val_loss"])
 
 
 def test_a_schedule_may_count_in_epochs(cyclr: Shell, task_file: Write) -> None:

@@ -16,7 +16,7 @@ from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cyclr import Bounds, report
+from cyclr import report
 from cyclr._page.blocks import clean
 from cyclr.study._records import Study
 from tests.report.made import a_plan, curve, figure, figures, run, soup, study
@@ -60,7 +60,7 @@ def with_texts(texts: list[str]) -> Study:
 
 def skeleton(page: BeautifulSoup) -> list[tuple[str, dict[str, Any]]]:
     """Every tag with its attributes, except for those that hold text of what is shown."""
-    texts = ("aria-label", "content", "data-key")
+    texts = ("aria-label", "content", "data-key", "data-column")
     return [(tag.name, {name: value for name, value in tag.attrs.items() if name not in texts}) for tag in page(True)]
 
 
@@ -155,9 +155,11 @@ def test_a_title_is_what_is_shown_or_what_was_asked_for() -> None:
     assert soup(report.page(study(), title="My <study>")).h1.text == "My <study>"
 
 
-@pytest.mark.parametrize("thing", ["study.json", None, Bounds(0.1, 1), [study()]])
+@pytest.mark.parametrize("thing", ["study.json", None, 0.1, [study()]])
 def test_what_cannot_be_shown_is_a_type_error(thing: object) -> None:
-    with pytest.raises(TypeError, match="an object to be shown must be one of Curve, Plan, Run, Schedule, Study, got "):
+    with pytest.raises(
+        TypeError, match="an object to be shown must be one of Bounds, Curve, Plan, Run, Schedule, Study, got "
+    ):
         report.page(thing)
 
 
@@ -224,3 +226,19 @@ def test_a_browser_draws_every_figure_and_runs_nothing_from_a_record(tmp_path: P
     assert not [tag for tag in shown(True) if {"onerror", "onload", "onclick"} & set(tag.attrs)]
     legend = [text.text for text in shown("text", "legendtext")]
     assert f"0 {harm[0]}"[:39] + "…" in legend
+
+
+def test_sections_of_equal_titles_are_told_apart_by_their_files() -> None:
+    found = [curve(), curve(), a_plan()]
+    html = soup(report.page(*found, names=["first.json", "second.json", "plan.json"]))
+    titles = [head.text for head in html("h2")]
+    assert titles == ["Range test: first.json", "Range test: second.json", report.describe(a_plan()).title]
+    with pytest.raises(ValueError, match="names must hold one for each of the 3 objects"):
+        report.page(*found, names=["first.json"])
+
+
+def test_each_cell_knows_its_column_for_a_narrow_screen() -> None:
+    for table in soup(report.page(study()))("table"):
+        heads = [head.text for head in table.thead("th")]
+        for row in table.tbody("tr"):
+            assert [cell["data-column"] for cell in row("td")] == heads[1:]

@@ -24,7 +24,7 @@ def test_a_study_a_run_and_a_curve_come_back(tmp_path: Path) -> None:
     curve().save(tmp_path / "c.json")
     assert report.read(tmp_path / "a.json") == (study(),)
     (one,) = report.read(str(tmp_path / "b.json"))
-    assert one.runs == [run("auto", 3)]
+    assert one == run("auto", 3)
     (seen,) = report.read(tmp_path / "c.json")
     assert seen.losses.tolist() == curve().losses.tolist()
 

@@ -36,7 +36,8 @@ def report(*paths: Path, out: Path | None = None, title: str | None = None) -> N
         raise ValueError(
             f"{target} exists and was not made by cyclr; pass --out with another file, or with this one to overwrite it"
         )
-    write(target, *(thing for path in paths for thing in read(path)), title=title)
+    found = [(str(path), thing) for path in paths for thing in read(path)]
+    write(target, *(thing for _, thing in found), title=title, names=[name for name, _ in found])
     _console.say(f"wrote {target}")
 
 

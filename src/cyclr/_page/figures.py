@@ -81,6 +81,13 @@ def range_test(
     )  # fmt: skip
 
 
+def bounds(found: Bounds) -> Figure:
+    """Bounds on their own, on an axis of rates with a decade to each side."""
+    x = Axis("learning rate", "log", (found.base_lr / 10, found.max_lr * 10))
+    caption = "The bounds dashed, their intervals shaded."
+    return Figure("bounds", caption, x, Axis("", range=(0, 1)), marks=_bounds(found), height=200)
+
+
 def _bounds(bounds: Bounds) -> tuple[Mark, ...]:
     return (
         Mark(bounds.base_lr, f"base_lr = {rate(bounds.base_lr)}", _BASE, bounds.base_interval, "b"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cyclr._check import count, number, ordered, positive, problem
+from cyclr._displayed import Displayed
 
 if TYPE_CHECKING:
     from cyclr._range.curve import Curve
@@ -24,7 +25,7 @@ class Inconclusive(ValueError):  # noqa: N818 (it is an answer, too)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Displayed):
     """Lower and upper bound of the learning rate.
 
     Args:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cyclr._check import choice, count, problem
+from cyclr._displayed import Displayed
 from cyclr._files import replacing
 from cyclr._range.bounds import Bounds, Inconclusive, probability
 from cyclr._range.ramp import SCALES
@@ -28,7 +29,7 @@ ABSURD = 1000.0  #: times the typical deviation in there: such a loss is told
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve:
+class Curve(Displayed):
     """The record of a range test: one or more sweeps through a ramp of rates.
 
     Args:
@@ -100,6 +101,11 @@ class Curve:
             | {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier, "control": control}
         ).items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        repeats = f"{len(self.losses)} repeat{'s' * (len(self.losses) > 1)}"
+        rates = f"{len(self.rates)} rates from {self.rates[0]:.3g} to {self.rates[-1]:.3g}"
+        return f"<Curve: {rates} ({self.scale}), {repeats} of {', '.join(self.signals)}>"
 
     @property
     def tuning_cost(self) -> int:

@@ -9,11 +9,12 @@ from itertools import accumulate
 from typing import final
 
 from cyclr import _check
+from cyclr._displayed import Displayed
 from cyclr._schedules.formula import Formula, store
 from cyclr._schedules.xp import Namespace, piecewise
 
 
-class Schedule(Formula):
+class Schedule(Displayed, Formula):
     """A value for each optimizer step. Schedules are immutable, comparable and picklable; their `repr` is their source.
 
     Call it with a step (counted from 0) or an array of steps. Combine schedules with

@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cyclr import __version__
+from cyclr import __version__, _check
 from cyclr._files import replacing
-from cyclr._page.blocks import Figures, clean
+from cyclr._page.blocks import Figures, Section, clean
 from cyclr._page.registry import describe
 from cyclr._page.views import Comparison, Reading, Shown
 from cyclr._plan import Plan
+from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
 from cyclr._schedules import Schedule
 from cyclr.report._plotly import draw
@@ -22,7 +26,7 @@ from cyclr.study._records import Run, Study
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-Thing = Study | Run | Curve | Plan | Schedule | Comparison | Reading | Shown
+Thing = Study | Run | Curve | Bounds | Plan | Schedule | Comparison | Reading | Shown
 
 # Without Plotly's button that uploads the data.
 _CONFIG = (
@@ -30,7 +34,7 @@ _CONFIG = (
 )
 
 
-def page(*things: Thing, title: str | None = None) -> str:
+def page(*things: Thing, title: str | None = None, names: Sequence[str] = ()) -> str:
     """One HTML page on studies, runs, curves, plans and schedules: figures, tables and sentences, in the order given.
 
     The page is self-contained, including Plotly's script (4.8 MB), and its security policy forbids all network access.
@@ -39,13 +43,14 @@ def page(*things: Thing, title: str | None = None) -> str:
     Args:
         things: The objects to show. A `Reading` is one signal of a curve, a `Shown` a schedule up to some step.
         title: Title of the page; by default that of the object.
+        names: A name for each object, such as its file, which follows the titles of sections that are equal.
 
     Returns:
         The HTML.
 
     Raises:
         TypeError: If one of the objects cannot be shown.
-        ValueError: If there is nothing to show, or a record contradicts itself.
+        ValueError: If there is nothing to show, a record contradicts itself, or there are fewer or more names.
         ImportError: If Jinja2 or Plotly is not installed.
 
     >>> from cyclr import Bounds, plan
@@ -56,7 +61,7 @@ def page(*things: Thing, title: str | None = None) -> str:
     if not things:
         raise ValueError("a page must show at least one object, got none; pass a Study, Curve, Plan or Schedule")
     environment, library = _tools()
-    sections = [describe(thing) for thing in things]
+    sections = _told_apart([describe(thing) for thing in things], names)
     plots = [
         draw(figure)
         for section in sections
@@ -77,13 +82,14 @@ def page(*things: Thing, title: str | None = None) -> str:
     return html.encode("utf-8", "replace").decode()
 
 
-def write(path: str | os.PathLike[str], *things: Thing, title: str | None = None) -> None:
+def write(path: str | os.PathLike[str], *things: Thing, title: str | None = None, names: Sequence[str] = ()) -> None:
     """Write the page on `things` to `path` atomically.
 
     Args:
         path: The file; its folder must exist. An existing file is replaced.
         things: The objects to show, as in `page`.
         title: Title of the page.
+        names: A name for each object, as in `page`.
 
     Raises:
         TypeError: If one of them cannot be shown.
@@ -91,9 +97,22 @@ def write(path: str | os.PathLike[str], *things: Thing, title: str | None = None
         ImportError: If Jinja2 or Plotly is not installed.
         OSError: If the file cannot be written.
     """
-    text = page(*things, title=title)
+    text = page(*things, title=title, names=names)
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def _told_apart(sections: list[Section], names: Sequence[str]) -> list[Section]:
+    """The sections, with their names after titles that occur twice."""
+    if not names:
+        return sections
+    if len(names) != len(sections):
+        raise ValueError(_check.problem(f"names must hold one for each of the {len(sections)} objects", names))
+    titles = Counter(section.title for section in sections)
+    return [
+        replace(section, title=f"{section.title}: {name}") if titles[section.title] > 1 else section
+        for section, name in zip(sections, names, strict=True)
+    ]
 
 
 @cache

@@ -11,10 +11,10 @@ import msgspec
 from cyclr._plan import Plan
 from cyclr._range.curve import FORMAT, Curve
 from cyclr._schedules import Schedule, parse
-from cyclr.study import Study, load
+from cyclr.study import Run, Study, load
 from cyclr.study._files import RecordError, holds_study, read_json
 
-Thing = Study | Curve | Plan
+Thing = Study | Run | Curve | Plan
 
 _NAMES = ("curve.json", "plan.json")
 
@@ -59,8 +59,10 @@ def _file(path: Path) -> Thing:
         raise RecordError(f"{path}: not a study, run, curve or plan")
     if fields.get("format") == FORMAT:
         return Curve.load(path)
-    if "runs" in fields or "points" in fields:
+    if "runs" in fields:
         return load(path)
+    if "points" in fields:
+        return load(path).runs[0]
     if "reasons" in fields:
         return _plan(fields, path)
     raise RecordError(f"{path}: not a study, run, curve or plan; `cyclr find --out` writes a curve")

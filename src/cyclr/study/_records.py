@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from cyclr._displayed import Displayed
 from cyclr._range import Bounds
 
 # One evaluation: "step", "lr" and "loss", and a number for each metric ("test_accuracy"). None: not a finite number.
@@ -105,7 +106,7 @@ class Facts(msgspec.Struct, frozen=True):
     directions: dict[str, Literal["min", "max"]] = {}
 
 
-class Study(msgspec.Struct, frozen=True, kw_only=True):
+class Study(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     """A set of runs to be compared.
 
     Args:

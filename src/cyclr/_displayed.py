@@ -1,0 +1,39 @@
+"""How objects show themselves in a notebook; plots and pages are imported when first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Displayed:
+    """An object with a picture and words for a notebook."""
+
+    __slots__ = ()
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw it on `ax`, or on the Axes of a new figure; `cyclr.plot` has functions with more options.
+
+        Args:
+            ax: Axes to draw on; may already show other objects that have the same horizontal axis.
+
+        Returns:
+            The Axes.
+
+        Raises:
+            ValueError: If there is nothing to draw, or `ax` has another horizontal axis.
+            ImportError: If matplotlib is not installed.
+        """
+        axes: Axes = import_module("cyclr.plot").show(self, ax)
+        return axes
+
+    def _repr_html_(self) -> str:
+        words: str = import_module("cyclr._page.notebook").words(self)
+        try:
+            picture: str = import_module("cyclr.plot").picture(self)
+        except (ImportError, ValueError):  # without matplotlib, or with nothing to draw, there are words
+            return words
+        return picture + words
