@@ -62,6 +62,7 @@ def tell_the_verbs(_app: Any, page: str, source: list[str]) -> None:
     if page != "cli":
         return
     told = make_app().generate_docs(output_format="markdown", heading_level=1)
+    told = re.sub(r" -m \S+(?= \[OPTIONS\])", "", told)  # `python -m sphinx`: cyclopts takes it for a part of the name
     for name, module in verbs().items():
         found = re.search(rf"^## cyclr {name}$(.*?)(?=^## |\Z)", told, re.MULTILINE | re.DOTALL)
         if found is None:
