@@ -1,4 +1,4 @@
-"""How Sphinx makes the pages: Markdown by MyST, docstrings by autodoc, the look by Furo."""
+"""How Sphinx makes the pages: Markdown and notebooks by MyST, docstrings by autodoc, the look by Furo."""
 
 from __future__ import annotations
 
@@ -7,18 +7,34 @@ import re
 from typing import Any
 
 import cyclr
+from cyclr._cli import make_app, verbs
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # before cyclr.keras is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks; the notebooks' kernels inherit it
 
 project = "cyclr"
 author = "the cyclr developers"
 copyright = "the cyclr developers, Apache-2.0"
 version = release = cyclr.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_design",  # tabs
+    "sphinx_copybutton",
+]
+myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "conf.py"]
+
+source_suffix = {".md": "myst-nb", ".py": "myst-nb"}
+nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}  # docs/notebooks: scripts that are notebooks
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_merge_streams = True
+copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor what is printed
 
 smartquotes = False  # scale="log" is code
 default_role = "code"  # docstrings are read in editors and terminals too: one backtick, as in Markdown
@@ -41,6 +57,21 @@ def say_what_is_written(_app: Any, _what: str, _name: str, _of: Any, _options: A
             lines[index] = re.sub(r"(`[^`]*`)|(\*|\||_(?!\w))", lambda found: found[1] or "\\" + found[2], line)
 
 
+def tell_the_verbs(_app: Any, page: str, source: list[str]) -> None:
+    """Put what the parser of the command line says of each verb into its page, with the examples of `--help`."""
+    if page != "cli":
+        return
+    told = make_app().generate_docs(output_format="markdown", heading_level=1)
+    told = re.sub(r" -m \S+(?= \[OPTIONS\])", "", told)  # `python -m sphinx`: cyclopts takes it for a part of the name
+    for name, module in verbs().items():
+        found = re.search(rf"^## cyclr {name}$(.*?)(?=^## |\Z)", told, re.MULTILINE | re.DOTALL)
+        if found is None:
+            raise LookupError(f"cyclopts no longer describes `cyclr {name}` under a heading of its own")
+        examples = "\n".join(f"$ {line}" for line in module.EXAMPLES)
+        source[0] += f"\n## cyclr {name}\n{found[1].rstrip()}\n\n**Examples**:\n\n```console\n{examples}\n```\n"
+
+
 def setup(app: Any) -> None:
-    """Before napoleon, whose own markup must stay."""
+    """Docstrings before napoleon, whose own markup must stay."""
     app.connect("autodoc-process-docstring", say_what_is_written, priority=100)
+    app.connect("source-read", tell_the_verbs)
