@@ -108,7 +108,7 @@ class Asked:
         Raises:
             Inconclusive: If the range test gives no answer.
         """
-        bounds = curve.bounds(self.search.signal)
+        bounds = curve.bounds(self.search.signal, budget=steps)
         chosen, opposed = self.planned(bounds, steps, steps_per_epoch)
         for reason in (*bounds.evidence, *chosen.reasons):
             _log.info(reason)

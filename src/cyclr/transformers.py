@@ -46,6 +46,7 @@ def range_test(
     ramp: Ramp = Ramp(),
     repeats: int = 1,
     effort: str = "quick",
+    budget: int | None = None,
     held_out: HeldOut | None = None,
     progress: Progress | None = None,
 ) -> Curve:
@@ -61,6 +62,7 @@ def range_test(
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
         effort: "quick" or "thorough", as in `cyclr.torch.range_test`.
+        budget: Steps of the training that the test prepares: it then costs at most 15 % of them, as there.
         held_out: Held-out batches with metrics, as in `cyclr.torch.range_test`; functions of (model, batch) if a
             batch is a dict.
         progress: Called after each block of steps with (steps done, total steps, rate, loss).
@@ -89,6 +91,7 @@ def range_test(
     """
     _check_trainer(trainer)
     how = {"ramp": ramp, "repeats": repeats, "held_out": held_out, "progress": progress}
+    how["budget"] = budget
     recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work
     return _test(trainer, how, lambda _: effort)
 
@@ -224,6 +227,7 @@ def auto(
     how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": voice.progress}
     epoch, steps = _lengths(owner)
     effort = asked.effort(steps, epoch)
+    how["budget"] = steps
     recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work
 
     def begin(optimizer: Any) -> str:

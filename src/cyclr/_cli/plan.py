@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from cyclr import plot
 from cyclr._cli import _console
@@ -62,20 +63,15 @@ def plan(
     """
     _console.check_target(out)
     _console.check_target(png, image=True)
-    found = bounds_of(bounds, curve, signal)
-    if found is None:
+    if bounds is None and curve is None:
         raise ValueError("--bounds LOW HIGH or --curve FILE must be given; `cyclr find TASK --out FILE` makes a curve")
-    made = make_plan(
-        found,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        steps=steps,
-        minutes=minutes,
-        step_seconds=step_seconds,
-        cycles=cycles,
-        anneal=not no_anneal,
-        goal=goal,
-    )
+    length: dict[str, Any] = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "steps": steps}
+    length |= {"minutes": minutes, "step_seconds": step_seconds}
+    how: dict[str, Any] = {"cycles": cycles, "anneal": not no_anneal, "goal": goal}
+    trial = make_plan(Bounds(0.1, 1.0), **length, **how)  # how long it is, before the bounds for that length
+    found = bounds_of(bounds, curve, signal, budget=trial.steps)
+    assert found is not None
+    made = make_plan(found, **length, **how)
     if out is not None:
         write_json(out, plan_data(made))
     if png is not None:
@@ -89,10 +85,12 @@ def plan(
         _console.show(describe(made))
 
 
-def bounds_of(bounds: tuple[float, float] | None, curve: Path | None, signal: str = "loss") -> Bounds | None:
-    """The bounds that were given, or those read off a curve file; None if neither was given."""
+def bounds_of(
+    bounds: tuple[float, float] | None, curve: Path | None, signal: str = "loss", *, budget: int | None = None
+) -> Bounds | None:
+    """The bounds that were given, or those read off a curve file, for a training of `budget` steps; None if neither."""
     if bounds is not None and curve is not None:
         raise ValueError("--bounds and --curve must not both be given; leave one out")
     if bounds is not None:
         return Bounds(*bounds)
-    return None if curve is None else Curve.load(curve).bounds(signal)
+    return None if curve is None else Curve.load(curve).bounds(signal, budget=budget)

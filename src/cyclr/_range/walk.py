@@ -155,10 +155,12 @@ class Recorder:
             raise TypeError(
                 problem("progress must be callable", progress, "pass a function of (step, total, rate, loss)")
             )
-        self.repeats, self.effort = count("repeats", repeats), choice("effort", effort, EFFORTS)
-        self.budget = None if budget is None else count("budget", budget)
-        self.extent: Extent = extent(ramp, effort, repeats=repeats, budget=self.budget)
-        self.ramp = self.extent.ramp
+        self.effort, self.budget = (
+            choice("effort", effort, EFFORTS),
+            None if budget is None else count("budget", budget),
+        )
+        self._asked = ramp
+        self.set_repeats(repeats)
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
         self.in_order = in_order
         self.swept = False  #: whether the sweeps are complete: other steps may follow
@@ -167,11 +169,18 @@ class Recorder:
         self._probed: dict[float, Array] = {}
         self._earlier = 0
 
+    def set_repeats(self, repeats: int) -> None:
+        """Set the number of sweeps, before the test begins."""
+        self.repeats = count("repeats", repeats)
+        self.extent: Extent = extent(self._asked, self.effort, repeats=self.repeats, budget=self.budget)
+        self.ramp = self.extent.ramp
+        self._beyond = self._most_beyond  #: steps that the sweeps may still go on beyond the highest rate
+
     @property
     def most_steps(self) -> int:
         """Maximum steps of the whole test."""
         once = 2 if self.in_order else 1
-        sweeps = self.repeats * (self.ramp.steps + self._steps_beyond()) * once
+        sweeps = self.repeats * (self.ramp.steps + self._most_beyond) * once
         slower = SLOWER * self.repeats * self.ramp.steps * once if self.effort == "thorough" else 0
         if self.extent.most is not None:
             slower = 0
@@ -186,6 +195,7 @@ class Recorder:
                 yield Rewind(data=True)
                 self._earlier = self.curve().tuning_cost
                 self.ramp, self.every = self.ramp.slower(SLOWER), SLOWER * self.every
+                self._beyond = 0
                 self._sweeps.clear()
                 yield from self._all_sweeps()
                 bounds = _bounds_of(self.curve())
@@ -272,14 +282,14 @@ class Recorder:
 
     def _one_sweep(self, repeat: int, sweep: Sweep) -> Generator[Order, Any, None]:
         yield from self._steps_of(repeat, sweep, 0)
-        left = self._steps_beyond()
-        while not repeat and left and sweep.going and still_falling(self.ramp.rates, np.array(sweep.losses)):
-            more, done = min(self.block, left), self.ramp.steps
-            left -= more
+        while not repeat and self._beyond and sweep.going and still_falling(self.ramp.rates, np.array(sweep.losses)):
+            more, done = min(self.block, self._beyond), self.ramp.steps
+            self._beyond -= more
             self.ramp = self.ramp.longer(more)
             yield from self._steps_of(repeat, sweep, done)
 
-    def _steps_beyond(self) -> int:
+    @property
+    def _most_beyond(self) -> int:
         """How many steps the first sweep may go on beyond the highest rate; later ones then go as far."""
         steps = self.extent.ramp.beyond
         return steps if self.extent.left is None else min(steps, self.extent.left // self.repeats)

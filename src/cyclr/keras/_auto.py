@@ -108,7 +108,8 @@ def auto(
     steps = count("epochs", epochs) * epoch
     effort = _effort(asked, steps, epoch)
     voice = asked.voice()
-    test = RangeTest(model, ramp=search.ramp, effort=effort, better=better, progress=voice.progress)
+    how = {"effort": effort, "budget": max(1, steps // search.repeats), "progress": voice.progress}
+    test = RangeTest(model, ramp=search.ramp, better=better, **how)
     data = {"x": x, "y": y, "batch_size": batch_size, "sample_weight": sample_weight}
     enough = 2 * ceil(test.most_steps / epoch) + 1  # for data that are not shuffled; the test ends the training
     with voice, test:

@@ -154,7 +154,7 @@ class _Length:
         self.steps = 0
         self.epoch: int | None = None
 
-    def __call__(self, trainer: Trainer) -> str:
+    def __call__(self, trainer: Trainer) -> tuple[str, int]:
         module, optimizers = trainer.lightning_module, trainer.optimizers
         if trainer.lr_scheduler_configs and not _is_ours(module):
             raise _has_scheduler([config.scheduler for config in trainer.lr_scheduler_configs])
@@ -168,7 +168,7 @@ class _Length:
         _, opposed = self.asked.planned(Bounds(0.1, 1.0), self.steps, epoch)
         if opposed is not None:
             resolve("momentum", opposed, Chosen(optimizers, self.which).param_groups)
-        return self.asked.effort(self.steps, epoch)
+        return self.asked.effort(self.steps, epoch), self.steps
 
 
 def _is_ours(module: Any) -> bool:

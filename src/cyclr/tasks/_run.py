@@ -33,6 +33,7 @@ def find_curve(
     ramp: Ramp | None = None,
     repeats: int = 1,
     effort: str = "quick",
+    budget: int | None = None,
     signal: str = "loss",
     progress: Progress | None = None,
 ) -> Curve:
@@ -44,6 +45,7 @@ def find_curve(
         ramp: The rates of a sweep; by default `Ramp()`.
         repeats: Number of sweeps.
         effort: "quick" or "thorough".
+        budget: Steps of the training that the test prepares; None if unknown.
         signal: The signal that the bounds are read from: "loss" or a metric of the task.
         progress: Called with step, steps, rate and loss as it progresses.
     """
@@ -57,16 +59,17 @@ def find_curve(
             )
         _check.choice("--signal", signal, ("loss", "val_loss", *task.metrics))
         held_out = HeldOut(task.val_loader, task.metrics)
-    return range_test(task, ramp=ramp or Ramp(), repeats=repeats, effort=effort, held_out=held_out, progress=progress)
+    how = {"repeats": repeats, "effort": effort, "budget": budget, "held_out": held_out, "progress": progress}
+    return range_test(task, ramp=ramp or Ramp(), **how)
 
 
 _CHECKPOINT_SECONDS = 10.0  # a study can have many short runs
 
 
-def save_curve(text: str, effort: str, path: Path, report: Path) -> None:
+def save_curve(text: str, effort: str, budget: int, path: Path, report: Path) -> None:
     """Run a range test of the task with seed 0 and write it to a file; progress is written to another file."""
     _few_threads()
-    find_curve(tasks.build(text, 0), text, effort=effort, progress=reporter(report)).save(path)
+    find_curve(tasks.build(text, 0), text, effort=effort, budget=budget, progress=reporter(report)).save(path)
 
 
 def make_study_run(setup: Setup, folder: Path) -> Run:

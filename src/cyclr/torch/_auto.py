@@ -137,9 +137,9 @@ def auto(
         voice.say(f"continues the saved schedule at step {scheduler.last_epoch:,} of {total:,}")
         return scheduler
     effort = asked.effort(total, per_epoch)
-    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "effort": effort}
+    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "budget": total}
     with voice:
-        curve = range_test(network, driver, data, loss, update=update, progress=voice.progress, **how)
+        curve = range_test(network, driver, data, loss, update=update, effort=effort, progress=voice.progress, **how)
     tuned = asked.tuned(curve, total, per_epoch)
     scheduler = Scheduler(driver, tuned.plan, tuned.momentum)
     scheduler.curve, scheduler.bounds = curve, tuned.bounds

@@ -59,14 +59,13 @@ def recorded(curve: Curve) -> Part:
 
 def _bounds(bounds: Bounds) -> Table:
     rows = (
-        ("base_lr", rate(bounds.base_lr), between(bounds.base_interval)),
-        ("max_lr", rate(bounds.max_lr), between(bounds.max_interval)),
+        ("base_lr", rate(bounds.base_lr), between(bounds.base_interval), between(bounds.base_repeat)),
+        ("max_lr", rate(bounds.max_lr), between(bounds.max_interval), between(bounds.max_repeat)),
     )
-    columns = ("bound", "rate", f"{share(bounds.level)} interval for one more repeat")
-    short = (*columns[:2], f"{share(bounds.level)} interval")
-    return Table(
-        "range-test/bounds", f"Bounds, found in {count(bounds.tuning_cost, 'step')}.", columns, rows, short=short
-    )
+    columns = ("bound", "rate", f"{share(bounds.level)} interval", "range of repeats")
+    length = "" if bounds.budget is None else f" for a training of {count(bounds.budget, 'step')}"
+    caption = f"Bounds{length}, found in {count(bounds.tuning_cost, 'step')}."
+    return Table("range-test/bounds", caption, columns, rows)
 
 
 def _rules(reading: Reading) -> Table:
