@@ -1,6 +1,6 @@
-"""What lengths.py and ramps.py found: where the best peak lies at each length, and what our answers lose there.
+"""What lengths.py and ramps.py found: where the best peak lies at each length, and what each rule's answers lose there.
 
-    python bench/bounds/lengths_table.py    # from the records, no training
+    python bench/bounds/lengths_table.py    # from the records, no training: prints the tables of docs/bounds.md anew
 
 A training loses (best mean - its score) / (best mean - untrained), at most 1; it counts as failed from one half on.
 The plateau is all peaks next to the best whose mean loses at most 0.02. A peak between two is looked up on a straight
@@ -12,15 +12,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
 import lengths
 import numpy as np
-import ramps
 from finetune import FINETUNE, HIGHER
 from suites import make
 
-from cyclr import Bounds, Curve, Inconclusive
-
+PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
 PLATEAU, FAILED = 0.02, 0.5
 
 
@@ -124,60 +123,20 @@ def _places(land: Landscape) -> list[float]:
     return [best, (low + high) / 2, low, high, float(bad[0]) if len(bad) else math.nan]
 
 
-def curves(name: str) -> dict[str, list[Curve]]:
-    """The recorded range tests of a task, by effort."""
-    kept, found = ramps.load(name), defaultdict(list)
-    for seed in ramps.CHEAP.sweeps:
-        if f"{seed}/quick" not in kept:
-            continue
-        one = {key.split("/")[1]: value for key, value in kept.items() if key.startswith(f"{seed}/")}
-        found["quick"].append(Curve(ramps.rates(300), one["quick"]))
-        probes = {"peaks": one["peaks"], "probes": one["probes"], "earlier_steps": int(one["spent"].item())}
-        found["thorough"].append(Curve(ramps.rates(len(one["thorough"])), one["thorough"], **probes))
-        for steps in ramps.SHORT:
-            found[f"ramp-{steps}"].append(Curve(ramps.rates(steps), one[f"ramp-{steps}"]))
-    return found
-
-
-def answer(curve: Curve) -> float:
-    """The upper bound, nan for a refusal."""
-    try:
-        found: Bounds = curve.bounds()
-    except Inconclusive:
-        return math.nan
-    return found.max_lr
-
-
-def answers(names: list[str]) -> list[str]:
-    """What our answers, which know no length, lose at each."""
-    lines = ["| task | effort | answers | refused | lost at each length: mean / worst (trainings failed) |"]
-    lines.append("|---" * 5 + "|")
-    every: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for name in names:
-        lands = [(steps, land) for steps in lengths.lengths_of(name) if (land := landscape(name, steps)) is not None]
-        for effort, found in curves(name).items():
-            given = [answer(curve) for curve in found]
-            cells = []
-            for steps, land in lands:
-                lost = [max(0.0, land.at(rate, land.lost)) for rate in given]
-                failed = np.mean([land.at(rate, land.failed) for rate in given if not math.isnan(rate)] or [0])
-                every[effort, steps] += lost
-                cells.append(f"{steps}: {np.mean(lost):.2f} / {max(lost):.2f} ({failed:.0%})")
-            known = [rate for rate in given if not math.isnan(rate)]
-            span = f"{min(known):.2g} to {max(known):.2g}" if known else "none"
-            lines.append(f"| {name} | {effort} | {span} | {len(given) - len(known)} of {len(given)} "
-                         f"| {'; '.join(cells)} |")  # fmt: skip
-    for (effort, steps), lost in sorted(every.items(), key=lambda item: (item[0][1], item[0][0])):
-        lines.append(f"| *all* | {effort} | | | {steps}: {np.mean(lost):.3f} / {max(lost):.2f}, "
-                     f"95 % below {np.quantile(lost, 0.95):.2f} |")  # fmt: skip
-    return lines
-
-
 def main() -> None:
+    import lengths_rules  # which stands on this file
+
     own, trained = ([name for name in lengths.CENTRES if (name in FINETUNE) == kind] for kind in (False, True))
-    for names in (own, trained):
-        for table in (places, slopes, answers):
-            print("\n".join(table(names)), end="\n\n")
+    made = lengths_rules.tables()
+    made |= {"places": places(own), "slopes": slopes(own), "trained places": places(trained)}
+    text = PAGE.read_text(encoding="utf-8")
+    for name, lines in made.items():
+        start, end = f"<!-- table: {name} -->", f"<!-- end of table: {name} -->"
+        if start in text:
+            before, rest = text.split(start)
+            text = before + "\n".join([start, "", *lines, "", end]) + rest.split(end)[1]
+        print("\n".join([f"## {name}", "", *lines, ""]))
+    PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ Array = NDArray[np.float64]
 CYCLING = 4.0  #: the lower bound is the upper one divided by this (the paper's advice) ...
 SCATTER = 0.08  #: standard deviation of a log bound over initial weights: at least this ...
 INITIAL = 3.0  #: ... and this multiple of the variance due to the noise in a curve (a typical value)
-MARGIN = 2.0  #: an answer from sweeps alone stays this factor below the rate at which they become unstable
 METHOD = 0.35  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
 WIDEST = 10.0  #: a 90 % interval over more than this factor is no answer
 
@@ -56,7 +55,7 @@ def find(
         if probes is None:
             raise
         return _from_probes(rates, values, probes, unclear, made)
-    tops = np.array([min(one.top, np.log(min(one.floor, one.edge / MARGIN))) for one in readings])
+    tops = np.array([min(one.top, one.cap) for one in readings])
     top = float(np.median(tops))
     if probes is not None:
         low, high = (np.log(probes[0][place]) for place in (0, -1))

@@ -21,6 +21,7 @@ MOST = 300  #: maximum number of points to smooth; longer sweeps are averaged in
 DEEP = 20.0  #: times the noise at the bottom: values far above that are compared by their logarithms
 DOUBT = 1.0  #: standard deviation of the log of the factor by which the optimum of a sweep may be off
 LOST = 0.2  #: a curve that has lost this fraction of its gain again has turned
+MARGIN = 2.0  #: an answer from sweeps alone stays this factor below the rate at which they become unstable
 FALLS = 0.05  #: a curve with this fraction of its gain within the last factor of doubt is still falling
 LEARNING = 0.2  #: learning starts at the rate at which this fraction of the gain is made
 SOLVED = 0.03  #: a loss that has fallen to this fraction of its start, and never below zero, may be at its floor ...
@@ -47,6 +48,11 @@ class Reading:
     last: float
     edge: float  #: the rate at which the signal becomes unstable; infinite if it does not
     floor: float  #: the rate from which the signal is at its floor; infinite if it is not
+
+    @property
+    def cap(self) -> float:
+        """The highest log rate that the sweep has proved."""
+        return _cap(self.edge, self.floor)
 
 
 def swept(at: Array, readings: Sequence[Reading], longer: float) -> Array:
@@ -132,12 +138,12 @@ def read(
     ]
     edge = _edge(rates, regret, lowest, ended=ended)
     floor = _floor(rates, values, start)
-    top = _top(logs, regret, longer)
+    top, spread = _top(logs, regret, longer), float(np.std(np.minimum(again, _cap(edge, floor))))
     made = np.flatnonzero(regret < 1 - LEARNING)
     onset = logs[made[0] if len(made) else lowest]
     seen: dict[str, Any] = {"lowest": float(rates[lowest]), "turned": turned, "rises": rises, "last": float(rates[-1])}
     seen |= {"edge": edge, "floor": floor}
-    return Reading(logs, regret, top, start, float(onset), float(np.std(again)), ordered, **seen)
+    return Reading(logs, regret, top, start, float(onset), spread, ordered, **seen)
 
 
 def _too_low(signal: str, last: float) -> Inconclusive:
@@ -152,6 +158,10 @@ def _edge(rates: Array, regret: Array, lowest: int, *, ended: bool) -> float:
     if kept + 1 < len(rates):
         return float(rates[kept + 1])
     return float(rates[-1]) if ended else float("inf")
+
+
+def _cap(edge: float, floor: float) -> float:
+    return float(np.log(min(edge / MARGIN, floor)))
 
 
 def _floor(rates: Array, values: Array, start: float) -> float:
