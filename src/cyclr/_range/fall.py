@@ -47,6 +47,14 @@ def falls(row: Array, *, log: bool) -> bool:
     return in_errors(values, neighbours(points), beginning(points, len(row), log=log)) >= clear(points)
 
 
+def rises(row: Array) -> bool:
+    """Whether the losses of a sweep end clearly above where they began."""
+    values = calm(row[np.isfinite(row)]) if np.isfinite(row).sum() >= LEAST else np.zeros(LEAST)
+    together = neighbours(len(values))
+    risen = values[-together:].mean() - values[: 2 * together].mean()
+    return bool(risen > CLEAR * standard_error(values, together, together) > 0)
+
+
 def noise(values: Array) -> float:
     """Standard deviation around a line, from the differences between neighbours; robust to spikes."""
     return 1.4826 * float(np.median(np.abs(np.diff(values)))) / np.sqrt(2)

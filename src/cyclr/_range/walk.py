@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cyclr._check import choice, count, problem
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve
-from cyclr._range.fall import falls
+from cyclr._range.fall import falls, rises
 from cyclr._range.horizon import Extent, extent
 from cyclr._range.probe import BELOW, candidates, cycle, further
 from cyclr._range.ramp import Ramp
@@ -199,7 +199,10 @@ class Recorder:
                 self._sweeps.clear()
                 yield from self._all_sweeps()
                 bounds = _bounds_of(self.curve())
-            yield from self._probes(self._edge() / BELOW if bounds is None else bounds.max_lr)
+            if bounds is not None:
+                yield from self._probes(bounds.max_lr)
+            elif (edge := self._edge()) is not None:
+                yield from self._probes(edge / BELOW)
         return self.curve()
 
     def note(self, metrics: Mapping[str, float]) -> None:
@@ -294,9 +297,10 @@ class Recorder:
         steps = self.extent.ramp.beyond
         return steps if self.extent.left is None else min(steps, self.extent.left // self.repeats)
 
-    def _edge(self) -> float:
-        """Where sweeps that showed no fall ended."""
-        return float(np.median([self.ramp.rates[max(sweep.known, 1) - 1] for sweep in self._sweeps]))
+    def _edge(self) -> float | None:
+        """Where sweeps that showed no fall became unstable; None if their rates did nothing at all."""
+        ended = [sweep.known for sweep in self._sweeps if sweep.stop != "end" or rises(np.array(sweep.losses))]
+        return float(np.median(self.ramp.rates[np.array(ended) - 1])) if ended else None
 
     def _steps_of(self, repeat: int, sweep: Sweep, end: int) -> Generator[Order, Any, None]:
         """The steps of a sweep from the step `end` on."""
