@@ -159,6 +159,11 @@ def flat_then_up(seed=0):
     return Curve(rates, losses, stops=("diverged",))
 
 
+def test_a_highest_rate_that_is_named_is_the_last():
+    recorder = Recorder(Ramp(high=3.0))
+    assert len(answer(recorder, late)) == 300
+
+
 @given(st.integers(0, 100), st.floats(0.005, 0.05))
 def test_where_a_sweep_is_flat_probe_cycles_decide(seed, centre):
     peaks = np.array(candidates(centre))

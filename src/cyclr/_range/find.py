@@ -69,6 +69,8 @@ def find(
     scatter = float(np.sqrt(SCATTER**2 + INITIAL * within + between / len(tops)))
     if probes is not None:  # they find the way back from a sweep that is far off
         scatter = min(scatter, PROBE_DOUBT)
+    else:
+        _check(readings, between, _short(np.exp(top)))
     max_lr = _short(np.exp(top))
     onset = float(np.exp(np.median([reading.onset for reading in readings])))
     base_lr = _short(max(max_lr / CYCLING, min(onset, max_lr / 2)))
@@ -76,21 +78,27 @@ def find(
     return _with_intervals(base_lr, max_lr, scatter, evidence, made)
 
 
-def _with_intervals(
-    base_lr: float, max_lr: float, scatter: float, evidence: tuple[str, ...], made: dict[str, Any]
-) -> Bounds:
-    """Bounds with their intervals; `scatter` is the standard deviation of a log bound over repeats.
+def _check(readings: list[Reading], between: float, max_lr: float) -> None:
+    """Refuse an answer that is known to no better than a power of ten.
 
-    Raises:
-        Inconclusive: If the bounds are known to no better than a power of ten.
+    A few resamples of a noisy curve are far off, which says little: so here the quartiles count.
     """
-    best = float(np.hypot(METHOD, scatter))
-    if (wide := float(np.exp(2 * NormalDist().inv_cdf(0.95) * best))) > WIDEST:
+    within = INITIAL * float(np.mean([reading.usual**2 for reading in readings]))
+    repeats = between / len(readings) if len(readings) > 1 else within / INITIAL
+    wide = float(np.exp(2 * NormalDist().inv_cdf(0.95) * np.sqrt(METHOD**2 + SCATTER**2 + within + repeats)))
+    if wide > WIDEST:
         raise refusal(
             f"the upper bound is known only to within a factor of {wide:.2g} from lowest to highest: use more steps, "
             "repeats or larger batches, or effort='thorough'",
             max_lr,
         )
+
+
+def _with_intervals(
+    base_lr: float, max_lr: float, scatter: float, evidence: tuple[str, ...], made: dict[str, Any]
+) -> Bounds:
+    """Bounds with their intervals; `scatter` is the standard deviation of a log bound over repeats."""
+    best = float(np.hypot(METHOD, scatter))
     # The difference of two bounds varies more than each of them.
     repeat, about = (NormalDist().inv_cdf(0.5 + made["level"] / 2) * one for one in (np.sqrt(2) * scatter, best))
 

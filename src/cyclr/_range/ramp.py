@@ -12,7 +12,7 @@ from cyclr._check import choice, count, non_negative, ordered, positive, problem
 from cyclr._schedules import Exponential, Linear, Schedule
 
 SCALES = ("log", "linear")
-BEYOND = 100.0  #: times `high`: where a sweep ends in any case
+HIGH, FURTHEST = 10.0, 1000.0  #: where a sweep ends by default, and where it does if the loss is still falling
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Ramp:
         steps: Number of optimizer steps, at least 2.
         scale: "log" or "linear".
         furthest: A log sweep at whose end the loss is still falling goes on beyond `high`, by the same factors, up to
-            this rate. By default 100 times `high`; `high` itself for a sweep that always ends there.
+            this rate. By default 1,000 where `high` is 10, its default; else `high`, so that the sweep ends there.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -42,7 +42,7 @@ class Ramp:
     """
 
     low: float = 1e-6
-    high: float = 10.0
+    high: float = HIGH
     steps: int = 300
     scale: str = "log"
     furthest: float | None = None
@@ -80,7 +80,7 @@ class Ramp:
     @property
     def beyond(self) -> int:
         """How many steps lead from `high` to the rate at which a sweep ends in any case."""
-        furthest = BEYOND * self.high if self.furthest is None else self.furthest
+        furthest = self.furthest or (FURTHEST if self.high == HIGH else self.high)
         if self.scale != "log":
             return 0
         return floor(log(furthest / self.high) / log(self.high / self.low) * (self.steps - 1) + 1e-9)

@@ -28,6 +28,7 @@ SOLVED = 0.03  #: a loss that has fallen to this fraction of its start, and neve
 FLOOR = 2.0  #: ... from the first rate on at which it is at most this multiple of its lowest mean
 TYPICAL = 20.0  #: in sweeps that have an answer, it lies about this factor below the rate at which they end
 RESAMPLES = 40
+QUARTERS = 1.35  #: standard deviations between the quartiles of a normal distribution
 BLOCK = 5  #: number of neighbouring residuals that are resampled together
 
 
@@ -40,7 +41,8 @@ class Reading:
     top: float
     start: float  #: the signal before any training
     onset: float
-    spread: float
+    spread: float  #: standard deviation of `top` due to noise
+    usual: float  #: the same by its quartiles, without regard to outliers
     ordered: bool  #: whether the order of the data moves the signal
     lowest: float
     turned: bool
@@ -138,12 +140,13 @@ def read(
     ]
     edge = _edge(rates, regret, lowest, ended=ended)
     floor = _floor(rates, values, start)
-    top, spread = _top(logs, regret, longer), float(np.std(np.minimum(again, _cap(edge, floor))))
+    tops = np.minimum(again, _cap(edge, floor))
     made = np.flatnonzero(regret < 1 - LEARNING)
-    onset = logs[made[0] if len(made) else lowest]
+    onset = float(logs[made[0] if len(made) else lowest])
     seen: dict[str, Any] = {"lowest": float(rates[lowest]), "turned": turned, "rises": rises, "last": float(rates[-1])}
-    seen |= {"edge": edge, "floor": floor}
-    return Reading(logs, regret, top, start, float(onset), spread, ordered, **seen)
+    seen |= {"edge": edge, "floor": floor, "spread": float(np.std(tops)), "ordered": ordered}
+    seen["usual"] = float(np.ptp(np.quantile(tops, (0.25, 0.75)))) / QUARTERS
+    return Reading(logs, regret, _top(logs, regret, longer), start, onset, **seen)
 
 
 def _too_low(signal: str, last: float) -> Inconclusive:

@@ -286,7 +286,7 @@ class Recorder:
     def _one_sweep(self, repeat: int, sweep: Sweep) -> Generator[Order, Any, None]:
         yield from self._steps_of(repeat, sweep, 0)
         while not repeat and self._beyond and sweep.going and still_falling(self.ramp.rates, np.array(sweep.losses)):
-            more, done = min(self.block, self._beyond), self.ramp.steps
+            more, done = min(BLOCK, self._beyond), self.ramp.steps
             self._beyond -= more
             self.ramp = self.ramp.longer(more)
             yield from self._steps_of(repeat, sweep, done)
