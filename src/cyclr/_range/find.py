@@ -83,8 +83,8 @@ def _check(readings: list[Reading], between: float, max_lr: float) -> None:
 
     A few resamples of a noisy curve are far off, which says little: so here the quartiles count.
     """
-    within = INITIAL * float(np.mean([reading.usual**2 for reading in readings]))
-    repeats = between / len(readings) if len(readings) > 1 else within / INITIAL
+    within = 2 * float(np.mean([reading.usual**2 for reading in readings]))
+    repeats = between / len(readings) if len(readings) > 1 else 0.0
     wide = float(np.exp(2 * NormalDist().inv_cdf(0.95) * np.sqrt(METHOD**2 + SCATTER**2 + within + repeats)))
     if wide > WIDEST:
         raise refusal(
