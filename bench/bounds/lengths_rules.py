@@ -22,7 +22,7 @@ import lengths
 import numpy as np
 import ramps
 from finetune import FINETUNE
-from lengths_table import PLATEAU, Landscape, landscape
+from lengths_lands import PLATEAU, Landscape, landscape
 
 from cyclr import Bounds, Curve, Inconclusive
 from cyclr._range import horizon, reading

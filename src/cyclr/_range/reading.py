@@ -106,27 +106,17 @@ def read(
     start = float(np.median(values[:opening]))
     calmed = calm(values)
     along = means(calmed, head)
-    errors = in_errors(calmed, head, opening)
-    if errors < (needed := clear(len(values))):
-        raise refusal(
-            f"the {signal} does not fall clearly: {max(errors, 0):.1f} standard errors, {needed:.2g} are needed; "
-            "it is flat, rising or dominated by noise; start lower, use more steps or larger batches (or accumulate), "
-            "or let probe cycles decide (effort='thorough')",
-            float(rates[-1]) / TYPICAL,
-        )
+    _check_fall(in_errors(calmed, head, opening), clear(len(values)), signal, float(rates[-1]))
     # The size of a divergence is not informative, and would dominate the smoothing.
     calmed = np.minimum(calmed, start + max(start - along.min(), 0))
-    positions = np.log(rates) if log else rates
     lowered, height = _lowered(calmed, along, start)
-    matrix = smoother(positions, lowered)
+    matrix = smoother(np.log(rates) if log else rates, lowered)
     line = matrix @ lowered
     regret = _regret(line, height)
     lowest = int(np.argmin(line))
     if lowest == 0:
-        raise refusal(
-            f"the smoothed {signal} is lowest at the first rate: noise dominates; use more steps or larger batches",
-            float(rates[-1]) / TYPICAL,
-        )
+        why = "is lowest at the first rate: noise dominates; use more steps or larger batches"
+        raise refusal(f"the smoothed {signal} {why}", float(rates[-1]) / TYPICAL)
     rises = bool((regret[lowest:] > LOST).any())
     turned = ended or rises
     logs = np.log(np.maximum(rates, rates[-1] * LEAST_RATE))
@@ -134,19 +124,26 @@ def read(
     falls = np.interp(logs[-1] - DOUBT, logs, regret) > FALLS
     if falls and not turned and lowest >= len(line) - head:
         raise _too_low(signal, float(rates[-1]))
+    edge, floor = _edge(rates, regret, lowest, ended=ended), _floor(rates, values, start)
     residuals, rng = lowered - line, np.random.default_rng(0)
-    again = [
-        _top(logs, _regret(matrix @ (line + _resampled(residuals, rng)), height), longer) for _ in range(RESAMPLES)
-    ]
-    edge = _edge(rates, regret, lowest, ended=ended)
-    floor = _floor(rates, values, start)
-    tops = np.minimum(again, _cap(edge, floor))
+    again = (_regret(matrix @ (line + _resampled(residuals, rng)), height) for _ in range(RESAMPLES))
+    tops = np.minimum([_top(logs, one, longer) for one in again], _cap(edge, floor))
     made = np.flatnonzero(regret < 1 - LEARNING)
     onset = float(logs[made[0] if len(made) else lowest])
     seen: dict[str, Any] = {"lowest": float(rates[lowest]), "turned": turned, "rises": rises, "last": float(rates[-1])}
     seen |= {"edge": edge, "floor": floor, "spread": float(np.std(tops)), "ordered": ordered}
     seen["usual"] = float(np.ptp(np.quantile(tops, (0.25, 0.75)))) / QUARTERS
     return Reading(logs, regret, _top(logs, regret, longer), start, onset, **seen)
+
+
+def _check_fall(errors: float, needed: float, signal: str, last: float) -> None:
+    if errors < needed:
+        raise refusal(
+            f"the {signal} does not fall clearly: {max(errors, 0):.1f} standard errors, {needed:.2g} are needed; "
+            "it is flat, rising or dominated by noise; start lower, use more steps or larger batches (or accumulate), "
+            "or let probe cycles decide (effort='thorough')",
+            last / TYPICAL,
+        )
 
 
 def _too_low(signal: str, last: float) -> Inconclusive:
