@@ -10,7 +10,7 @@ from typing import Any
 import cyclr.torch
 from cyclr._check import choice, problem
 from cyclr._plan import Plan
-from cyclr._range import Bounds, Curve, HeldOut, Progress, Ramp, Search
+from cyclr._range import Bounds, Curve, HeldOut, Progress, Ramp, Search, enough
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr._schedules import parse
@@ -227,7 +227,6 @@ def auto(
     how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": voice.progress}
     epoch, steps = _lengths(owner)
     effort = asked.effort(steps, epoch)
-    how["budget"] = steps
     recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work
 
     def begin(optimizer: Any) -> str:
@@ -236,8 +235,11 @@ def auto(
             resolve("momentum", opposed, optimizer.param_groups)
         return effort
 
+    def test(full: bool) -> Curve:
+        return _test(owner, {**how, "budget": None if full else steps}, begin)
+
     with voice:
-        curve = _test(owner, how, begin)
+        curve = enough(test, lambda: steps, steps=search.ramp.steps, signal=search.signal)
     tuned = asked.tuned(curve, steps, epoch)
     use_schedule(trainer, tuned.plan, tuned.momentum, on_mismatch=on_mismatch)
     voice.found(tuned)

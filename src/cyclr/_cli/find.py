@@ -71,7 +71,14 @@ def find(
     budget = None if budget is None else _check.count("--budget", budget)
     chosen = effort or ("quick" if budget is None or signal != "loss" else effort_for(budget))
     with steps_of(f"range test on {task}") as tell:
-        how = {"repeats": repeats, "effort": chosen, "budget": budget, "signal": signal, "progress": tell}
+        how = {
+            "repeats": repeats,
+            "effort": chosen,
+            "budget": budget,
+            "signal": signal,
+            "strict": True,
+            "progress": tell,
+        }
         curve = work.find_curve(made, task, ramp=ramp, **how)
     if out is not None:
         curve.save(out)

@@ -128,8 +128,7 @@ def read(
     residuals, rng = lowered - line, np.random.default_rng(0)
     again = (_regret(matrix @ (line + _resampled(residuals, rng)), height) for _ in range(RESAMPLES))
     tops = np.minimum([_top(logs, one, longer) for one in again], _cap(edge, floor))
-    made = np.flatnonzero(regret < 1 - LEARNING)
-    onset = float(logs[made[0] if len(made) else lowest])
+    onset = float(logs[next(iter(np.flatnonzero(regret < 1 - LEARNING)), lowest)])
     seen: dict[str, Any] = {"lowest": float(rates[lowest]), "turned": turned, "rises": rises, "last": float(rates[-1])}
     seen |= {"edge": edge, "floor": floor, "spread": float(np.std(tops)), "ordered": ordered}
     seen["usual"] = float(np.ptp(np.quantile(tops, (0.25, 0.75)))) / QUARTERS

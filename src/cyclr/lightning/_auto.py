@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from cyclr._check import choice, problem
 from cyclr._plan import Plan
-from cyclr._range import Bounds, Search
+from cyclr._range import Bounds, Curve, Search, enough
 from cyclr._schedules import Schedule
 from cyclr._tuned import Asked, Tuned
 from cyclr.lightning._range_test import Only, check_parts, run
@@ -136,10 +136,16 @@ def auto(
     choice("on_mismatch", on_mismatch, MISMATCH)
     voice = asked.voice(first=trainer.is_global_zero)
     how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": voice.progress}
-    test, length = Only(optimizer=optimizer, loss=loss, **how), _Length(asked, optimizer)
-    test.effort_in = length
+    length = _Length(asked, optimizer)
+
+    def test(full: bool) -> Curve:
+        made = Only(optimizer=optimizer, loss=loss, **how)
+        made.length_in = length
+        made.full = full
+        return run(made, trainer, module, train_dataloaders, datamodule)
+
     with voice:
-        curve = run(test, trainer, module, train_dataloaders, datamodule)
+        curve = enough(test, lambda: length.steps, steps=search.ramp.steps, signal=search.signal)
     tuned = asked.tuned(curve, length.steps, length.epoch)
     use_schedule(module, tuned.plan, tuned.momentum, optimizer=optimizer, on_mismatch=on_mismatch)
     voice.found(tuned)

@@ -149,14 +149,16 @@ class Only(RangeTest):
     error: BaseException | None = None
     #: Called with the trainer before the test, for what is known only now; says how thorough the test is, and the
     #: steps of the training.
-    effort_in: Callable[[Trainer], tuple[str, int]] | None = None
+    length_in: Callable[[Trainer], tuple[str, int]] | None = None
+    full = False  #: whether the test is of full size whatever the length
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning answers an exception with "failed" in every logger and Ctrl-C with the end of the process. So it
         # hears of neither; but the other processes wait for this one, and must be told in Lightning's own way.
         try:
-            if self.effort_in is not None:
-                self._how["effort"], self._how["budget"] = self.effort_in(trainer)
+            if self.length_in is not None:
+                self._how["effort"], steps = self.length_in(trainer)
+                self._how["budget"] = None if self.full else steps
             self.curve = _test(trainer, pl_module, self.optimizer, self.loss, self._how)
         except BaseException as error:
             if trainer.world_size > 1:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from cyclr._check import problem
 from cyclr._plan import plan
-from cyclr._range import Bounds, Search
+from cyclr._range import Bounds, Curve, Search, enough
 from cyclr._renamed import renamed, same
 from cyclr._schedules import parse
 from cyclr._tuned import Asked
@@ -137,9 +137,16 @@ def auto(
         voice.say(f"continues the saved schedule at step {scheduler.last_epoch:,} of {total:,}")
         return scheduler
     effort = asked.effort(total, per_epoch)
-    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "budget": total}
+    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out}
+
+    def test(full: bool) -> Curve:
+        length = None if full else total
+        return range_test(
+            network, driver, data, loss, update=update, effort=effort, budget=length, progress=voice.progress, **how
+        )
+
     with voice:
-        curve = range_test(network, driver, data, loss, update=update, effort=effort, progress=voice.progress, **how)
+        curve = enough(test, lambda: total, steps=search.ramp.steps, signal=search.signal)
     tuned = asked.tuned(curve, total, per_epoch)
     scheduler = Scheduler(driver, tuned.plan, tuned.momentum)
     scheduler.curve, scheduler.bounds = curve, tuned.bounds
