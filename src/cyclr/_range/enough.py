@@ -30,7 +30,7 @@ def enough(make: Callable[[bool], Curve], budget: Callable[[], int], *, steps: i
     except Inconclusive as unclear:
         if len(curve.rates) >= steps:
             return curve
-        _log.info("A range test within 15 %% of the training shows nothing (%s): it is made in full.", unclear)
+        _log.debug("A range test within 15 %% of the training shows nothing (%s): it is made in full.", unclear)
         whole = make(True)
         return replace(whole, earlier_steps=whole.earlier_steps + curve.tuning_cost)
     return curve
