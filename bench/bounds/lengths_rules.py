@@ -1,6 +1,8 @@
 """What each rule's peak loses for trainings of each length, from the records of lengths.py and ramps.py.
 
 quick, thorough           our range test as `budget=` makes it for this length, and its bounds for it
+auto                      thorough from 2,000 steps on, else quick; a full sweep after a short one that is inconclusive
+quick or its fallback     the rate that a refusal names as unproven counts
 quick, no budget          a sweep of 300 steps, whose bounds know no length; the same for thorough
 fastai's and others'      read off a sweep of 100 steps from 1e-6 to 10; Lightning's ends at 1
 blind                     0.1 for SGD, 1e-3 for others, without any test
@@ -32,7 +34,7 @@ from cyclr._range.probe import BELOW, ends
 SHORT_SWEEPS = ((30, 200), (60, 400), (100, 667))  #: the sweep that a budget pays for, and up to which one
 RATIO = 2  #: powers of two from one peak to the next
 FEW = 4  #: cycles of a short thorough test
-OWN = ("quick", "thorough", "quick, no budget", "thorough, no budget")
+OWN = ("quick", "thorough", "auto", "quick or its fallback", "quick, no budget", "thorough, no budget")
 PEERS = ("minimum", "ignite", "slide", "valley", "torch-lr-finder", "steep", "lightning")
 Recorded = dict[str, np.ndarray]
 
@@ -108,15 +110,17 @@ def lands(name: str) -> dict[int, Landscape]:
     return {steps: land for steps in lengths.lengths_of(name) if (land := landscape(name, steps)) is not None}
 
 
-def read(curve: Curve, budget: int | None) -> Bounds | None:
+def read(curve: Curve, budget: int | None) -> tuple[Bounds | None, float]:
+    """Bounds and the upper one, or none and the fallback."""
     try:
-        return curve.bounds(budget=budget)
-    except Inconclusive:
-        return None
+        found = curve.bounds(budget=budget)
+    except Inconclusive as refusal:
+        return None, math.nan if refusal.fallback is None else refusal.fallback
+    return found, found.max_lr
 
 
-def ours(rule: str, kept: Recorded, steps: int) -> tuple[Bounds | None, int] | None:
-    """Our bounds and what they cost; None where that was not recorded."""
+def ours(rule: str, kept: Recorded, steps: int) -> tuple[Bounds | None, float, int] | None:
+    """Our bounds, the peak and what they cost; None where that was not recorded."""
     if rule.endswith("no budget"):
         if "quick" not in kept:
             return None
@@ -125,9 +129,16 @@ def ours(rule: str, kept: Recorded, steps: int) -> tuple[Bounds | None, int] | N
     else:
         if first_sweep(steps) == 300 and "quick" not in kept:
             return None
-        curve = sweep(kept, first_sweep(steps)) if rule == "quick" else short_thorough(kept, steps)
+        curve = short_thorough(kept, steps) if rule in {"thorough", "auto"} else sweep(kept, first_sweep(steps))
         budget = steps
-    return None if curve is None else (read(curve, budget), curve.tuning_cost)
+    if curve is None:
+        return None
+    bounds, peak = read(curve, budget)
+    if rule == "auto" and bounds is None and len(curve.rates) < 300 and "quick" in kept:
+        full = sweep(kept, 300)
+        bounds, peak = read(full, budget)
+        return bounds, peak if bounds is not None else math.nan, full.tuning_cost + curve.tuning_cost
+    return bounds, peak if bounds is not None or rule.endswith("fallback") else math.nan, curve.tuning_cost
 
 
 def theirs(rule: str, kept: Recorded) -> float:
@@ -153,8 +164,8 @@ def answers(rule: str, names: Iterable[str]) -> Iterator[Answer]:
                 if rule in OWN:
                     found = ours(rule, kept, steps)
                     if found is not None:
-                        bounds, cost = found
-                        yield Answer(name, steps, seed, math.nan if bounds is None else bounds.max_lr, cost, bounds)
+                        bounds, peak, cost = found
+                        yield Answer(name, steps, seed, peak, cost, bounds)
                 elif rule == "blind":
                     yield Answer(name, steps, seed, blind(name), 0)
                 else:
@@ -207,7 +218,17 @@ def by_length(names: list[str]) -> list[str]:
 
 def by_task(names: list[str]) -> list[str]:
     """Mean and worst of ours and some others, for each task and length."""
-    shown = (*OWN, "minimum", "valley", "ignite", "blind")
+    shown = (
+        "quick",
+        "thorough",
+        "auto",
+        "quick, no budget",
+        "thorough, no budget",
+        "minimum",
+        "valley",
+        "ignite",
+        "blind",
+    )
     lines = ["| task | steps | " + " | ".join(shown) + " |", "|---" * (len(shown) + 2) + "|"]
     every = {rule: every_answer(rule, tuple(names)) for rule in shown}
     for name in names:
