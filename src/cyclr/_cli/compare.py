@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cyclr import _check
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli._progress import pieces
 from cyclr._metrics import Better
 from cyclr._page.registry import describe
@@ -101,7 +101,7 @@ def compare(
     if json:
         _console.document(_as_data(Comparison.of(made)))
     else:
-        _console.show(describe(made))
+        _sections.show(describe(made))
         _console.note(f"records are in {out}; run cyclr report {out} for an HTML report")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from cyclr import plot
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli._data import curve_data
 from cyclr._cli._progress import steps_of
 from cyclr._page.registry import describe
@@ -81,6 +81,6 @@ def find(
             "curve": curve_data(curve),
         })  # fmt: skip
     else:
-        _console.show(describe(reading))
+        _sections.show(describe(reading))
     if reading.bounds is None:
         raise Inconclusive(reading.why)

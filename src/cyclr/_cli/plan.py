@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cyclr import plot
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli._data import plan_data
 from cyclr._page.registry import describe
 from cyclr._plan import plan as make_plan
@@ -86,7 +86,7 @@ def plan(
     if json:
         _console.document(plan_data(made))
     else:
-        _console.show(describe(made))
+        _sections.show(describe(made))
 
 
 def bounds_of(bounds: tuple[float, float] | None, curve: Path | None, signal: str = "loss") -> Bounds | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cyclr import _check, plot
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._page.registry import describe
 from cyclr._page.sampling import sample
 from cyclr._page.views import Shown
@@ -41,7 +41,7 @@ def show(
         figure.savefig(png)
         _console.note(f"wrote {png}")
     if not json:
-        return _console.show(describe(shown))
+        return _sections.show(describe(shown))
     at = sample(schedule, shown.steps)
     return _console.document({
         "schedule": repr(schedule), "duration": schedule.duration, "lowest": schedule.lowest,

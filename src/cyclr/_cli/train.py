@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli import _processes as processes
 from cyclr._cli._progress import steps_of
 from cyclr._cli.plan import bounds_of
@@ -87,7 +87,7 @@ def train(
         if json:
             _console.document(run)
         else:
-            _console.show(describe(run))
+            _sections.show(describe(run))
 
 
 def _check_schedule(text: str, policy: str, given: Bounds | None) -> None:
@@ -142,7 +142,7 @@ def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet
             processes.once(lambda: made.save(path))
     bounds = curve.bounds()
     if not quiet:
-        _console.show(describe(Reading.of(curve)))
+        _sections.show(describe(Reading.of(curve)))
     return bounds
 
 
@@ -153,7 +153,7 @@ def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool
         return make_schedule(settings.policy, bounds, steps=steps, steps_per_epoch=per_epoch)
     made = plan(bounds, epochs=settings.epochs, steps_per_epoch=per_epoch)
     if not quiet:
-        _console.show(describe(made))
+        _sections.show(describe(made))
     return made.schedule
 
 
