@@ -64,11 +64,11 @@ def tell_the_verbs(_app: Any, page: str, source: list[str]) -> None:
         return
     told = make_app().generate_docs(output_format="markdown", heading_level=1)
     told = re.sub(r" -m \S+(?= \[OPTIONS\])", "", told)  # `python -m sphinx`: cyclopts takes it for a part of the name
-    for name, module in verbs().items():
+    for name, verb in verbs().items():
         found = re.search(rf"^## cyclr {name}$(.*?)(?=^## |\Z)", told, re.MULTILINE | re.DOTALL)
         if found is None:
             raise LookupError(f"cyclopts no longer describes `cyclr {name}` under a heading of its own")
-        examples = "\n".join(f"$ {line}" for line in module.EXAMPLES)
+        examples = "\n".join(f"$ {line}" for line in verb.examples)
         source[0] += f"\n## cyclr {name}\n{found[1].rstrip()}\n\n**Examples**:\n\n```console\n{examples}\n```\n"
 
 

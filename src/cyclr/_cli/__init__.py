@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -39,15 +39,15 @@ def verbs() -> dict[str, Verb]:
 
 def _verb(name: str, module: ast.Module) -> Verb:
     """The verb that a module defines."""
-    constants: dict[str, object] = {}
-    told = ""
+    constants: dict[str, Any] = {}
+    told = None
     for node in module.body:
         match node:
             case ast.Assign([ast.Name("PLACE" | "EXAMPLES" as constant)], value):
                 constants[constant] = ast.literal_eval(value)
             case ast.FunctionDef() if node.name == name:
-                told = ast.get_docstring(node) or ""
-    return Verb(constants["PLACE"], constants["EXAMPLES"], told)
+                told = ast.get_docstring(node)
+    return Verb(constants["PLACE"], constants["EXAMPLES"], told or "")
 
 
 def make_app() -> App:
