@@ -64,6 +64,10 @@ def make_app() -> App:
         default_parameter=Parameter(negative=()),
         suppress_keyboard_interrupt=False,  # `main` says what happens to the work
     )
+    app.command(
+        f"{__name__}._completion:install", "--install-completion",
+        help="Install completion for a shell: bash, zsh, fish or PowerShell.",
+    )  # fmt: skip
     for name, verb in verbs().items():
         epilogue = "Examples:\n\n```\n" + "\n".join(verb.examples) + "\n```"
         app.command(
@@ -82,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 2 on invalid input, 130 after Ctrl-C.
     """
+    _console.prepare()
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:

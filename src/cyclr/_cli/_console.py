@@ -5,6 +5,9 @@ Markup and emoji are off: text from the user, such as a task's name, must not be
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import os
 import sys
 import textwrap
@@ -20,6 +23,26 @@ from cyclr._failure import one_line
 
 _IMAGES = (".png", ".pdf", ".svg")
 PLAIN_WIDTH = 100  # of a line if there is no terminal
+_COARSE = {"±": "+/-", "–": "-", "…": "...", "×": "x"}
+
+
+def prepare() -> None:
+    """Make the streams of this process take every text: what their encoding lacks is written in ASCII.
+
+    Otherwise an ellipsis in a help text, or a name of the user's, is a `UnicodeEncodeError` where the locale is C.
+    """
+    codecs.register_error("cyclr.coarse", _coarse)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="cyclr.coarse")
+
+
+def _coarse(error: UnicodeError) -> tuple[str, int]:
+    """What stands in for characters that could not be encoded, and where to go on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    return "".join(_COARSE.get(char) or char.encode("ascii", "backslashreplace").decode() for char in lost), error.end
 
 
 @cache
@@ -77,10 +100,14 @@ def heading(text: str) -> None:
 
 
 def document(value: Any) -> None:
-    """Print the JSON document of `--json`; NaN and infinity become null."""
+    """Print the JSON document of `--json`; NaN and infinity become null.
+
+    Whatever the encoding of the output, it is JSON: other characters than ASCII are escaped.
+    """
     import msgspec  # here, because `cyclr --help` need not wait for it
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    plain_data = msgspec.json.decode(msgspec.json.encode(value))
+    sys.stdout.write(json.dumps(plain_data, indent=2) + "\n")
 
 
 def check_target(path: Path | None, *, image: bool = False) -> None:
@@ -108,9 +135,7 @@ def plain(text: str) -> str:
     """`text`, in ASCII if the output cannot show more."""
     if fancy(stdout()):
         return text
-    for fine, coarse in (("±", "+/-"), ("–", "-"), ("…", "..."), ("×", "x")):
-        text = text.replace(fine, coarse)
-    return text
+    return text.translate(str.maketrans(_COARSE))
 
 
 def _console(*, stderr: bool) -> Console:

@@ -6,6 +6,7 @@ Apart from `_console`, because NumPy is needed for it and not for `cyclr --help`
 from __future__ import annotations
 
 from rich import box
+from rich.cells import cell_len
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -17,6 +18,7 @@ from cyclr._page.blocks import Block, Facts, Figure, Figures, Section, Sentences
 _RULE = box.SIMPLE_HEAD
 _ASCII_RULE = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 _WIDEST_CHART = 120
+_GAP = 2  # characters between two columns: the rule's and the padding
 
 
 def show(section: Section, *, title: str | None = None) -> None:
@@ -57,20 +59,43 @@ def _figure(figure: Figure) -> None:
 
 
 def _table(table: Table) -> None:
+    """The rows side by side; one below the other where not even the longest words have room."""
     out = _console.stdout()
-    made = RichTable(
-        box=_RULE if _console.fancy(out) else _ASCII_RULE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="bold",
-    )
-    for index, column in enumerate(table.short or table.columns):
-        made.add_column(Text(_console.plain(column)), justify="left" if index < table.words else "right")
-    for row in table.rows:
-        made.add_row(*(Text(_console.plain(one_line(cell))) for cell in row))
-    out.print(made)
+    headings = [_console.plain(column) for column in table.short or table.columns]
+    rows = [[_console.plain(one_line(cell)) for cell in row] for row in table.rows]
+    widths = _widths([headings, *rows], out.width)
+    if widths is None:
+        for row in rows:
+            _facts(Facts(tuple(pair for pair in zip(map(_console.plain, table.columns), row, strict=True) if pair[1])))
+            _console.say()
+    else:
+        made = RichTable(
+            box=_RULE if _console.fancy(out) else _ASCII_RULE,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+            header_style="bold",
+        )
+        for index, (heading, width) in enumerate(zip(headings, widths, strict=True)):
+            made.add_column(Text(heading), justify="left" if index < table.words else "right", width=width)
+        for row in rows:
+            made.add_row(*map(Text, row))
+        out.print(made)
     _console.say(table.caption, "dim")
+
+
+def _widths(rows: list[list[str]], room: int) -> list[int] | None:
+    """Widths of the columns that cut no word, with what is left where most is wanted; None if there is no room."""
+    columns = list(zip(*rows, strict=True))
+    wanted = [max(map(cell_len, column)) for column in columns]
+    widths = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    left = room - sum(widths) - _GAP * (len(widths) - 1)
+    if left < 0:
+        return None
+    for _ in range(min(left, sum(wanted) - sum(widths))):
+        narrowest = max(range(len(widths)), key=lambda index: wanted[index] - widths[index])
+        widths[narrowest] += 1
+    return widths
 
 
 def _facts(facts: Facts) -> None:

@@ -54,8 +54,8 @@ def find(
         effort: quick, the sweeps alone; or thorough, then three to five short cycles with peaks around their result,
             which takes about 600 to 900 more steps.
         signal: The signal to read the bounds from: loss, or a metric of the task, measured on its held-out data.
-        out: Save the curve to this JSON file, for `cyclr plan --curve`.
-        png: Also save a plot to this image file.
+        out: Save the curve to this JSON file, for `cyclr plan --curve`; by default it is not saved.
+        png: Also save a plot to this image file; by default none.
         json: Print one JSON document instead of a table and a chart.
     """
     _console.check_target(out)

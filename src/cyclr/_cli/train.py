@@ -68,10 +68,10 @@ def train(
         task: A built-in task, file.py:function or module:function.
         epochs: Budget in epochs.
         policy: The rule that makes the schedule: auto, fixed, step, linear, cosine, one_cycle, triangular2, …
-        schedule: A schedule as text, instead of a policy; it may use the names epoch (steps in an epoch), steps (the
-            budget), base_lr and max_lr.
-        bounds: Lower and upper bound of the learning rate.
-        curve: A range test saved by `cyclr find --out`, to use instead of running one.
+        schedule: A schedule as text, instead of a policy (the default); it may use the names epoch (steps in an epoch),
+            steps (the budget), base_lr and max_lr.
+        bounds: Lower and upper bound of the learning rate; by default from a range test.
+        curve: A range test saved by `cyclr find --out`, to use instead of running one (the default).
         seed: Random seed for the weights and the order of the data.
         out: Folder for run.json, curve.json and the checkpoint; by default nothing is saved.
         json: Print the record of the run as one JSON document instead of a table.
