@@ -49,7 +49,7 @@ if _TYPE_CHECKING:
     from cyclr._schedules import wsd as wsd
     from cyclr._tuned import Tuned as Tuned
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # fmt: off
 _SCHEDULES = (
