@@ -28,6 +28,7 @@ from cyclr._schedules import Triangular as Triangular
 from cyclr._schedules import Triangular2 as Triangular2
 from cyclr._schedules import WarmRestarts as WarmRestarts
 from cyclr._schedules import Welch as Welch
+from cyclr._schedules import cool_down as cool_down
 from cyclr._schedules import one_cycle as one_cycle
 from cyclr._schedules import parse as parse
 from cyclr._schedules import slanted_triangular as slanted_triangular

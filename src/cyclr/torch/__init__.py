@@ -10,6 +10,7 @@ from cyclr.torch._restore import Transaction as Transaction
 from cyclr.torch._restore import preserved as preserved
 from cyclr.torch._scheduler import Scheduler as Scheduler
 from cyclr.torch._task import Task as Task
+from cyclr.torch._timed import TimedScheduler as TimedScheduler
 from cyclr.torch._timm import TimmScheduler as TimmScheduler
 from cyclr.torch._train import train as train
 from cyclr.torch._trainer import Chosen as Chosen
