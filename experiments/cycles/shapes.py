@@ -6,8 +6,8 @@
 Tasks are those of bench/bounds, in two budgets, at the peak that was best there for one cycle of the same budget
 (records/lengths); seeds are others than those that the peaks were chosen on. A shape is a first cycle over a share of
 the budget and a number of later ones, to the full peak or to half of it; or equal cycles. The plan's own shape,
-whatever the length of an epoch makes of it, is in the grid under its own name. Every shape is finished in three ways: its last
-snapshot, an ensemble of all snapshots, and the average of their weights. Appends to records/shapes.csv.
+whatever the length of an epoch makes of it, is in the grid under its own name. Every shape is finished in three ways:
+its last snapshot, an ensemble of all snapshots, and the average of their weights. Appends to records/shapes.csv.
 """
 
 from __future__ import annotations
