@@ -350,7 +350,7 @@ print("went on")
 @pytest.mark.parametrize("on_error", ["raise", "warn"])
 def test_a_full_disk_leaves_the_last_good_snapshots(tmp_path, on_error):
     done = subprocess.run([sys.executable, "-c", FULL, tmp_path, on_error], capture_output=True, text=True)
-    said = f"the snapshot at step 6 was not saved (File too large); the 2 saved before are complete"
+    said = "the snapshot at step 6 was not saved (File too large); the 2 saved before are complete"
     last = done.stderr.strip().splitlines()
     if on_error == "raise":
         assert done.returncode == 1
