@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cyclr import plot
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli._data import plan_data
 from cyclr._page.registry import describe
 from cyclr._plan import plan as make_plan
@@ -43,21 +43,21 @@ def plan(
     --minutes with --step-seconds.
 
     Args:
-        bounds: Lower and upper bound of the learning rate.
-        curve: A range test saved by `cyclr find --out`; the bounds are read off it.
+        bounds: Lower and upper bound of the learning rate; by default those of --curve.
+        curve: A range test saved by `cyclr find --out`, to read the bounds from; by default none.
         signal: The signal of that curve to read the bounds from: loss or a recorded metric.
-        epochs: Budget in epochs.
-        steps_per_epoch: Optimizer steps in an epoch.
-        steps: Budget in optimizer steps.
-        minutes: Budget in minutes of training.
-        step_seconds: Measured time of a step, in seconds.
+        epochs: Budget in epochs; by default the budget is --steps or --minutes.
+        steps_per_epoch: Optimizer steps in an epoch; by default unknown.
+        steps: Budget in optimizer steps; by default from --epochs or --minutes.
+        minutes: Budget in minutes of training; by default from --steps or --epochs.
+        step_seconds: Measured time of a step, in seconds; by default unknown.
         cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
             during training. For another goal, the number of its snapshots.
         no_anneal: End at the lower bound instead of annealing to zero.
         goal: What the training is for: final, one good model; ensemble, several whose predictions are averaged;
             average, several whose weights are averaged; anytime, a good model whenever the training must stop.
-        out: Save the plan to this JSON file, for `cyclr report`.
-        png: Also save a plot of the schedule to this image file.
+        out: Save the plan to this JSON file, for `cyclr report`; by default it is not saved.
+        png: Also save a plot of the schedule to this image file; by default none.
         json: Print one JSON document instead of a table and a chart.
     """
     _console.check_target(out)
@@ -86,7 +86,7 @@ def plan(
     if json:
         _console.document(plan_data(made))
     else:
-        _console.show(describe(made))
+        _sections.show(describe(made))
 
 
 def bounds_of(bounds: tuple[float, float] | None, curve: Path | None, signal: str = "loss") -> Bounds | None:
