@@ -48,6 +48,8 @@ if _TYPE_CHECKING:
     from cyclr._range import Ramp as Ramp
     from cyclr._range import Search as Search
     from cyclr._range import rule as rule
+    from cyclr._stopping import EarlyStopping as EarlyStopping
+    from cyclr._stopping import Interruption as Interruption
     from cyclr._tuned import Tuned as Tuned
 
 __version__ = "0.1.0"
@@ -55,8 +57,10 @@ __version__ = "0.1.0"
 _LATER = {
     "Bounds": "cyclr._range",
     "Curve": "cyclr._range",
+    "EarlyStopping": "cyclr._stopping",
     "HeldOut": "cyclr._range",
     "Inconclusive": "cyclr._range",
+    "Interruption": "cyclr._stopping",
     "Metric": "cyclr._metrics",
     "Plan": "cyclr._plan",
     "plan": "cyclr._plan",
