@@ -48,6 +48,8 @@ if _TYPE_CHECKING:
     from cyclr._schedules import step_decay as step_decay
     from cyclr._schedules import warm_up as warm_up
     from cyclr._schedules import wsd as wsd
+    from cyclr._stopping import EarlyStopping as EarlyStopping
+    from cyclr._stopping import Interruption as Interruption
     from cyclr._tuned import Tuned as Tuned
 
 __version__ = "0.2.0"
@@ -62,8 +64,10 @@ _SCHEDULES = (
 _LATER = dict.fromkeys(_SCHEDULES, "cyclr._schedules") | {
     "Bounds": "cyclr._range",
     "Curve": "cyclr._range",
+    "EarlyStopping": "cyclr._stopping",
     "HeldOut": "cyclr._range",
     "Inconclusive": "cyclr._range",
+    "Interruption": "cyclr._stopping",
     "Metric": "cyclr._metrics",
     "Plan": "cyclr._plan",
     "plan": "cyclr._plan",

@@ -154,6 +154,8 @@ class Folder:
         if self._seen is None:
             self._check_resumed(step)
             self._seen = step - 1
+        if step == self._seen:  # no step was made since: a batch whose gradient is only added to others
+            return False
         missed = [end for end in self.course.ends if self._seen < end < step]
         self._seen = step
         if missed:

@@ -17,7 +17,7 @@ from cyclr._plan import Plan
 from cyclr._schedules import Schedule
 from cyclr._snapshots import Course, Folder, Snapshot
 from cyclr.torch._batches import check_callable
-from cyclr.torch._distributed import group_of, once
+from cyclr.torch._distributed import everybody, group_of, once
 from cyclr.torch._members import check_savable, shapes_of, size_of_weights, to_save, unwrapped, weights_of
 from cyclr.torch._scheduler import Scheduler
 from cyclr.torch._task import check_model
@@ -31,7 +31,7 @@ class Snapshots:
     the schedule, too, so that a folder is continued only by the same plan, or by one that extends it.
     A training that is resumed continues with the snapshots that are there.
 
-    In a distributed training every process calls `step()`; the first one writes. Of a sharded model (FSDP2) the whole
+    In a distributed training every process makes one and calls `step()`; the first one writes. Of a sharded model (FSDP2) the whole
     weights are gathered.
 
     Args:
@@ -41,9 +41,9 @@ class Snapshots:
         plan: A `Plan`, whose `snapshots` are the steps to save at, or a `Schedule`, whose `cycle_ends` are; by default
             those of a `cyclr.torch.Scheduler`.
         keep: Number of snapshots to keep: the last ones, or the best ones by `metric`. None keeps all.
-        metric: Judges the model, without arguments, at the end of each cycle, such as
-            `(lambda: cyclr.torch.evaluate(model, loader, loss_fn)["loss"], "min")`. In a distributed training all
-            processes call it, and the value of the first one counts. A value that is not finite is the worst.
+        metric: Judges the model at the end of each cycle, on validation data: a function of the model, such as
+            `(lambda model: cyclr.torch.evaluate(model, loader, loss_fn)["loss"], "min")`. In a distributed training
+            all processes call it, and the value of the first one counts. A value that is not finite is the worst.
         on_error: What to do when the disk is full or the folder cannot be written to: "raise", or "warn" once and go
             on without. Earlier snapshots stay complete in either case.
 
@@ -86,10 +86,14 @@ class Snapshots:
         self.scheduler = _counting(scheduler)
         course = Course.of(_planned(self.scheduler) if plan is None else plan)
         self.metric = None if metric is None else _judge(metric)
-        if metric is not None and keep is None:
-            raise ValueError(problem("metric needs keep, the number of the best snapshots", None, "pass keep=3"))
         check_savable(unwrapped(model).state_dict())
-        self.model, self.group = model, group_of(model)
+        if any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules()):
+            raise ValueError(
+                "the model must be sharded by fully_shard (FSDP2) to be saved, got one of FSDP1; shard it so"
+            )
+        self.model, self.group = model, group_of(model) or everybody()
+        #: The value of the metric at each cycle end that was judged.
+        self.values: dict[int, float] = {}
         judged, better = ("", "max") if self.metric is None else (name_of(metric), self.metric.better)
         shapes, size = shapes_of(model), size_of_weights(model)
         self._folder: Folder = once(
@@ -119,13 +123,16 @@ class Snapshots:
             done = self.scheduler.last_epoch
         if not self._folder.due(count("done", done, least=0)):
             return None
-        value = None if self.metric is None else float(self.metric())
+        value = None if self.metric is None else float(self.metric(self.model))
         weights = weights_of(self.model)
 
-        def save() -> tuple[Path | None, tuple[Snapshot, ...]]:
-            return self._folder.save(done, lambda path, said: _write(weights, path, said), value), self._folder.kept
+        def save() -> tuple[Path | None, tuple[Snapshot, ...], float | None]:
+            path = self._folder.save(done, lambda path, said: _write(weights, path, said), value)
+            return path, self._folder.kept, value
 
-        path, self._folder.kept = once(save, self.group)
+        path, self._folder.kept, value = once(save, self.group)
+        if value is not None:
+            self.values[done] = value
         return path
 
     @property
@@ -176,9 +183,9 @@ def _planned(scheduler: Any) -> Plan | Schedule:
     return scheduler.plan or max(scheduler.schedules["schedule"], key=lambda schedule: schedule.highest)
 
 
-def _judge(metric: GivenMetric) -> Metric[[], float]:
+def _judge(metric: GivenMetric) -> Metric[[torch.nn.Module], float]:
     given = as_metric(name_of(metric), metric, "metric")
-    check_callable("metric", given.function, "pass a pair (function without arguments, 'min')")
+    check_callable("metric", given.function, "pass a pair (function of the model, 'min')")
     return given
 
 
