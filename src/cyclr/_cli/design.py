@@ -30,8 +30,8 @@ def design(
 ) -> None:
     """Write an HTML page on which to drag the bounds and choose policy, cycles, budget, warm-up and last fall.
 
-    The rate, the momentum and the ends of the cycles change at once; the page gives the schedule as text, or as code for
-    PyTorch, Optax, Keras, Lightning and the Trainer. It is one file and needs no network: open it in a browser.
+    The rate, the momentum and the ends of the cycles change at once; the page gives the schedule as text, or as code
+    for PyTorch, Optax, Keras, Lightning and the Trainer. It is one file and needs no network: open it in a browser.
 
     Args:
         path: A range test (`cyclr find --out`) or a plan (`cyclr plan --out`); without it, and without --bounds, the

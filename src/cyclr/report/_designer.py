@@ -11,6 +11,7 @@ import numpy as np
 from cyclr._page.blocks import Array, Designer, Line, clean
 
 _SCRIPTS = ("schedules.js", "policies.js", "code.js", "charts.js", "designer.js")  # formulas first
+_CALLED = ("POLICIES", "FRAMEWORKS", "designed", "code", "cyclesFor", "significant", "rounded")
 _MOST = 600  # points of a line: more than the pixels of its chart's half
 
 
@@ -19,7 +20,7 @@ def script() -> str:
     """The designer's script, in a scope of its own; `window.cyclr` has what the tests call."""
     folder = resources.files("cyclr.report") / "templates/designer"
     code = "\n".join((folder / name).read_text() for name in _SCRIPTS)
-    return f'"use strict";\n(() => {{\n{code}\nwindow.cyclr = {{ POLICIES, FRAMEWORKS, designed, code, cyclesFor }};\n}})();'
+    return f'"use strict";\n(() => {{\n{code}\nwindow.cyclr = {{ {", ".join(_CALLED)} }};\n}})();'
 
 
 def data(designer: Designer) -> str:

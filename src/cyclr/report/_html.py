@@ -55,8 +55,8 @@ unpacked("plotly").then((code) => {
 def page(*things: Thing, title: str | None = None, names: Sequence[str] = ()) -> str:
     """One HTML page on studies, runs, curves, plans and schedules: figures, tables and sentences, in the order given.
 
-    The page is self-contained, including Plotly's script (compressed, 2 MB), and its security policy forbids all network
-    access. All text from records is escaped.
+    The page is self-contained, including Plotly's script (2 MB, compressed), and its security policy forbids all
+    network access. All text from records is escaped.
 
     Args:
         things: The objects to show. A `Reading` is one signal of a curve, a `Shown` a schedule up to some step.

@@ -81,10 +81,11 @@ def _of_plan(plan: Plan, draft: Draft) -> Designer:
         f"{rate(bounds.max_lr)}. Drag the bounds, or choose another policy or budget, to compare another schedule with "
         "it."
     )
+    policy = "auto" if plan.schedule(plan.steps) == 0 else "triangular"
+    steps, epoch, cycles = draft.steps or plan.steps, draft.epoch or plan.steps_per_epoch, max(1, len(plan.snapshots))
     return Designer(
-        "design", caption, figure, bounds.base_lr, bounds.max_lr, draft.steps or plan.steps,
-        draft.epoch or plan.steps_per_epoch, tuple(POLICIES), "auto" if plan.schedule(plan.steps) == 0 else "triangular",
-        max(1, len(plan.snapshots)), Line(at, np.asarray(plan.schedule(at))),
+        "design", caption, figure, bounds.base_lr, bounds.max_lr, steps, epoch, tuple(POLICIES), policy, cycles,
+        Line(at, np.asarray(plan.schedule(at))),
     )  # fmt: skip
 
 

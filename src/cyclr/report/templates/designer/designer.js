@@ -26,7 +26,10 @@ class Designer {
       else this.update();
     });
     for (const kind of ["pointermove", "pointerdown"])
-      this.part("rate").addEventListener(kind, (event) => this.point(this.onRate.x.back(event.offsetX) * this.unit()));
+      this.part("rate").addEventListener(kind, (event) => {
+        const left = this.part("rate").getBoundingClientRect().left;
+        this.point(this.onRate?.x.back(event.clientX - left) * this.unit());
+      });
     this.control("copy").addEventListener("click", () => this.copy());
     this.control("restore").addEventListener("click", () => this.reset());
     this.root.addEventListener("submit", (event) => event.preventDefault());
@@ -68,11 +71,11 @@ class Designer {
   }
 
   paint() {
-    if (!this.root.clientWidth || !this.design) return;  // hidden, or never right
+    if (!this.root.clientWidth) return;  // hidden
     if (this.width !== this.root.clientWidth) this.paintBounds();
     this.width = this.root.clientWidth;
     BOUNDS.forEach((name) => this.place(name));
-    this.paintSchedule();
+    if (this.design) this.paintSchedule();
   }
 
   // ---------------------------------------------------------------- the bounds on the curve of the range test
@@ -166,6 +169,7 @@ class Designer {
 
   // The numbers at one step.
   point(step) {
+    if (!this.design) return;
     const { steps, schedule, momentum } = this.design, unit = this.unit();
     const at = clip(Math.round(step), 0, steps), pixel = this.onRate.x(at / unit);
     this.control("step").value = at;
