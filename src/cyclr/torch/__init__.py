@@ -5,6 +5,7 @@ from cyclr.torch._average import averaged_model as averaged_model
 from cyclr.torch._average import trailing_average as trailing_average
 from cyclr.torch._batches import own_loss as own_loss
 from cyclr.torch._batches import with_model as with_model
+from cyclr.torch._loop import AutoLoop as AutoLoop
 from cyclr.torch._range_test import range_test as range_test
 from cyclr.torch._restore import Transaction as Transaction
 from cyclr.torch._restore import preserved as preserved

@@ -8,7 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from types import AsyncGeneratorType, CellType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, CellType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 import torch
@@ -56,7 +56,7 @@ class Beside:
 
     def warn(self) -> None:
         """Name what was written to and is not put back."""
-        changed = [name for name, look, before in self._watched if look() != before]
+        changed = [name for name, look, before in self._watched if not _same(look(), before)]
         if changed:
             what = f"the training also wrote to {', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''}"
             why = "it does not look like weights, or cannot be set from outside"
@@ -117,7 +117,10 @@ class Beside:
         if holder is None or (key := id(holder) if whole else hash((id(holder), one.name))) in self._held:
             return
         self._held.add(key)
-        if isinstance(holder, _SUSPENDED):
+        if isinstance(holder, FrameType):
+            if whole and isinstance(one.value, torch.Tensor):
+                self._watched.append((f"the variable {one.name}", _variable(holder, one.name), one.value))
+        elif isinstance(holder, _SUSPENDED):
             self._watch_variables(one, holder)
         else:
             self._weights.hold(*_putting_back(one, holder, whole=whole))
@@ -151,6 +154,10 @@ def _hooks_of_all() -> list[dict[int, Any]]:
     ]
 
 
+def _same(now: Any, before: Any) -> bool:
+    return now is before if isinstance(before, torch.Tensor) else now == before
+
+
 def _putting_back(one: Reached, holder: Any, *, whole: bool) -> list[undo.Undo]:
     """What puts back the place where something stands."""
     if isinstance(holder, CellType):
@@ -165,6 +172,10 @@ def _putting_back(one: Reached, holder: Any, *, whole: bool) -> list[undo.Undo]:
     if not entries and hasattr(holder, "__dict__"):
         return [undo.entry(vars(holder), one.name.rpartition(".")[2].rpartition(" ")[2])]
     return entries
+
+
+def _variable(frame: FrameType, name: str) -> Callable[[], Any]:
+    return lambda: frame.f_locals.get(name)
 
 
 def _version(tensor: torch.Tensor) -> Callable[[], int]:

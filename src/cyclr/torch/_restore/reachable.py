@@ -15,6 +15,7 @@ from types import (
     BuiltinFunctionType,
     CellType,
     CodeType,
+    FrameType,
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
@@ -115,6 +116,8 @@ class Search:
             yield from (Reached(one, now.name) for one in _methods(type(value.__self__), value.__func__))
         elif isinstance(value, FunctionType):
             yield from self._of_function(now)
+        elif isinstance(value, FrameType):
+            yield from self._of_frame(now)
         elif isinstance(value, type):
             yield from self._of_class(now)
         elif isinstance(value, (weakref.ref, ContextVar)):
@@ -170,7 +173,19 @@ class Search:
             yield Reached(part, f"{now.name}: {name}", holder)
         for name, part in vars(now.value).items():
             yield Reached(part, f"{now.name}.{name}", now.value, now)
-        for name in _names(now.value.__code__):
+        yield from self._ask(now.value.__code__)
+
+    def _of_frame(self, now: Reached) -> Iterator[Reached]:
+        """What running code has in its variables, and finds by name in its globals."""
+        frame = now.value
+        if frame.f_locals is not frame.f_globals:
+            yield from (Reached(part, name, frame) for name, part in frame.f_locals.items())
+        for name, part, holder in _of_globals(frame.f_code, frame.f_globals):
+            yield Reached(part, name, holder)
+        yield from self._ask(frame.f_code)
+
+    def _ask(self, code: CodeType) -> Iterator[Reached]:
+        for name in _names(code):
             self._asked.add(name)
             yield from self._methods.pop(name, ())
 
@@ -207,17 +222,18 @@ def of_function(function: FunctionType) -> Iterator[tuple[str, Any, CellType | V
         yield "default", value, None
     if _is_closed(function.__globals__.get("__name__", "")):
         return  # a decorator of a library's, say: what it names is the library's
-    names = list(dict.fromkeys(_names(function.__code__)))
+    yield from _of_globals(function.__code__, function.__globals__)
+
+
+def _of_globals(code: CodeType, variables: dict[str, Any]) -> Iterator[tuple[str, Any, Variable]]:
+    """What code finds by name in its globals."""
+    names = list(dict.fromkeys(_names(code)))
     for name in names:
-        value = function.__globals__.get(name, sys.modules.get(name))  # the latter is imported by the function itself
+        value = variables.get(name, sys.modules.get(name))  # the latter is imported by the code itself
         if isinstance(value, ModuleType):
             yield from _of_module(value, name, names) if is_own(value.__name__) else ()
-        elif (
-            not isinstance(value, FunctionType)
-            or value.__globals__ is function.__globals__
-            or is_own(value.__module__ or "")
-        ):
-            yield name, value, Variable(function.__globals__, name)
+        elif not isinstance(value, FunctionType) or value.__globals__ is variables or is_own(value.__module__ or ""):
+            yield name, value, Variable(variables, name)
 
 
 def _of_module(module: ModuleType, name: str, names: list[str]) -> Iterator[tuple[str, Any, Variable]]:
