@@ -32,11 +32,11 @@ class AutoLoop:
     step by `step`. Then all is restored, the rates are planned, and the batches of the training follow, whose steps
     drive the scheduler by the same call. Attributes and the length are the loader's.
 
-    Restored is what `range_test` restores, and what the program's variables reach, as its functions are followed. What
-    the body of the loop does besides, also happens in the range test: it prints, logs and counts; `testing` tells. An
-    error in the loop, Ctrl-C or `break` end the test, and all is restored, as soon as the loop lets go of its iterator:
-    a `for` statement does so at once. Where the program keeps it (`batches = iter(loop)`), write
-    `with AutoLoop(...) as loop:`.
+    Restored is what `range_test` restores, with the variables of the function or module that has the loop, the
+    attributes of its `self`, and what these reach. What the body of the loop does besides happens in the range test,
+    too: it prints, logs, and counts elsewhere; `testing` tells. An error in the loop, Ctrl-C or `break` end the test,
+    and all is restored, as soon as the loop lets go of its iterator: a `for` statement does so at once. Where the
+    program keeps it (`batches = iter(loop)`), write `with AutoLoop(...) as loop:`.
 
     Args:
         model: The network, or several, as in `range_test`.

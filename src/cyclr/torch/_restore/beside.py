@@ -20,6 +20,7 @@ from cyclr import _rng as rng
 from cyclr.torch._restore import undo
 from cyclr.torch._restore.reachable import FEW, Reached, Search, Variable
 from cyclr.torch._restore.snapshot import KNOWN, Snapshot
+from cyclr.torch._restore.variables import variables
 
 SMALL = 1 << 16  #: bytes of a tensor that is copied whatever its shape; a larger one may be data
 _CONTAINERS = (list, deque, set, dict, tuple)
@@ -56,7 +57,7 @@ class Beside:
 
     def warn(self) -> None:
         """Name what was written to and is not put back."""
-        changed = [name for name, look, before in self._watched if not _same(look(), before)]
+        changed = [name for name, look, before in self._watched if look() != before]
         if changed:
             what = f"the training also wrote to {', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''}"
             why = "it does not look like weights, or cannot be set from outside"
@@ -72,6 +73,8 @@ class Beside:
         for one in self._search.reached(roots, opened=opened):
             if isinstance(one.value, KNOWN):
                 known.append(one.value)
+            elif isinstance(one.value, FrameType):
+                self._weights.hold(variables(one.value))
             elif isinstance(one.value, DataLoader) or rng.is_source(one.value):
                 self.data.append(one.value)
             elif isinstance(one.value, torch.Tensor) or undo.is_array(one.value):
@@ -117,12 +120,9 @@ class Beside:
         if holder is None or (key := id(holder) if whole else hash((id(holder), one.name))) in self._held:
             return
         self._held.add(key)
-        if isinstance(holder, FrameType):
-            if whole and isinstance(one.value, torch.Tensor):
-                self._watched.append((f"the variable {one.name}", _variable(holder, one.name), one.value))
-        elif isinstance(holder, _SUSPENDED):
+        if isinstance(holder, _SUSPENDED):
             self._watch_variables(one, holder)
-        else:
+        elif not isinstance(holder, FrameType):  # whose variables come back, all of them
             self._weights.hold(*_putting_back(one, holder, whole=whole))
         if isinstance(holder, _CONTAINERS) and one.before is not None:
             self._hold(one.before, whole=whole)
@@ -154,10 +154,6 @@ def _hooks_of_all() -> list[dict[int, Any]]:
     ]
 
 
-def _same(now: Any, before: Any) -> bool:
-    return now is before if isinstance(before, torch.Tensor) else now == before
-
-
 def _putting_back(one: Reached, holder: Any, *, whole: bool) -> list[undo.Undo]:
     """What puts back the place where something stands."""
     if isinstance(holder, CellType):
@@ -172,10 +168,6 @@ def _putting_back(one: Reached, holder: Any, *, whole: bool) -> list[undo.Undo]:
     if not entries and hasattr(holder, "__dict__"):
         return [undo.entry(vars(holder), one.name.rpartition(".")[2].rpartition(" ")[2])]
     return entries
-
-
-def _variable(frame: FrameType, name: str) -> Callable[[], Any]:
-    return lambda: frame.f_locals.get(name)
 
 
 def _version(tensor: torch.Tensor) -> Callable[[], int]:
