@@ -7,6 +7,7 @@ from cyclr.torch._batches import own_loss as own_loss
 from cyclr.torch._batches import with_model as with_model
 from cyclr.torch._ensemble import Ensemble as Ensemble
 from cyclr.torch._ensemble import ensemble as ensemble
+from cyclr.torch._loop import AutoLoop as AutoLoop
 from cyclr.torch._measure import measure_cycles as measure_cycles
 from cyclr.torch._range_test import range_test as range_test
 from cyclr.torch._restore import Transaction as Transaction
