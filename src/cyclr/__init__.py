@@ -41,12 +41,15 @@ if _TYPE_CHECKING:
     from cyclr._schedules import Triangular2 as Triangular2
     from cyclr._schedules import WarmRestarts as WarmRestarts
     from cyclr._schedules import Welch as Welch
+    from cyclr._schedules import cool_down as cool_down
     from cyclr._schedules import one_cycle as one_cycle
     from cyclr._schedules import parse as parse
     from cyclr._schedules import slanted_triangular as slanted_triangular
     from cyclr._schedules import step_decay as step_decay
     from cyclr._schedules import warm_up as warm_up
     from cyclr._schedules import wsd as wsd
+    from cyclr._stopping import EarlyStopping as EarlyStopping
+    from cyclr._stopping import Interruption as Interruption
     from cyclr._tuned import Tuned as Tuned
 
 __version__ = "0.2.0"
@@ -55,14 +58,16 @@ __version__ = "0.2.0"
 _SCHEDULES = (
     "Constant", "Cosine", "Exponential", "ExpRange", "Hann", "InverseSqrt", "Linear", "Opposed", "Power", "Repeat",
     "Rex", "Scaled", "Schedule", "Sequential", "Sqrt", "Take", "Triangular", "Triangular2", "WarmRestarts", "Welch",
-    "one_cycle", "parse", "slanted_triangular", "step_decay", "warm_up", "wsd",
+    "cool_down", "one_cycle", "parse", "slanted_triangular", "step_decay", "warm_up", "wsd",
 )
 # fmt: on
 _LATER = dict.fromkeys(_SCHEDULES, "cyclr._schedules") | {
     "Bounds": "cyclr._range",
     "Curve": "cyclr._range",
+    "EarlyStopping": "cyclr._stopping",
     "HeldOut": "cyclr._range",
     "Inconclusive": "cyclr._range",
+    "Interruption": "cyclr._stopping",
     "Metric": "cyclr._metrics",
     "Plan": "cyclr._plan",
     "plan": "cyclr._plan",

@@ -40,7 +40,7 @@ def test_the_verb_of_the_page_is_one_file(tmp_path: Path) -> None:
 
 def test_every_verb_has_examples_of_itself_and_a_place_of_its_own() -> None:
     found = verbs()
-    assert list(found) == ["show", "find", "plan", "train", "report", "compare", "demo"]
+    assert list(found) == ["show", "find", "plan", "design", "train", "report", "compare", "demo"]
     for name, verb in found.items():
         assert verb.examples
         assert all(example.startswith(f"cyclr {name}") for example in verb.examples)

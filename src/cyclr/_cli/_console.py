@@ -132,6 +132,22 @@ def check_target(path: Path | None, *, image: bool = False) -> None:
             raise ValueError(f"{path}: an image file must end in {', '.join(_IMAGES)}")
 
 
+def check_ours(path: Path) -> None:
+    """Check that a page of a default name may be written: there is none, or its header says that cyclr made it.
+
+    Raises:
+        ValueError: If there is another file.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        if b'<meta name="generator" content="cyclr ' not in file.read(1000):
+            raise ValueError(
+                f"{path} exists and was not made by cyclr; pass --out with another file, or with this one to "
+                "overwrite it"
+            )
+
+
 def plain(text: str) -> str:
     """`text`, in ASCII if the output cannot show more."""
     if fancy(stdout()):

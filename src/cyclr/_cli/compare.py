@@ -16,7 +16,7 @@ from cyclr.study import compare as make_study
 from cyclr.study._compare import DEFAULT, FOUND, TUNED
 from cyclr.study._summary import target_of
 
-PLACE = 5  # among the verbs, in the order in which they are used
+PLACE = 6  # among the verbs, in the order in which they are used
 EXAMPLES = (
     "cyclr compare fashion",
     "cyclr compare my_task.py:task --policies auto,linear,cosine --seeds 3 --rates found",

@@ -21,7 +21,7 @@ from cyclr.study._design import Arm, Design
 from cyclr.study._files import SETTINGS, STUDY, claim, write_json
 from cyclr.study._summary import verdict
 
-PLACE = 6  # among the verbs, in the order in which they are used
+PLACE = 7  # among the verbs, in the order in which they are used
 EXAMPLES = (
     "cyclr demo",
     "cyclr demo --seeds 2 --epochs 2 --out quick-demo",

@@ -25,7 +25,7 @@ from cyclr.study._records import Run, Setup
 if TYPE_CHECKING:
     from cyclr.torch import Task
 
-PLACE = 3  # among the verbs, in the order in which they are used
+PLACE = 4  # among the verbs, in the order in which they are used
 EXAMPLES = (
     "cyclr train fashion --epochs 10",
     "cyclr train my_task.py:task --epochs 30 --seed 1 --out run-1",
