@@ -18,7 +18,7 @@ from cyclr._schedules import Schedule, parse
 from cyclr.torch._added import watch
 from cyclr.torch._driver import Changed, Driver
 from cyclr.torch._groups import Given, Group, copied, initial, plain, resolve, unshare
-from cyclr.torch._length import Length
+from cyclr.torch._length import Changes, Length
 from cyclr.torch._parts import one_optimizer
 from cyclr.torch._task import check_optimizer
 
@@ -103,6 +103,7 @@ class Scheduler(LRScheduler):
         for group in driven.param_groups:
             group.setdefault("initial_lr", copied(group["lr"]))  # torch wants it where last_epoch is given
         self._factors = [1.0] * len(driven.param_groups)
+        self._changes = Changes()
         self._driver: Driver | None = None
         self._owners: frozenset[int] | None = None  #: identities of the groups at that step; None if not known
         self._length = Length(self.plan, self.schedules["schedule"])
@@ -298,6 +299,7 @@ class Scheduler(LRScheduler):
         """Write again, after rates were found that something else had set."""
         if pick_up:
             self._pick_up(changed)
+            self._changes.note(self.last_epoch)
         for group, found, _ in changed:
             if isinstance(found, torch.Tensor) and not isinstance(group["lr"], torch.Tensor):
                 group["lr"] = found  # the driver took it for a number
@@ -329,9 +331,13 @@ class Scheduler(LRScheduler):
             rate, before = float(plain(found)), expected
             if isinstance(found, torch.Tensor):
                 before = float(torch.tensor(expected, dtype=found.dtype))
+            index = places[id(group)]
+            if self._factors[index] == 0:  # something else had set the rate to zero, and sets it again
+                own = self.schedules["schedule"][index](max(0, self.last_epoch - 1))
+                self._factors[index] = rate / own if own > 0 else 0.0
+                continue
             if rate == before or before <= 0:
                 continue
-            index = places[id(group)]
             if self._factors[index] == 1:
                 _log.warning(
                     "the rate of group %d was changed from %.3g to %.3g between two steps; the schedule is multiplied "
