@@ -20,6 +20,7 @@ from cyclr.torch._driver import Changed, Driver
 from cyclr.torch._groups import Given, Group, copied, initial, plain, resolve, unshare
 from cyclr.torch._length import Changes, Length
 from cyclr.torch._parts import one_optimizer
+from cyclr.torch._saved import read_state
 from cyclr.torch._task import check_optimizer
 
 _log = logging.getLogger("cyclr")
@@ -209,12 +210,8 @@ class Scheduler(LRScheduler):
                 "error"; nothing is changed then.
         """
         keep = self.on_mismatch
-        if "last_epoch" not in state_dict or ("schedule" not in state_dict and keep != "keep_new"):
-            advice = "to continue from another scheduler, pass Scheduler(..., on_mismatch='keep_new')"
-            what = "the state must be of a cyclr.torch.Scheduler, with 'last_epoch' and 'schedule'"
-            raise ValueError(problem(what, sorted(map(str, state_dict)), advice))
-        last_epoch = count("last_epoch", state_dict["last_epoch"], least=-2)  # below 0: a part of a SequentialLR
-        self._take_in()  # that has not begun; it sets no rate
+        step, factors = read_state(state_dict, len(self.optimizer.param_groups), others=keep == "keep_new")
+        self._take_in()
         for name in DRIVEN:
             saved = state_dict.get(name)
             if keep == "keep_new" or self._same(name, saved):
@@ -223,14 +220,14 @@ class Scheduler(LRScheduler):
                 again = "" if self.curve is None else "; after auto, pass auto(..., resume=state)"
                 raise ValueError(
                     f"the saved {name} must be the current one, got {saved} saved and {self._texts().get(name)} now; "
-                    f"to continue at the saved step, {last_epoch}, pass Scheduler(..., on_mismatch='keep_saved') for "
+                    f"to continue at the saved step, {step}, pass Scheduler(..., on_mismatch='keep_saved') for "
                     f"the saved schedule, or 'keep_new' for the present one{again}"
                 )
             self._adopt(name, saved)
         self._driver = None
-        self._factors = [float(factor) for factor in state_dict.get("factors", [1.0] * len(self._factors))]
-        self.last_epoch, self._step_count = last_epoch, last_epoch + 1
-        if last_epoch >= 0:
+        self._factors = factors
+        self.last_epoch, self._step_count = step, step + 1
+        if step >= 0:  # else a part of a SequentialLR that has not begun; it sets no rate
             self._drive()
         self._length = Length(self.plan, self.schedules["schedule"])
 
