@@ -695,6 +695,23 @@ def test_a_step_function_that_sets_the_rate_is_an_error_unless_it_does_so_after_
     assert len(made.optimizer._optimizer_step_pre_hooks) == hooks
 
 
+def test_a_closure_that_sets_the_rate_is_an_error() -> None:
+    made = training()
+
+    def step(batch: Any) -> torch.Tensor:
+        def closure() -> torch.Tensor:
+            made.optimizer.zero_grad()
+            loss = cross_entropy(made.model(batch[0]), batch[1])
+            loss.backward()
+            made.optimizer.param_groups[0]["lr"] = 0.01
+            return loss
+
+        return made.optimizer.step(closure)
+
+    with pytest.raises(ValueError, match="the step function must not set the learning rate"):
+        range_test(made.model, made.optimizer, made.loader, update=step, ramp=Ramp(1e-4, 1e-2, steps=12))
+
+
 @pytest.mark.parametrize("whole", [True, False], ids=["list", "one group"])
 def test_a_step_function_that_replaces_the_groups_is_an_error(whole: bool) -> None:
     made = training()

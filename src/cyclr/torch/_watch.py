@@ -35,6 +35,7 @@ class Watch:
             while not hasattr(inner, "_optimizer_step_pre_hooks") and hasattr(inner, "optimizer"):
                 inner = inner.optimizer
             inner.register_step_pre_hook(self._check)
+            inner.register_step_post_hook(self._check_rates)  # a closure may set them, too
             if which in (None, index):
                 self._moving.append(inner)
                 self._groups.append(list(inner.param_groups))
@@ -66,6 +67,9 @@ class Watch:
             if inner is stepping and any(all(one is not group for one in stepping.param_groups) for group in groups):
                 what = "the step function must keep the groups of the optimizer, whose rates the range test sets"
                 raise ValueError(problem(what, "others", "load states and make optimizers outside of it"))
+        self._check_rates(stepping)
+
+    def _check_rates(self, stepping: Optimizer, *_: Any) -> None:
         for group in stepping.param_groups:
             if mark(group["lr"]) != self._put.get(id(group), mark(group["lr"])):
                 what = "the step function must not set the learning rate, which the range test sets"
