@@ -288,7 +288,7 @@ def _line(ax: Axes, line: Line, before: int) -> None:
         ax.plot(line.x, line.y, color="0.7", lw=0.8, label=line.name or None)
         return
     place = line.colour + before
-    colour, dashes = figures.COLOURS[place % len(figures.COLOURS)], _DASHES[place % len(_DASHES)]
+    colour, dashes = figures.COLOURS[place % len(figures.COLOURS)], _DASHES[figures.dash(place)]
     ax.plot(line.x, line.y, label=line.name or None, color=colour, ls=dashes, lw=1.8)
     if line.low is not None and line.high is not None:
         ax.fill_between(line.x, line.low, line.high, color=colour, alpha=0.08, lw=0)

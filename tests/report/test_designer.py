@@ -407,7 +407,9 @@ def test_the_code_for_keras_runs(browser: Browser, files: dict[str, Path], momen
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(optimizer, "mse")
     rates = []
-    note = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda *_: rates.append(float(optimizer.learning_rate)))
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs=None: rates.append(float(optimizer.learning_rate))
+    )
     model.fit(np.ones((30, 1)), np.ones(30), batch_size=1, verbose=0, callbacks=[note])
     assert rates == pytest.approx([schedule(step) for step in range(30)], rel=1e-5)
 

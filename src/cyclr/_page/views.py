@@ -18,7 +18,7 @@ from cyclr._range.curve import Curve
 from cyclr._range.rules import RULES
 from cyclr._schedules import Schedule
 from cyclr.study._records import Run, Study
-from cyclr.study._summary import Summary, is_fraction, summarize, verdict
+from cyclr.study._summary import Summary, headline, is_fraction, summarize, verdict
 
 _OURS = ("step", "lr", "loss")  # of a run's points; all others are metrics
 
@@ -66,6 +66,12 @@ class Comparison:
     def better(self) -> str:
         """Which values of the metric are better, "higher" or "lower"."""
         return "higher" if self.study.maximize else "lower"
+
+    @property
+    def headline(self) -> str:
+        """What the study says, in one sentence."""
+        study = self.study
+        return headline(self.rows, study.baseline, points=self.unit.percent, maximize=study.maximize)
 
     @property
     def verdicts(self) -> tuple[str, ...]:

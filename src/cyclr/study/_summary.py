@@ -27,6 +27,7 @@ from cyclr.study._stats import (
 )
 
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf)
+_NAMED = 4  # policies that a headline names; the others it counts
 _WORTHWHILE = 0.01  # a percentage point, or 1 % of the baseline's mean: the difference that `seeds_needed` refers to
 
 
@@ -204,6 +205,65 @@ def is_fraction(study: Study) -> bool:
     """Whether the metric is shown in percentage points: higher is better and all values are from 0 to 1."""
     values = [value for run in study.runs for value in run.series(study.metric)[1] if math.isfinite(value)]
     return study.maximize and bool(values) and min(values) >= 0 and max(values) <= 1
+
+
+def headline(rows: Sequence[Summary], baseline: str, *, points: bool = False, maximize: bool = True) -> str:
+    """What a study says, in one sentence: which policies differ significantly from the baseline, and by how much.
+
+    Args:
+        rows: From `summarize`.
+        baseline: Name of the baseline.
+        points: Whether the metric is a fraction, shown in percentage points.
+        maximize: Whether higher values are better.
+
+    >>> row = Summary("auto", Interval(.8, .7, .9), Interval(.02, .01, .03), Interval(.7, .6, .8), 600.0, 5, 0, 5,
+    ...     p=0.01, corrected=0.02)
+    >>> headline([row], "fixed", points=True)
+    'Significantly better than fixed at the end: auto (+2.00 points).'
+    """
+    compared = [row for row in rows if row.difference is not None and math.isfinite(row.difference.mean)]
+    if not compared:
+        return f"There is no other policy to compare with {baseline}."
+    compared.sort(key=lambda row: _gain(row, maximize), reverse=True)
+    differ = [row for row in compared if row.differs]
+    if differ:
+        groups = {
+            "better": [row for row in differ if _gain(row, maximize) > 0],
+            "worse": [row for row in differ if _gain(row, maximize) < 0],
+        }
+        said = [
+            f"significantly {word} than {baseline} at the end: {_with_changes(found, points)}"
+            for word, found in groups.items()
+            if found
+        ]
+        if rest := len(compared) - len(differ):
+            said.append(f"no significant difference for {'another one' if rest == 1 else f'{rest} others'}")
+        return _sentence(said)
+    best = compared[0]
+    named = _with_changes([best], points)
+    if best.seeds == 1:
+        return f"With one seed there is no evidence of a difference from {baseline}; the largest gain is {named}."
+    which = "no policy differs" if len(compared) > 1 else f"{best.policy} does not differ"
+    return _sentence([f"{which} significantly from {baseline} at the end", f"the largest gain is {named}"])
+
+
+def _gain(row: Summary, maximize: bool) -> float:
+    assert row.difference is not None
+    return row.difference.mean if maximize else -row.difference.mean
+
+
+def _with_changes(rows: Sequence[Summary], points: bool) -> str:
+    changes = [
+        f"{row.policy} ({_shown(row.difference.mean, points, sign='+')}{' points' if points else ''})"
+        for row in rows
+        if row.difference is not None
+    ]
+    return ", ".join(changes[:_NAMED]) + (f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else "")
+
+
+def _sentence(clauses: Sequence[str]) -> str:
+    text = "; ".join(clauses)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool = True) -> str:
