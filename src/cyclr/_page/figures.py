@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from cyclr._page.blocks import Array, Axis, Figure, Line, Mark, Points
-from cyclr._page.numbers import Unit, in_words, rate, whole
+from cyclr._page.numbers import Unit, count, in_words, rate, whole
 from cyclr._page.sampling import by_step, sample, settled, smoothed, window
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
@@ -17,8 +17,9 @@ from cyclr._schedules import Schedule, parse
 from cyclr.study._records import Run
 from cyclr.study._summary import Summary
 
-# Okabe and Ito's colours, which are distinguishable for colour-blind readers, without yellow, too pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+# Okabe and Ito's colours, which are distinguishable for colour-blind readers, without yellow, too pale on white, and with
+# brown in place of black, invisible on dark.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#A65628", "#7F7F7F")
 GREY = "#8a8a8a"
 DASHES = 4  # styles of lines; see `dash`
 _BASE, _MAX, _RULES, _SNAPSHOTS = 2, 1, 5, 1  # indices of COLOURS
@@ -63,7 +64,7 @@ def plan(value: Schedule, steps: int, snapshots: Sequence[int], epoch: int | Non
     closed = Points(ends / scale, np.asarray(value(ends)), "snapshot at the end of a cycle", _SNAPSHOTS)
     return Figure(
         "plan/schedule", "The learning rate.", Axis("epoch" if epoch else "step", range=(0, at[-1] / scale)),
-        Axis("learning rate", zero=True), (Line(at / scale, np.asarray(value(at)), "learning rate"),), (closed,),
+        Axis("learning rate", zero=True), (Line(at / scale, np.asarray(value(at)), f"plan for {count(steps, 'step')}"),), (closed,),
     )  # fmt: skip
 
 

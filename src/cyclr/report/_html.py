@@ -92,7 +92,7 @@ def page(*things: Thing, title: str | None = None, names: Sequence[str] = (), co
         sections=sections,
         plots=plots,
         design=_marked(_designer.data) if designed else None,
-        library=_library()[0] if any(plots) else "",
+        library=_safe(_library()[0] if any(plots) else ""),
         scripts=[_safe(script) for script in scripts],
         hashes=[_hash(script) for script in scripts] + [_library()[1]] * any(plots),
     )
