@@ -22,7 +22,7 @@ def report(*paths: Path, out: Path | None = None, title: str | None = None) -> N
     Args:
         paths: Folders of studies, or single files: a study, a run, a curve (`find --out`) or a plan (`plan --out`).
         out: The HTML file to write; by default report.html in the first folder, or next to the first file.
-        title: Title of the report.
+        title: Title of the report; by default it names what is in it.
     """
     from cyclr.report import read, write
 

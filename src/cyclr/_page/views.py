@@ -17,8 +17,9 @@ from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve
 from cyclr._range.rules import RULES
 from cyclr._schedules import Schedule
+from cyclr.study._headline import headline
 from cyclr.study._records import Run, Study
-from cyclr.study._summary import Summary, headline, is_fraction, summarize, verdict
+from cyclr.study._summary import Summary, is_fraction, summarize, verdict
 
 _OURS = ("step", "lr", "loss")  # of a run's points; all others are metrics
 

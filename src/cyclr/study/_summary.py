@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import msgspec
 import numpy as np
 
 from cyclr import _check
+from cyclr._metrics import natural_ends
 from cyclr._schedules import parse
 from cyclr.study._records import Run, Study, check_paired
 from cyclr.study._stats import (
@@ -27,7 +28,6 @@ from cyclr.study._stats import (
 )
 
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf)
-_NAMED = 4  # policies that a headline names; the others it counts
 _WORTHWHILE = 0.01  # a percentage point, or 1 % of the baseline's mean: the difference that `seeds_needed` refers to
 
 
@@ -121,8 +121,10 @@ def summarize(
     ends = {policy: [run.series(metric)[1][-1] for run in own] for policy, own in runs.items()}
     target = target_of(study, metric, baseline)
     up = study.maximize if maximize is None else maximize
-    fraction = is_fraction(msgspec.structs.replace(study, metric=metric, maximize=up))
-    mean = _mean_of_fractions if fraction else interval
+    shown = msgspec.structs.replace(study, metric=metric, maximize=up)
+    fraction = is_fraction(shown)
+    ends_of_metric = (0.0, 1.0) if fraction else natural_ends(metric, _values(shown))
+    mean = interval if ends_of_metric is None else partial(_mean_between, *ends_of_metric)
     rows = [
         _row(policy, own, metric, target, study.tuning_cost.get(policy, 0), up, mean) for policy, own in runs.items()
     ]
@@ -158,12 +160,12 @@ def target_of(study: Study, metric: str | None = None, baseline: str | None = No
     return float(np.mean([run.series(study.metric if metric is None else metric)[1][-1] for run in runs]))
 
 
-def _mean_of_fractions(values: Sequence[float]) -> Interval:
-    """The mean of fractions, whose interval ends where they do."""
+def _mean_between(least: float, most: float, values: Sequence[float]) -> Interval:
+    """The mean of values that cannot leave these ends, nor can its interval."""
     found = interval(values)
     if not (math.isfinite(found.low) and math.isfinite(found.high)):
         return found
-    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
+    return Interval(found.mean, max(found.low, least), min(found.high, most))
 
 
 def _row(
@@ -203,67 +205,13 @@ def _seconds(run: Run, step: float) -> float:
 
 def is_fraction(study: Study) -> bool:
     """Whether the metric is shown in percentage points: higher is better and all values are from 0 to 1."""
-    values = [value for run in study.runs for value in run.series(study.metric)[1] if math.isfinite(value)]
+    values = _values(study)
     return study.maximize and bool(values) and min(values) >= 0 and max(values) <= 1
 
 
-def headline(rows: Sequence[Summary], baseline: str, *, points: bool = False, maximize: bool = True) -> str:
-    """What a study says, in one sentence: which policies differ significantly from the baseline, and by how much.
-
-    Args:
-        rows: From `summarize`.
-        baseline: Name of the baseline.
-        points: Whether the metric is a fraction, shown in percentage points.
-        maximize: Whether higher values are better.
-
-    >>> row = Summary("auto", Interval(.8, .7, .9), Interval(.02, .01, .03), Interval(.7, .6, .8), 600.0, 5, 0, 5,
-    ...     p=0.01, corrected=0.02)
-    >>> headline([row], "fixed", points=True)
-    'Significantly better than fixed at the end: auto (+2.00 points).'
-    """
-    compared = [row for row in rows if row.difference is not None and math.isfinite(row.difference.mean)]
-    if not compared:
-        return f"There is no other policy to compare with {baseline}."
-    compared.sort(key=lambda row: _gain(row, maximize), reverse=True)
-    differ = [row for row in compared if row.differs]
-    if differ:
-        groups = {
-            "better": [row for row in differ if _gain(row, maximize) > 0],
-            "worse": [row for row in differ if _gain(row, maximize) < 0],
-        }
-        said = [
-            f"significantly {word} than {baseline} at the end: {_with_changes(found, points)}"
-            for word, found in groups.items()
-            if found
-        ]
-        if rest := len(compared) - len(differ):
-            said.append(f"no significant difference for {'another one' if rest == 1 else f'{rest} others'}")
-        return _sentence(said)
-    best = compared[0]
-    named = _with_changes([best], points)
-    if best.seeds == 1:
-        return f"With one seed there is no evidence of a difference from {baseline}; the largest gain is {named}."
-    which = "no policy differs" if len(compared) > 1 else f"{best.policy} does not differ"
-    return _sentence([f"{which} significantly from {baseline} at the end", f"the largest gain is {named}"])
-
-
-def _gain(row: Summary, maximize: bool) -> float:
-    assert row.difference is not None
-    return row.difference.mean if maximize else -row.difference.mean
-
-
-def _with_changes(rows: Sequence[Summary], points: bool) -> str:
-    changes = [
-        f"{row.policy} ({_shown(row.difference.mean, points, sign='+')}{' points' if points else ''})"
-        for row in rows
-        if row.difference is not None
-    ]
-    return ", ".join(changes[:_NAMED]) + (f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else "")
-
-
-def _sentence(clauses: Sequence[str]) -> str:
-    text = "; ".join(clauses)
-    return f"{text[0].upper()}{text[1:]}."
+def _values(study: Study) -> list[float]:
+    """All finite values of the study's metric."""
+    return [value for run in study.runs for value in run.series(study.metric)[1] if math.isfinite(value)]
 
 
 def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool = True) -> str:
@@ -288,7 +236,7 @@ def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool
         return f"{row.policy}: the baseline{_diverged(row)}."
     if not math.isfinite(row.difference.mean):
         return f"{row.policy}: diverged in at least one of {row.seeds} seeds; its learning rate is too high for it."
-    change = _shown(row.difference.mean, points, sign="+")
+    change = shown(row.difference.mean, points, sign="+")
     noun = " points" if points else ""
     better = f"{'higher' if maximize else 'lower'} is better"
     if not (math.isfinite(row.difference.low) and math.isfinite(row.difference.high)):
@@ -297,7 +245,7 @@ def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool
             f"{row.policy}: {change}{noun} against {baseline} on {seeds} ({better}); the variation between seeds is "
             "unknown."
         )
-    ends = f"[{_shown(row.difference.low, points)}, {_shown(row.difference.high, points)}]"
+    ends = f"[{shown(row.difference.low, points)}, {shown(row.difference.high, points)}]"
     p = f"{'adjusted p' if row.comparisons > 1 else 'p'} = {_p_value(row.corrected)}"
     numbers = f"({change}{noun}, {better}; 95 % CI {ends}; {p}, n = {row.seeds})"
     if not row.differs:
@@ -311,7 +259,7 @@ def _power(row: Summary, baseline: str, *, points: bool) -> str:
     """The difference that these seeds detect, and the number of further seeds that detect a worthwhile one."""
     if math.isnan(row.detectable):
         return ""
-    found = f"; these seeds detect {_shown(row.detectable, points)}{' points' if points else ''} (80 % power)"
+    found = f"; these seeds detect {shown(row.detectable, points)}{' points' if points else ''} (80 % power)"
     what = f"{100 * row.worthwhile:g} point" if points else f"1 % of {baseline}'s mean"
     if math.isnan(row.seeds_needed) or row.seeds_needed <= row.seeds:
         return found
@@ -324,7 +272,7 @@ def _p_value(p: float) -> str:
     return f"{p:.3g}" if float(f"{p:.2g}") == ALPHA else f"{p:.2g}"
 
 
-def _shown(value: float, points: bool, sign: str = "") -> str:
+def shown(value: float, points: bool, sign: str = "") -> str:
     return f"{100 * value:{sign}.2f}" if points else f"{value:{sign}.3g}"
 
 
