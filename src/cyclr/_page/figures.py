@@ -17,8 +17,8 @@ from cyclr._schedules import Schedule, parse
 from cyclr.study._records import Run
 from cyclr.study._summary import Summary
 
-# Okabe and Ito's colours, which are distinguishable for colour-blind readers, without yellow, too pale on white, and with
-# brown in place of black, invisible on dark.
+# Okabe and Ito's colours, which are distinguishable for colour-blind readers, without yellow, too pale on white, and
+# with brown in place of black, invisible on dark.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#A65628", "#7F7F7F")
 GREY = "#8a8a8a"
 DASHES = 4  # styles of lines; see `dash`
@@ -60,11 +60,12 @@ def small_schedule(key: str, caption: str, code: str, value: Schedule | None, st
 def plan(value: Schedule, steps: int, snapshots: Sequence[int], epoch: int | None) -> Figure:
     """The schedule of a plan, and the steps at which its cycles end."""
     at, scale = sample(value, steps), epoch or 1
+    line = Line(at / scale, np.asarray(value(at)), f"plan for {count(steps, 'step')}")
     ends = np.array(snapshots, dtype=np.int64)
     closed = Points(ends / scale, np.asarray(value(ends)), "snapshot at the end of a cycle", _SNAPSHOTS)
     return Figure(
         "plan/schedule", "The learning rate.", Axis("epoch" if epoch else "step", range=(0, at[-1] / scale)),
-        Axis("learning rate", zero=True), (Line(at / scale, np.asarray(value(at)), f"plan for {count(steps, 'step')}"),), (closed,),
+        Axis("learning rate", zero=True), (line,), (closed,),
     )  # fmt: skip
 
 

@@ -82,7 +82,8 @@ def page(*things: Thing, title: str | None = None, names: Sequence[str] = (), co
     environment = _environment()
     sections = _told_apart([describe(thing) for thing in things], names)
     blocks = [block for section in sections for part in section.parts for block in part.blocks]
-    plots = [draw(figure) for block in blocks if isinstance(block, Figures) for figure in block.items]
+    with _needed():
+        plots = [draw(figure) for block in blocks if isinstance(block, Figures) for figure in block.items]
     designed = any(isinstance(block, Designer) for block in blocks)
     scripts = [_script(plots)] * any(plots) + [_designer.script()] * designed
     html = environment.get_template("page.html").render(
