@@ -72,9 +72,10 @@ def test_where_lower_is_better_a_fall_is_a_gain() -> None:
 
 
 def test_the_command_is_read_as_the_same_settings() -> None:
+    rules = {"auto": "auto", "cosine": "cosine", "mine": "Linear(max_lr, 0, steps=steps)"}
     text = of_compare(
-        "a task.py:task", {"auto": "auto", "cosine": "cosine", "mine": "Linear(max_lr, 0, steps=steps)"}, seeds=3, epochs=7,
-        rates=(0.1, 0.25), metric=("mae", "min"), curve="a curve.json", baseline="cosine", target=0.5, out=Path("my study"),
+        "a task.py:task", rules, seeds=3, epochs=7, rates=(0.1, 0.25), metric=("mae", "min"), curve="a curve.json",
+        baseline="cosine", target=0.5, out=Path("my study"),
     )  # fmt: skip
     program, *tokens = shlex.split(text)
     assert program == "cyclr"
