@@ -47,7 +47,9 @@ class Watch:
         import keras
 
         class Watching(keras.callbacks.Callback):
-            seen = []
+            def __init__(self):
+                super().__init__()
+                self.seen = []
 
             def on_train_batch_end(self, batch, logs=None):
                 if hasattr(self.model, "jax_state_sync"):
