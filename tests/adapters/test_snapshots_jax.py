@@ -92,7 +92,8 @@ def test_keras_counts_steps_not_batches_also_over_epochs(tmp_path):
     fit(network(accumulate=2), saving, epochs=2)
     assert [one.step for one in saving.snapshots] == [4, 8, 12, 16]
     saving = cyclr.keras.Snapshots(tmp_path / "together")
-    fit(network(together=2), saving)
+    if keras_backend() == "jax":  # on torch it must be 1
+        fit(network(together=2), saving)
     assert [one.step for one in saving.snapshots] == [4, 8, 12, 16]
 
 
