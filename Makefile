@@ -48,6 +48,7 @@ layers: .venv/.dev ## imports go down only
 docs: .venv/.dev ## build docs/_build/index.html, warnings are errors; tables must be those of the records
 	@echo "== docs"
 	@$(BIN)/python experiments/paper/table.py --check
+	@$(BIN)/python experiments/cycles/table.py --check
 	@$(BIN)/python bench/power.py check
 	@$(BIN)/python bench/speed.py check
 	@$(BIN)/python bench/scale.py check

@@ -6,8 +6,6 @@ import copy
 import gc
 import math
 import pickle
-import subprocess
-import sys
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +20,9 @@ from torch.optim.lr_scheduler import ChainedScheduler, CyclicLR, ExponentialLR, 
 
 from cyclr import Constant, Linear, Opposed, Schedule, Triangular, Triangular2, WarmRestarts
 from cyclr.torch import Scheduler
+from tests import forked
 from tests.torch import resumed
 
-ROOT = Path(__file__).parents[2]
 WAVE = Triangular(0.01, 0.05, step_size=4)
 MOMENTUM = Opposed(WAVE, 0.85, 0.95)
 
@@ -265,7 +263,7 @@ def test_a_training_resumed_in_a_new_process_is_the_same_bit_by_bit(tmp_path: Pa
     for kind in resumed.KINDS:
         whole[kind] = resumed.run(kind, 0, 14)
         torch.save(resumed.run(kind, 0, 7), tmp_path / f"{kind}.pt")
-    subprocess.run([sys.executable, "-m", "tests.torch.resumed", str(tmp_path)], check=True, cwd=ROOT)
+    forked.run("-m", "tests.torch.resumed", tmp_path, needs=forked.TORCH, check=True)
     for number, (kind, _) in enumerate(resumed.JOBS):
         assert plain(torch.load(tmp_path / f"{number}.pt", weights_only=True)) == plain(whole[kind])
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cyclr import _check
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli._progress import pieces
 from cyclr._metrics import Better
 from cyclr._page.registry import describe
@@ -16,7 +16,7 @@ from cyclr.study import compare as make_study
 from cyclr.study._compare import DEFAULT, FOUND, TUNED
 from cyclr.study._summary import target_of
 
-PLACE = 5  # among the verbs, in the order in which they are used
+PLACE = 6  # among the verbs, in the order in which they are used
 EXAMPLES = (
     "cyclr compare fashion",
     "cyclr compare my_task.py:task --policies auto,linear,cosine --seeds 3 --rates found",
@@ -61,7 +61,8 @@ def compare(
         task: A built-in task, file.py:function or module:function.
         policies: Names of built-in policies, separated by commas.
         policy: An additional policy as NAME="TEXT", such as mine="Linear(max_lr, 0, steps=steps)". TEXT is a schedule
-            that may use the names base_lr, max_lr, steps (the budget) and epoch (steps in an epoch). Can be repeated.
+            that may use the names base_lr, max_lr, steps (the budget) and epoch (steps in an epoch). Can be repeated;
+            by default none.
         seeds: Number of seeds that each policy is trained with.
         epochs: Budget of each training, in epochs; every schedule is stretched to it.
         rates: Peak rates to try, separated by commas (a single one is used without tuning); or tuned: five peaks
@@ -71,15 +72,15 @@ def compare(
         baseline: The policy that the others are compared with; by default fixed if it is compared, else the first.
         metric: The metric to compare: loss or a metric of the task, measured on held-out data; by default the task's
             first metric.
-        minimize: Like --metric, and states that lower is better.
-        maximize: Like --metric, and states that higher is better.
+        minimize: Like --metric, and states that lower is better; by default known from the metric.
+        maximize: Like --metric, and states that higher is better; by default known from the metric.
         target: A value of the metric; the time to reach it is reported. By default the baseline's final mean.
         workers: Maximum number of concurrent trainings; by default 2, or with Ray as many as fit on the cluster.
         engine: joblib (processes on this machine) or ray (a cluster). The range test always runs on this machine.
         address: Address of the Ray cluster, HOST:PORT or auto; by default RAY_ADDRESS, else a local one is started.
         cpus_per_run: CPU cores, and thus threads, of each training.
         gpus_per_run: GPUs of each training; only with Ray.
-        working_dir: A folder of code that Ray sends to its nodes; only with Ray.
+        working_dir: A folder of code that Ray sends to its nodes, only with Ray; by default none.
         out: Folder for the records.
         json: Print one JSON document instead of tables.
     """
@@ -101,7 +102,7 @@ def compare(
     if json:
         _console.document(_as_data(Comparison.of(made)))
     else:
-        _console.show(describe(made))
+        _sections.show(describe(made))
         _console.note(f"records are in {out}; run cyclr report {out} for an HTML report")
 
 

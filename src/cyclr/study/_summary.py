@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import msgspec
 import numpy as np
 
 from cyclr import _check
+from cyclr._metrics import natural_ends
 from cyclr._schedules import parse
 from cyclr.study._records import Run, Study, check_paired
 from cyclr.study._stats import (
@@ -120,8 +121,10 @@ def summarize(
     ends = {policy: [run.series(metric)[1][-1] for run in own] for policy, own in runs.items()}
     target = target_of(study, metric, baseline)
     up = study.maximize if maximize is None else maximize
-    fraction = is_fraction(msgspec.structs.replace(study, metric=metric, maximize=up))
-    mean = _mean_of_fractions if fraction else interval
+    shown = msgspec.structs.replace(study, metric=metric, maximize=up)
+    fraction = is_fraction(shown)
+    ends_of_metric = (0.0, 1.0) if fraction else natural_ends(metric, _values(shown))
+    mean = interval if ends_of_metric is None else partial(_mean_between, *ends_of_metric)
     rows = [
         _row(policy, own, metric, target, study.tuning_cost.get(policy, 0), up, mean) for policy, own in runs.items()
     ]
@@ -157,12 +160,12 @@ def target_of(study: Study, metric: str | None = None, baseline: str | None = No
     return float(np.mean([run.series(study.metric if metric is None else metric)[1][-1] for run in runs]))
 
 
-def _mean_of_fractions(values: Sequence[float]) -> Interval:
-    """The mean of fractions, whose interval ends where they do."""
+def _mean_between(least: float, most: float, values: Sequence[float]) -> Interval:
+    """The mean of values that cannot leave these ends, nor can its interval."""
     found = interval(values)
     if not (math.isfinite(found.low) and math.isfinite(found.high)):
         return found
-    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
+    return Interval(found.mean, max(found.low, least), min(found.high, most))
 
 
 def _row(
@@ -202,8 +205,13 @@ def _seconds(run: Run, step: float) -> float:
 
 def is_fraction(study: Study) -> bool:
     """Whether the metric is shown in percentage points: higher is better and all values are from 0 to 1."""
-    values = [value for run in study.runs for value in run.series(study.metric)[1] if math.isfinite(value)]
+    values = _values(study)
     return study.maximize and bool(values) and min(values) >= 0 and max(values) <= 1
+
+
+def _values(study: Study) -> list[float]:
+    """All finite values of the study's metric."""
+    return [value for run in study.runs for value in run.series(study.metric)[1] if math.isfinite(value)]
 
 
 def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool = True) -> str:

@@ -104,6 +104,22 @@ def attributes(value: Any) -> list[Undo]:
     return [*held, *(slot(value, one) for one in slots(value))]
 
 
+def of_class(value: type, name: str | None = None) -> Undo:
+    """The attributes of a class, or the one of this name."""
+    saved = dict(vars(value)) if name is None else {name: vars(value).get(name, _NOTHING)}
+
+    def undo() -> None:
+        present = dict(vars(value))
+        for key, item in saved.items():
+            if item is not _NOTHING and present.get(key, _NOTHING) is not item:
+                type.__setattr__(value, key, item)
+        for key in present if name is None else ():
+            if key not in saved and not key.startswith("__"):
+                type.__delattr__(value, key)
+
+    return undo
+
+
 def cell(value: CellType) -> Undo:
     """What a variable of a closure holds."""
     before = value.cell_contents
