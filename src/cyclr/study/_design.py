@@ -118,11 +118,15 @@ class Design:
         return make_schedule(arm.policy, bounds, steps=self.steps, steps_per_epoch=self.steps_per_epoch)
 
     def finish(self, arm: Arm, bounds: Bounds) -> tuple[Finish, tuple[int, ...]]:
-        """How an arm's trainings end, and the steps of the snapshots for that; with fewer than two, a single model."""
+        """How an arm's trainings end, and the steps of the snapshots for that, the last one at the end of the budget.
+
+        With fewer than two there is a single model.
+        """
         if arm.finish == "single":
             return "single", ()
         plan = self._plan(arm, bounds)
-        ends = self.schedule(arm, bounds).cycle_ends(until=self.steps) if plan is None else plan.snapshots
+        inner = self.schedule(arm, bounds).cycle_ends(until=self.steps) if plan is None else plan.snapshots
+        ends = tuple(sorted({*inner, self.steps}))  # a cut-off last cycle ends with the budget
         return (arm.finish, ends) if len(ends) > 1 else ("single", ())
 
     def _plan(self, arm: Arm, bounds: Bounds) -> Plan | None:

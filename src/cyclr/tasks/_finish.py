@@ -71,7 +71,7 @@ def judged(setup: Setup, task: Task, snapshots: Snapshots) -> dict[str, float]:
     else:
         per_class = task.loss_fn is functional.cross_entropy or isinstance(task.loss_fn, CrossEntropyLoss)
         model = ensemble(task.model, snapshots, outputs_of(task) or "", dim=1 if per_class else -1)
-    found = {}
+    found: dict[str, float] = {}
     for name, loader in (("val", task.val_loader), ("test", task.test_loader)):
         if loader is not None:
             values = evaluate(model, loader, task.loss_fn, task.metrics)

@@ -89,7 +89,7 @@ def make_run(
     Args:
         setup: The set-up of the run.
         task: Its task, if it has been made already.
-        folder: Folder of the checkpoint from which the run resumes.
+        folder: Folder of the checkpoint from which the run resumes, and of the snapshots that it ends with.
         checkpoint_seconds: Minimum time between two checkpoints.
         progress: Called with step, steps, rate and loss as it progresses.
     """

@@ -80,7 +80,7 @@ class Snapshots:
         folder: str | os.PathLike[str],
         model: torch.nn.Module,
         scheduler: LRScheduler | None = None,
-        plan: Plan | Schedule | None = None,
+        plan: Plan | Schedule | Course | None = None,
         *,
         keep: int | None = None,
         metric: GivenMetric | None = None,
