@@ -152,7 +152,7 @@ def compare(
     notes = study.notes if settled.facts is None or settled.facts.paired else [*study.notes, _UNPAIRED]
     again = of_compare(
         asked.task, asked.rules, seeds=asked.seeds, epochs=asked.epochs, rates=asked.rates, curve=asked.curve,
-        metric=(asked.metric, asked.better), baseline=baseline, target=target, out=out,
+        metric=(asked.metric, asked.better), finish=asked.finish, baseline=baseline, target=target, out=out,
     )  # fmt: skip
     study = msgspec.structs.replace(study, baseline=baseline, target=target, notes=notes, bounds=found, command=again)
     write_json(out / STUDY, study)
