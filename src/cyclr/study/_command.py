@@ -40,7 +40,7 @@ def of_compare(
     >>> of_compare("fashion", {"auto": "auto", "linear": "linear"}, seeds=2, epochs=5, rates=(0.1, 0.3),
     ...            metric=("mae", "min"), curve=None, finish={"auto": "average"}, baseline="auto", target=None,
     ...            out=Path("study"))
-    'cyclr compare fashion --policies auto,linear --seeds 2 ... --minimize mae --finish auto=average --baseline auto ...'
+    'cyclr compare fashion --policies auto,linear --seeds 2 ... --minimize mae --finish auto=average ...'
     """
     built_in = [name for name, rule in rules.items() if rule == name]
     name, better = metric
