@@ -33,7 +33,13 @@ from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = "CYCLR_TESTS_FORKED"  #: the environment variable that tells xdist's workers where the server listens
-TORCH = ("torch", "torch.distributed.fsdp", "scipy.stats", "cyclr.torch")
+TORCH = (
+    "torch",
+    "torch._dynamo",
+    "torch.distributed.fsdp",
+    "scipy.stats",
+    "cyclr.torch",
+)  # torch._dynamo: with the first optimizer
 ACCELERATE = (*TORCH, "accelerate")
 TRAINER = (*TORCH, "transformers.trainer")
 LIGHTNING = (*TORCH, "lightning")

@@ -82,6 +82,8 @@ class Course:
             TypeError: If it is neither.
             ValueError: If the schedule is endless or has no cycle that ends.
         """
+        if isinstance(plan, Course):
+            return plan
         if isinstance(plan, Plan):
             return cls(plan.schedule, plan.snapshots, plan.steps_per_epoch)
         if not isinstance(plan, Schedule):
@@ -273,6 +275,12 @@ class Folder:
             return
         self._warned = True
         warnings.warn(f"{self.path}: {said}; the training goes on", UserWarning, stacklevel=2)
+
+
+def name_of(metric: object) -> str:
+    """The name of a metric's function."""
+    function: object = metric[0] if isinstance(metric, tuple) and metric else getattr(metric, "function", metric)
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def files_in(folder: Path) -> list[Path]:

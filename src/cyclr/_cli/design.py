@@ -37,10 +37,10 @@ def design(
     Args:
         path: A range test (`cyclr find --out`) or a plan (`cyclr plan --out`); without it, and without --bounds, the
             bounds to begin with are 0.001 and 0.01.
-        bounds: Lower and upper bound to begin with, in place of a file.
+        bounds: Lower and upper bound to begin with, in place of a file; by default 0.001 and 0.01.
         signal: The signal of the range test to show: loss or a recorded metric.
         steps: Budget to begin with, in optimizer steps; by default that of the plan, or 10,000.
-        steps_per_epoch: Optimizer steps in an epoch; the page then also counts epochs.
+        steps_per_epoch: Optimizer steps in an epoch; the page then also counts epochs. By default it counts steps only.
         out: The HTML file to write; by default design.html beside the file, or in the current folder.
     """
     from cyclr.report import write
