@@ -75,7 +75,7 @@ def test_the_command_is_read_as_the_same_settings() -> None:
     rules = {"auto": "auto", "cosine": "cosine", "mine": "Linear(max_lr, 0, steps=steps)"}
     text = of_compare(
         "a task.py:task", rules, seeds=3, epochs=7, rates=(0.1, 0.25), metric=("mae", "min"), curve="a curve.json",
-        baseline="cosine", target=0.5, out=Path("my study"),
+        finish={"auto": "average"}, baseline="cosine", target=0.5, out=Path("my study"),
     )  # fmt: skip
     program, *tokens = shlex.split(text)
     assert program == "cyclr"
@@ -83,6 +83,6 @@ def test_the_command_is_read_as_the_same_settings() -> None:
     assert bound.args == ("a task.py:task",)
     assert bound.kwargs == {
         "policies": "auto,cosine", "policy": ("mine=Linear(max_lr, 0, steps=steps)",), "seeds": 3, "epochs": 7,
-        "rates": "0.1,0.25", "minimize": "mae", "curve": Path("a curve.json"), "baseline": "cosine", "target": 0.5,
+        "rates": "0.1,0.25", "minimize": "mae", "curve": Path("a curve.json"), "finish": ("auto=average",), "baseline": "cosine", "target": 0.5,
         "out": Path("my study"),
     }  # fmt: skip
