@@ -80,6 +80,7 @@ class Program:
         if self.returncode is None:
             self._server.settimeout(timeout)
             self.returncode = int(self._answers.readline())
+            self._answers.close()
             self._server.close()
         return self.returncode
 
@@ -104,9 +105,11 @@ class Program:
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """All that it writes, until it ends."""
         errors: list[str] = []
-        reader = threading.Thread(target=lambda: errors.append(self.stderr.read() if self.stderr else ""))
+        reader = threading.Thread(
+            target=lambda: errors.append("" if self.stderr is None or self.stderr.closed else self.stderr.read())
+        )
         reader.start()
-        out = self.stdout.read()
+        out = "" if self.stdout.closed else self.stdout.read()
         reader.join()
         self.wait(timeout)
         self.stdout.close()
@@ -144,6 +147,7 @@ def started_ranks(
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun: the port is free for sure
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     shared |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "GROUP_RANK": "0"}
+    shared |= {"TORCHELASTIC_RUN_ID": "forked", "TORCHELASTIC_RESTART_COUNT": "0"}
     programs = [
         Program(*command, needs=needs, cwd=cwd, env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(number)
@@ -153,6 +157,7 @@ def started_ranks(
     finally:
         for program in programs:
             program.kill()
+            program.communicate()
 
 
 # ---------------------------------------------------------------- the server
