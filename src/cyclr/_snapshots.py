@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import warnings
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,16 +159,18 @@ class Folder:
             self._seen = step - 1
         if step == self._seen:  # no step was made since: a batch whose gradient is only added to others
             return False
-        missed = [end for end in self.course.ends if self._seen < end < step]
+        ends = self.course.ends
+        following = bisect_right(ends, self._seen)
         self._seen = step
-        if missed:
+        if following < len(ends) and ends[following] < step:
             warnings.warn(
-                f"no snapshot was saved at step {missed[0]}, where a cycle ends: step() was not called there; call it "
+                f"no snapshot was saved at step {ends[following]}, where a cycle ends: step() was not called there; call it "
                 "after each scheduler.step()",
                 UserWarning,
                 stacklevel=4,
             )
-        return step in self.course.ends
+        place = bisect_left(ends, step)
+        return place < len(ends) and ends[place] == step
 
     def save(self, step: int, write: Callable[[Path, dict[str, str]], None], value: float | None = None) -> Path | None:
         """Save, and remove what is no longer to be kept.
