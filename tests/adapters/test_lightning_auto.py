@@ -203,6 +203,7 @@ def test_auto_plans_the_trainers_own_length_and_changes_nothing_but_the_schedule
     assert tuned.curve.bounds().max_lr == tuned.bounds.max_lr
 
 
+@pytest.mark.filterwarnings("ignore:When using .Trainer.accumulate_grad_batches")
 def test_auto_counts_an_accumulation_that_changes_between_epochs():
     net, fit = Bare(), trainer(max_epochs=4, callbacks=[GradientAccumulationScheduler({0: 5, 2: 2})])
     tuned = auto(fit, net, loader(), search=SEARCH)

@@ -137,7 +137,8 @@ def auto(
     choice("on_mismatch", on_mismatch, MISMATCH)
     voice = asked.voice(first=trainer.is_global_zero)
     how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": voice.progress}
-    test, length = Only(optimizer=optimizer, loss=loss, **how), _Length(asked, optimizer, trainer.callbacks)
+    callbacks: list[Any] = getattr(trainer, "callbacks", [])
+    test, length = Only(optimizer=optimizer, loss=loss, **how), _Length(asked, optimizer, callbacks)
     test.effort_in = length
     with voice:
         curve = run(test, trainer, module, train_dataloaders, datamodule)
