@@ -300,7 +300,7 @@ def _draw(shown: Figure, ax: Axes | None, *, legend: bool = True) -> Axes:
 
 def _line(ax: Axes, line: Line, before: int) -> None:
     if line.colour is None:
-        ax.plot(line.x, line.y, color="0.7", lw=0.8, label=line.name or None)
+        ax.plot(line.x, line.y, color="0.5", alpha=0.5, lw=0.8, label=line.name or None)
         return
     place = line.colour + before
     colour, dashes = figures.COLOURS[place % len(figures.COLOURS)], _DASHES[figures.dash(place)]
@@ -352,6 +352,8 @@ def _scale_y(ax: Axes, axis: Axis, *, fresh: bool) -> None:
     if axis.ticks:
         ax.set_yticks(np.arange(len(axis.ticks)), list(axis.ticks))
         ax.grid(visible=False, axis="y")
+    elif fresh and not axis.name:
+        ax.set_yticks([])
     if axis.range is not None:
         low, high = axis.range
         if not fresh and axis.name:
@@ -359,6 +361,7 @@ def _scale_y(ax: Axes, axis: Axis, *, fresh: bool) -> None:
         if fresh or axis.name:
             ax.set_ylim(low, high)
     elif axis.zero:
+        ax.autoscale(axis="y")  # for what was there before, too
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
 
 

@@ -30,6 +30,7 @@ def of_compare(
     rates: str | tuple[float, ...],
     metric: tuple[str | None, str | None],
     curve: str | None,
+    finish: Mapping[str, str],
     baseline: str,
     target: float | None,
     out: Path,
@@ -37,8 +38,9 @@ def of_compare(
     """The command `cyclr compare` with its settings; those of a folder's own are left out.
 
     >>> of_compare("fashion", {"auto": "auto", "linear": "linear"}, seeds=2, epochs=5, rates=(0.1, 0.3),
-    ...            metric=("mae", "min"), curve=None, baseline="auto", target=None, out=Path("study"))
-    'cyclr compare fashion --policies auto,linear --seeds 2 --epochs 5 ... --minimize mae --baseline auto --out study'
+    ...            metric=("mae", "min"), curve=None, finish={"auto": "average"}, baseline="auto", target=None,
+    ...            out=Path("study"))
+    'cyclr compare fashion --policies auto,linear --seeds 2 ... --minimize mae --finish auto=average ...'
     """
     built_in = [name for name, rule in rules.items() if rule == name]
     name, better = metric
@@ -50,6 +52,7 @@ def of_compare(
         "rates": rates if isinstance(rates, str) else ",".join(f"{rate:g}" for rate in rates),
         {"min": "minimize", "max": "maximize"}.get(better or "", "metric"): name,
         "curve": curve,
+        "finish": tuple(f"{policy}={finish}" for policy, finish in finish.items()),
         "baseline": baseline,
         "target": target,
         "out": out,

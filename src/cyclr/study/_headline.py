@@ -47,8 +47,9 @@ def headline(rows: Sequence[Summary], baseline: str, *, points: bool = False, ma
     named = _with_changes([largest], points)
     if largest.seeds == 1:
         return f"One seed is no evidence of a difference from {baseline}; the largest at the end is {named}."
-    which = "no policy differs" if len(compared) > 1 else f"{largest.policy} does not differ"
-    return _sentence([f"{which} significantly from {baseline} at the end", f"the largest difference is {named}"])
+    if len(compared) == 1:
+        return f"No significant difference from {baseline} at the end: {named}."
+    return f"No policy differs significantly from {baseline} at the end; the largest difference is {named}."
 
 
 def _gain(row: Summary, maximize: bool) -> float:

@@ -122,7 +122,7 @@ def _by_seed(comparison: Comparison) -> tuple[Table, ...]:
 
 
 def _end(comparison: Comparison, run: Run) -> str:
-    value = run.points[-1].get(comparison.study.metric) if run.points else None
+    value = run.final(comparison.study.metric) if run.points and comparison.study.metric in run.points[-1] else None
     return comparison.unit.value(value) + (" diverged" if run.status == "diverged" else "")
 
 
