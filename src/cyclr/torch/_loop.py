@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from types import FrameType, TracebackType
@@ -23,6 +24,9 @@ from cyclr.torch._scheduler import Scheduler
 from cyclr.torch._watch import Watch
 
 _MOST = 1000  #: batches without a step
+
+
+_log = logging.getLogger("cyclr")
 
 
 class AutoLoop(Closed):
@@ -98,6 +102,8 @@ class AutoLoop(Closed):
         self._model, self._optimizer, self._loader, _ = parts_of(model, optimizer, loader, None, _body)
         budget = {"epochs": epochs, "steps": steps, "cycles": cycles, "anneal": anneal, "momentum": momentum}
         self._prepared = Prepared.of(self._model, self._optimizer, self._loader, None, search=search, **budget)
+        if loader is None:
+            self._loader = _Numbers(self._prepared.total)
         self._test: Generator[Any, None, Curve] | None = None
         self._loss: torch.Tensor | None = None
         if resume is not None:
@@ -133,6 +139,9 @@ class AutoLoop(Closed):
             self._test = test = self._tested(_callers())
             try:
                 curve = yield from test
+            except GeneratorExit:
+                _log.warning("the loop was left during the range test: everything is restored, and nothing was trained")
+                raise
             finally:
                 self._test = None
             if curve is None:  # ended from outside
@@ -218,6 +227,18 @@ class AutoLoop(Closed):
                 return self._loss
         what = "step(loss) must be called after each optimizer step of the loop"
         raise ValueError(problem(what, f"no call in {_MOST:,} batches"))
+
+
+class _Numbers:
+    """In place of a loader: the numbers of the steps, from 0 again in a longer range test."""
+
+    loaders: tuple[()] = ()  #: where batches come from: so they have no order
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._steps))
 
 
 def _body(number: int) -> torch.Tensor:
