@@ -64,6 +64,11 @@ bench: .venv/.dev .peers/.made ## measure our speed beside every peer, and write
 	@.peers/bin/python bench/speed.py run
 	@$(BIN)/python bench/speed.py table
 
+history: .venv/.dev ## add the present commit's ratios to a history on this machine (asv, in .asv/; `asv publish` makes pages)
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt asv
+	@cd bench && ../$(BIN)/python -m asv machine --yes > /dev/null
+	@cd bench && ../$(BIN)/python -m asv run -E existing:$(CURDIR)/$(BIN)/python --set-commit-hash $$(git rev-parse HEAD)
+
 .peers/.made: bench/peers/requirements.txt
 	@[ -x .peers/bin/python ] || $(PYTHON) -m venv .peers
 	@.peers/bin/python -m pip --disable-pip-version-check install -qq -r bench/peers/requirements.txt

@@ -148,7 +148,7 @@ class Row:
             found = curve.bounds()
             file.parent.mkdir(parents=True, exist_ok=True)
             with replacing(file) as stream:
-                stream.write(json.dumps([found.base_lr, found.max_lr, curve.cost]).encode() + b"\n")
+                stream.write(json.dumps([found.base_lr, found.max_lr, curve.tuning_cost]).encode() + b"\n")
         base_lr, max_lr, cost = json.loads(file.read_text(encoding="utf-8"))
         return Bounds(base_lr, max_lr), cost
 

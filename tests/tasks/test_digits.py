@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
+
+from tests import forked
 
 
 def test_digits_has_its_pictures_and_holds_some_out() -> None:
@@ -30,5 +29,5 @@ try:
 except ModuleNotFoundError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = forked.run("-c", code, needs=forked.TORCH)
     assert done.stdout == "the task digits needs scikit-learn; install it with: pip install 'cyclr[digits]'\n"

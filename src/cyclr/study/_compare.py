@@ -15,6 +15,7 @@ from cyclr._metrics import Better, direction, in_words
 from cyclr._policies import POLICIES, check_policy, uses_bounds
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, Inconclusive, effort_for
+from cyclr.study._command import of_compare
 from cyclr.study._design import FINISHES, TUNING_SEED, Design, Finish, arms, finished, run_design
 from cyclr.study._engine import Engine
 from cyclr.study._files import CURVE, RUNS, SETTINGS, STUDY, claim, claimed, write_json
@@ -149,7 +150,11 @@ def compare(
         design, found = _design(settled, given, out, apart, progress)
     study = run_in(out, design, engine, progress)
     notes = study.notes if settled.facts is None or settled.facts.paired else [*study.notes, _UNPAIRED]
-    study = msgspec.structs.replace(study, baseline=baseline, target=target, notes=notes, bounds=found)
+    again = of_compare(
+        asked.task, asked.rules, seeds=asked.seeds, epochs=asked.epochs, rates=asked.rates, curve=asked.curve,
+        metric=(asked.metric, asked.better), finish=asked.finish, baseline=baseline, target=target, out=out,
+    )  # fmt: skip
+    study = msgspec.structs.replace(study, baseline=baseline, target=target, notes=notes, bounds=found, command=again)
     write_json(out / STUDY, study)
     return study
 

@@ -143,6 +143,7 @@ class Study(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         target: A value of the metric, for the steps and seconds to reach it; by default the baseline's final mean.
         notes: How the rates were found, and caveats; one sentence each.
         bounds: The bounds from the range test, if there was one.
+        command: The command line that makes the study again; "" if it is not known.
 
     >>> Study(task="fashion", runs=[]).policies
     ()
@@ -158,6 +159,14 @@ class Study(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     target: float | None = None
     notes: list[str] = []
     bounds: Bounds | None = None
+    command: str = ""
+
+    def __repr__(self) -> str:
+        best = "higher" if self.maximize else "lower"
+        return (
+            f"<Study of {self.task}: {len(self.runs)} runs, policies {', '.join(self.policies) or 'none'}; "
+            f"{self.metric}, {best} is better>"
+        )
 
     @property
     def policies(self) -> tuple[str, ...]:

@@ -239,7 +239,7 @@ def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool
         return f"{row.policy}: the baseline{_diverged(row)}."
     if not math.isfinite(row.difference.mean):
         return f"{row.policy}: diverged in at least one of {row.seeds} seeds; its learning rate is too high for it."
-    change = _shown(row.difference.mean, points, sign="+")
+    change = shown(row.difference.mean, points, sign="+")
     noun = " points" if points else ""
     better = f"{'higher' if maximize else 'lower'} is better"
     if not (math.isfinite(row.difference.low) and math.isfinite(row.difference.high)):
@@ -248,7 +248,7 @@ def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool
             f"{row.policy}: {change}{noun} against {baseline} on {seeds} ({better}); the variation between seeds is "
             "unknown."
         )
-    ends = f"[{_shown(row.difference.low, points)}, {_shown(row.difference.high, points)}]"
+    ends = f"[{shown(row.difference.low, points)}, {shown(row.difference.high, points)}]"
     p = f"{'adjusted p' if row.comparisons > 1 else 'p'} = {_p_value(row.corrected)}"
     numbers = f"({change}{noun}, {better}; 95 % CI {ends}; {p}, n = {row.seeds})"
     if not row.differs:
@@ -262,7 +262,7 @@ def _power(row: Summary, baseline: str, *, points: bool) -> str:
     """The difference that these seeds detect, and the number of further seeds that detect a worthwhile one."""
     if math.isnan(row.detectable):
         return ""
-    found = f"; these seeds detect {_shown(row.detectable, points)}{' points' if points else ''} (80 % power)"
+    found = f"; these seeds detect {shown(row.detectable, points)}{' points' if points else ''} (80 % power)"
     what = f"{100 * row.worthwhile:g} point" if points else f"1 % of {baseline}'s mean"
     if math.isnan(row.seeds_needed) or row.seeds_needed <= row.seeds:
         return found
@@ -275,7 +275,7 @@ def _p_value(p: float) -> str:
     return f"{p:.3g}" if float(f"{p:.2g}") == ALPHA else f"{p:.2g}"
 
 
-def _shown(value: float, points: bool, sign: str = "") -> str:
+def shown(value: float, points: bool, sign: str = "") -> str:
     return f"{100 * value:{sign}.2f}" if points else f"{value:{sign}.3g}"
 
 

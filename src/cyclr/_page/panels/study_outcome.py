@@ -44,11 +44,10 @@ def outcome(comparison: Comparison) -> Part:
     if not comparison.rows:
         return Part("Results", (Sentences((_subject(comparison), comparison.why, *lost), first=True),))
     said = comparison.verdicts
-    blocks: list[Block] = [Sentences((_subject(comparison), *said, *lost), first=True), _ends(comparison)]
+    blocks: list[Block] = [Sentences((comparison.headline,), first=True)]
     if said:
-        baseline, unit = comparison.study.baseline, comparison.unit
-        blocks.append(Figures((figures.differences(comparison.rows, baseline, unit),)))
-    return Part("Results", tuple(blocks))
+        blocks.append(Figures((figures.differences(comparison.rows, comparison.study.baseline, comparison.unit),)))
+    return Part("Results", (*blocks, Sentences((_subject(comparison), *said, *lost)), _ends(comparison)))
 
 
 @panel(Comparison, place=10)
@@ -56,7 +55,7 @@ def training(comparison: Comparison) -> Part | None:
     """The metric during training, and how fast it improved."""
     if not comparison.measured:
         return None
-    figure = Figures((figures.metric(comparison.measured, comparison.study.metric, comparison.unit),))
+    figure = Figures((figures.training(comparison.measured, comparison.study.metric, comparison.unit),))
     return Part("During training", (figure, _speed(comparison)) if comparison.rows else (figure,))
 
 
