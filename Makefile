@@ -48,6 +48,7 @@ layers: .venv/.dev ## imports go down only
 docs: .venv/.dev ## build docs/_build/index.html, warnings are errors; tables must be those of the records
 	@echo "== docs"
 	@$(BIN)/python experiments/paper/table.py --check
+	@$(BIN)/python experiments/cycles/table.py --check
 	@$(BIN)/python bench/power.py check
 	@$(BIN)/python bench/speed.py check
 	@$(BIN)/python bench/scale.py check
@@ -62,6 +63,11 @@ bench: .venv/.dev .peers/.made ## measure our speed beside every peer, and write
 	@$(BIN)/python bench/speed.py run
 	@.peers/bin/python bench/speed.py run
 	@$(BIN)/python bench/speed.py table
+
+history: .venv/.dev ## add the present commit's ratios to a history on this machine (asv, in .asv/; `asv publish` makes pages)
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt asv
+	@cd bench && ../$(BIN)/python -m asv machine --yes > /dev/null
+	@cd bench && ../$(BIN)/python -m asv run -E existing:$(CURDIR)/$(BIN)/python --set-commit-hash $$(git rev-parse HEAD)
 
 .peers/.made: bench/peers/requirements.txt
 	@[ -x .peers/bin/python ] || $(PYTHON) -m venv .peers

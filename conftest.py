@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser as MystCodeBlockParser
 from sybil.parsers.myst import SkipParser as MystSkipParser
 from sybil.parsers.rest import DocTestParser, SkipParser
+
+from tests import forked
 
 os.environ["MPLBACKEND"] = "Agg"  # no test opens a window
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each only get in each other's way
@@ -64,6 +67,13 @@ LEFT_OUT = {room: gone for room in FRAMEWORKS | EXAMPLES if (gone := missing(roo
 
 #: Test files that import every adapter by its name.
 IMPORT_ALL = ("test_house.py", "test_renamed.py")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[Any]:
+    """One server of forked programs for this session and xdist's workers."""
+    with forked.serving() if forked.ADDRESS not in os.environ else nullcontext():
+        return (yield)
 
 
 @cache

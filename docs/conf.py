@@ -6,6 +6,11 @@ import os
 import re
 from typing import Any
 
+import sphinx.util.logging
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+
 import cyclr
 from cyclr._cli import make_app, verbs
 
@@ -46,6 +51,7 @@ napoleon_custom_sections = ["Source", "Reference"]
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
+html_math_renderer = "mathml"  # below; Sphinx's own would load MathJax from the network
 html_title = f"cyclr {release}"
 
 
@@ -64,15 +70,39 @@ def tell_the_verbs(_app: Any, page: str, source: list[str]) -> None:
         return
     told = make_app().generate_docs(output_format="markdown", heading_level=1)
     told = re.sub(r" -m \S+(?= \[OPTIONS\])", "", told)  # `python -m sphinx`: cyclopts takes it for a part of the name
-    for name, module in verbs().items():
+    for name, verb in verbs().items():
         found = re.search(rf"^## cyclr {name}$(.*?)(?=^## |\Z)", told, re.MULTILINE | re.DOTALL)
         if found is None:
             raise LookupError(f"cyclopts no longer describes `cyclr {name}` under a heading of its own")
-        examples = "\n".join(f"$ {line}" for line in module.EXAMPLES)
+        examples = "\n".join(f"$ {line}" for line in verb.examples)
         source[0] += f"\n## cyclr {name}\n{found[1].rstrip()}\n\n**Examples**:\n\n```console\n{examples}\n```\n"
+
+
+def write_formula(translator: Any, node: nodes.math | nodes.math_block) -> None:
+    """A formula as MathML, which browsers show without a script and screen readers read."""
+    block = isinstance(node, nodes.math_block)
+    try:
+        made = tex2mathml(node.astext(), as_block=block)
+        # the theme makes wide formulas scroll; without room at the top and bottom, narrow ones too
+        translator.body.append(f'<div style="padding: 0.5em 0">{made}</div>' if block else made)
+    except MathError as error:
+        sphinx.util.logging.getLogger(__name__).warning("%s in the formula %s", error, node.astext(), location=node)
+    raise nodes.SkipNode
+
+
+def find_strangers(app: Any, failed: Exception | None) -> None:
+    """Scripts, styles, images and fonts come from these pages alone, so that they can be read without a network."""
+    if failed is not None or app.builder.format != "html":
+        return
+    loads = re.compile(r"""<(?:script|link|img|iframe|source|video)\b[^>]*\b(?:src|href)=["']((?:https?:)?//[^"']+)""")
+    for page in sorted(app.outdir.rglob("*.html")):
+        for address in loads.findall(page.read_text("utf-8")):
+            sphinx.util.logging.getLogger(__name__).warning("%s loads %s", page.relative_to(app.outdir), address)
 
 
 def setup(app: Any) -> None:
     """Docstrings before napoleon, whose own markup must stay."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
+    app.connect("build-finished", find_strangers)
     app.connect("autodoc-process-docstring", say_what_is_written, priority=100)
     app.connect("source-read", tell_the_verbs)

@@ -1,14 +1,22 @@
-"""One training, several finishes: its last weights, an average of its snapshots, an ensemble of them.
+"""What several cycles are good for: single models, averages and ensembles at equal budgets, on six tasks.
 
     python experiments/cycles/run.py --data PATH                    resumes if interrupted; seed after seed
-    python experiments/cycles/run.py --data PATH --rows ensemble-25000 --seeds 1
+    python experiments/cycles/run.py --data PATH --settings caffe-25000 --rows ensemble --seeds 1
 
-PATH is the folder that holds CIFAR-10. Network and data are those of experiments/paper: Caffe's `cifar10_full` in
-bfloat16. The bounds are those that `auto` found there from the training loss (found.json); the steps of that range test
-count as part of the budget, so a row of 25,000 steps trains for 24,000. Test images are used to judge the finishes and
-for nothing else: the last 3 and the last 5 snapshots are taken because the plan says so, not because they are best.
+PATH is the folder that holds CIFAR-10 and CIFAR-100; --weights FILE adds the fine-tuning of a ResNet-20 and --weights56
+FILE that of a ResNet-56. All rows of a setting share bounds, which a range test finds for each seed, and a budget, from
+which the steps of that range test are taken. Test data judge the finishes and nothing else: the last 3 and the last 5
+snapshots are taken because the plan says so, not because they are best.
 
-Last result: none yet; no row has been run to its end.
+rows        trained                                                            finishes
+single      one cycle                                                          last weights; EMA of the weights (0.999)
+ensemble    plan(goal="ensemble")                                              last weights; averages and ensembles of
+average     plan(goal="average")                                               the last 3 and 5 snapshots
+swa         one cycle that decays to half the peak, kept in the last quarter   last weights; average of 5 snapshots
+apart-3     three one-cycle trainings of a third of the budget each            ensemble of the three
+apart-5     five of a fifth                                                    ensemble of the five
+anytime     plan(goal="anytime")                                               the weights at each cycle's end
+dedicated   one-cycle trainings as long as the ends of "anytime"               the last weights of each
 """
 
 from __future__ import annotations
@@ -19,131 +27,295 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from cyclr import Schedule, one_cycle
+from cyclr import Bounds, Constant, Linear, Schedule
+from cyclr import plan as planned
 from cyclr._files import replacing
 from cyclr.tasks import _find as tasks
-from cyclr.torch import Task, averaged_model, train
+from cyclr.torch import Task, range_test, train
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
-FOUND = HERE.parent / "paper" / "records" / "claim" / "auto"
+FOUND = HERE.parent / "paper" / "records" / "claim" / "auto"  # a thorough range test of Caffe's network for each seed
 WORK = Path(os.environ.get("CYCLR_CYCLES_WORK", HERE / "work"))  # checkpoints and snapshots
-TUNING = 1_000  # steps set aside for the range test, which took about 800
-SEEDS = (1, 2, 3)
-# name: budget with the range test; share of the first cycle; number of later cycles; their peak as a share of the first
-ROWS = {
-    "ensemble-25000": (25_000, 0.5, 4, 1.0),
-    "average-25000": (25_000, 0.8, 5, 0.5),
-    "ensemble-15000": (15_000, 0.5, 4, 1.0),
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A task and a budget in steps, range test included."""
+
+    task: str
+    budget: int
+    options: dict[str, Any] = field(default_factory=dict)
+    rows: tuple[str, ...] = ("single", "ensemble", "average", "swa", "apart-3", "apart-5")
+
+
+WITH_ANYTIME = (*Setting.rows, "anytime", "dedicated")
+SETTINGS = {
+    "caffe-25000": Setting("cifar10", 25_000, {"precision": "bfloat16"}),
+    "caffe-15000": Setting("cifar10", 15_000, {"precision": "bfloat16"}),
+    "text": Setting("text", 4_250, rows=WITH_ANYTIME),
+    "cifar10-resnet": Setting("cifar10", 3_910, {"network": "resnet", "precision": "bfloat16"}),
+    "cifar100-resnet": Setting("cifar100", 3_910, {"precision": "bfloat16"}, WITH_ANYTIME),
+    "finetune": Setting("finetune", 1_570),
+    "finetune-56": Setting("finetune", 1_570, {"precision": "bfloat16"}),
 }
 
 
 def main() -> None:
+    """Make every record that does not exist yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds CIFAR-10")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds CIFAR-10 and CIFAR-100")
+    parser.add_argument("--weights", type=Path, help="weights of a ResNet-20 trained on CIFAR-10, for `finetune`")
+    parser.add_argument("--weights56", type=Path, help="weights of a ResNet-56, for `finetune-56`")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--rows", nargs="+", choices=WITH_ANYTIME, default=WITH_ANYTIME)
+    parser.add_argument("--seeds", nargs="+", type=int, default=(1, 2, 3))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    for name in given.rows:
-        for seed in given.seeds:
-            target = RECORDS / name / f"seed-{seed}.json"
-            if not target.exists():
-                record = make(name, seed, given.data)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(target) as file:
-                    file.write(json.dumps(record, indent=1).encode() + b"\n")
-                shutil.rmtree(WORK / f"{name}-{seed}", ignore_errors=True)
+    paths = {"finetune": given.weights, "finetune-56": given.weights56}
+    for seed in given.seeds:
+        for name in given.settings:
+            if name in paths and paths[name] is None:
+                continue
+            for row in given.rows:
+                target = RECORDS / name / row / f"seed-{seed}.json"
+                if row in SETTINGS[name].rows and not target.exists():
+                    extra = {"weights": str(paths[name])} if name in paths else {}
+                    record = Row(name, row, seed, given.data, extra).make()
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with replacing(target) as file:
+                        file.write(json.dumps(record, indent=1).encode() + b"\n")
 
 
-def plan(name: str, peak: float) -> tuple[Schedule, tuple[int, ...]]:
-    """The schedule of a row, and the steps at which a cycle ends."""
-    budget, share, later, lower = ROWS[name]
-    total = budget - TUNING
-    length = round(total * (1 - share) / later)
-    first = total - later * length
-    cycle = one_cycle(peak * lower, steps=length, base_lr=peak * lower / 10, shape="linear")
-    schedule: Schedule = one_cycle(peak, steps=first, base_lr=peak / 10, shape="linear")
-    for _ in range(later):
-        schedule >>= cycle
-    return schedule, tuple(first + number * length for number in range(later + 1))
+class Row:
+    """One row for one seed."""
+
+    def __init__(self, name: str, row: str, seed: int, data: Path, extra: dict[str, Any]) -> None:
+        self.name, self.row, self.seed, self.data, self.extra = name, row, seed, data, extra
+        self.setting = SETTINGS[name]
+        self.folder = WORK / f"{name}-{row}-{seed}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.points: dict[str, Any] = {}
+
+    def make(self) -> dict[str, Any]:
+        """All trainings of the row and its finishes."""
+        clock = Clock(self.folder / "seconds.json")
+        bounds, cost = self.bounds()
+        steps = self.setting.budget - cost
+        finishes, trained = getattr(self, self.row.partition("-")[0])(bounds, steps, clock)
+        record = {
+            "setting": self.name,
+            "row": self.row,
+            "seed": self.seed,
+            "bounds": [bounds.base_lr, bounds.max_lr],
+            "tuning_cost": cost,
+            "steps": steps,
+            "trained": trained,
+            "finishes": finishes,
+            "points": self.points,
+            "seconds": clock.seconds(),
+            "versions": {**{name: version(name) for name in ("cyclr", "torch")}, "python": platform.python_version()},
+        }
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return record
+
+    def task(self, seed: int) -> Task:
+        """The task with a seed."""
+        options = {**self.setting.options, **self.extra}
+        if self.setting.task != "text":
+            options["data"] = str(self.data)
+        return tasks.build(self.setting.task, seed, **options)
+
+    def bounds(self) -> tuple[Bounds, int]:
+        """The bounds for this seed and what they cost; found once, shared by all rows."""
+        if self.setting.task == "cifar10" and "network" not in self.setting.options:
+            found = json.loads((FOUND / f"seed-{self.seed}" / "found.json").read_text(encoding="utf-8"))
+            return Bounds(found["base_lr"], found["max_lr"]), found["cost"]
+        file = RECORDS / self.name / f"bounds-{self.seed}.json"
+        if not file.exists():
+            curve = range_test(self.task(self.seed))
+            found = curve.bounds()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as stream:
+                stream.write(json.dumps([found.base_lr, found.max_lr, curve.tuning_cost]).encode() + b"\n")
+        base_lr, max_lr, cost = json.loads(file.read_text(encoding="utf-8"))
+        return Bounds(base_lr, max_lr), cost
+
+    # -- rows
+
+    def single(self, bounds: Bounds, steps: int, clock: Clock) -> Any:
+        task = self.task(self.seed)
+        ema = AveragedModel(task.model, multi_avg_fn=get_ema_multi_avg_fn(0.999), use_buffers=True)
+        schedule = planned(bounds, steps=steps).schedule
+        states = self.trained(task, schedule, (steps,), clock, average=ema)
+        averaged = {key: value.clone() for key, value in ema.module.state_dict().items()}
+        found = {"single": judged(task, [states[0]]), "EMA": judged(task, [averaged])}
+        return found, [repr(schedule)]
+
+    def ensemble(self, bounds: Bounds, steps: int, clock: Clock) -> Any:
+        return self.cycles(bounds, steps, clock, "ensemble")
+
+    def average(self, bounds: Bounds, steps: int, clock: Clock) -> Any:
+        return self.cycles(bounds, steps, clock, "average")
+
+    def cycles(self, bounds: Bounds, steps: int, clock: Clock, goal: Any) -> Any:
+        task = self.task(self.seed)
+        plan = planned(bounds, steps=steps, steps_per_epoch=task.steps_per_epoch, goal=goal)
+        states = self.trained(task, plan.schedule, plan.snapshots, clock)
+        return self.finishes(task, states), [repr(plan.schedule)]
+
+    def swa(self, bounds: Bounds, steps: int, clock: Clock) -> Any:
+        """As Izmailov et al. (2018): three quarters as usual, but to half the peak; that rate from then on."""
+        task, peak = self.task(self.seed), bounds.max_lr
+        rise, stretch = round(0.3 * 0.75 * steps), round(0.05 * steps)
+        first = steps - 5 * stretch
+        schedule = Linear(peak / 10, peak, steps=rise) >> Linear(peak, peak / 2, steps=first - rise)
+        schedule = schedule >> Constant(peak / 2).take(5 * stretch)
+        ends = tuple(first + number * stretch for number in range(1, 6))
+        found = self.finishes(task, self.trained(task, schedule, ends, clock))
+        return {name: value for name, value in found.items() if name in ("single", "average of 5")}, [repr(schedule)]
+
+    def apart(self, bounds: Bounds, steps: int, clock: Clock) -> Any:
+        count = int(self.row.partition("-")[2])
+        schedule = planned(bounds, steps=steps // count).schedule
+        states, task = [], self.task(self.seed)
+        for number in range(count):
+            task = self.task(1_000 * (number + 1) + self.seed)
+            states += self.trained(task, schedule, (steps // count,), clock, part=str(number))
+        found = {f"member {number + 1}": judged(task, [state]) for number, state in enumerate(states)}
+        return {**found, f"ensemble of {count}": judged(task, states)}, [repr(schedule)] * count
+
+    def anytime(self, bounds: Bounds, steps: int, clock: Clock) -> Any:
+        task = self.task(self.seed)
+        plan = planned(bounds, steps=steps, steps_per_epoch=task.steps_per_epoch, goal="anytime")
+        states = self.trained(task, plan.schedule, plan.snapshots, clock)
+        found = {str(end): judged(task, [state]) for end, state in zip(plan.snapshots, states, strict=True)}
+        return found, [repr(plan.schedule)]
+
+    def dedicated(self, bounds: Bounds, steps: int, clock: Clock) -> Any:
+        task = self.task(self.seed)
+        ends = planned(bounds, steps=steps, steps_per_epoch=task.steps_per_epoch, goal="anytime").snapshots
+        found, schedules = {}, []
+        for end in ends:
+            task, schedule = self.task(self.seed), planned(bounds, steps=end).schedule
+            found[str(end)] = judged(task, self.trained(task, schedule, (end,), clock, part=str(end)))
+            schedules.append(repr(schedule))
+        return found, schedules
+
+    # -- parts
+
+    def finishes(self, task: Task, states: list[State]) -> dict[str, dict[str, float]]:
+        """Of the last weights, of each snapshot, and of averages and ensembles of the last 3 and 5."""
+        found = {f"snapshot {number + 1}": judged(task, [state]) for number, state in enumerate(states)}
+        found["single"] = found[f"snapshot {len(states)}"]
+        for count in (3, 5):
+            if len(states) >= count:
+                found[f"ensemble of {count}"] = judged(task, states[-count:])
+                found[f"average of {count}"] = judged(task, [averaged(task, states[-count:])])
+        return found
+
+    def trained(
+        self,
+        task: Task,
+        schedule: Schedule,
+        ends: tuple[int, ...],
+        clock: Clock,
+        *,
+        part: str = "0",
+        average: AveragedModel | None = None,
+    ) -> list[State]:
+        """Train; the weights after each of the steps `ends`. Resumes from the last checkpoint."""
+        folder = self.folder / part
+        folder.mkdir(exist_ok=True)
+        every = max(1, round(ends[-1] / 25 / 50) * 50)
+
+        def progress(step: int, total: int, rate: float, loss: float) -> None:
+            if step % 500 == 0:
+                clock.save()
+                print(f"{self.name} {self.row}, seed {self.seed}: {step} of {total}, loss {loss:.3f}", flush=True)
+
+        def by_group(group: dict[str, Any]) -> Schedule:
+            return group["lr_mult"] * schedule  # the paper's rates are those with a factor of 1
+
+        hook = task.optimizer.register_step_post_hook(keeper(task.model, folder, ends, folder / "checkpoint.pt"))
+        self.points[part] = train(
+            task,
+            by_group if "lr_mult" in task.optimizer.param_groups[0] else schedule,
+            steps=ends[-1],
+            eval_every=every,
+            average=average,
+            checkpoint=folder,
+            checkpoint_every=every,
+            progress=progress,
+        )
+        hook.remove()
+        clock.save()
+        return [torch.load(folder / f"{end}.pt", weights_only=True) for end in ends]
 
 
-def make(name: str, seed: int, data: Path) -> dict[str, Any]:
-    """One training and all its finishes; resumes from its last checkpoint."""
-    folder = WORK / f"{name}-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    found = json.loads((FOUND / f"seed-{seed}" / "found.json").read_text(encoding="utf-8"))
-    schedule, ends = plan(name, found["max_lr"])
-    task = tasks.build("cifar10", seed, data=str(data), precision="bfloat16")
-    clock, began = folder / "seconds.json", time.process_time()
-    spent = json.loads(clock.read_text()) if clock.exists() else 0.0
+def keeper(model: nn.Module, folder: Path, ends: tuple[int, ...], checkpoint: Path) -> Callable[..., None]:
+    """A hook that writes the weights after the steps in `ends`."""
+    done = torch.load(checkpoint, weights_only=True)["step"] if checkpoint.exists() else 0
 
-    def progress(step: int, total: int, rate: float, loss: float) -> None:
-        if step in ends:
-            with replacing(folder / f"{step}.pt") as file:
-                torch.save(task.model.state_dict(), file)
-        if step % 1_000 == 0:
-            with replacing(clock) as file:
-                file.write(json.dumps(spent + time.process_time() - began).encode())
-            print(f"{name}, seed {seed}: {step} of {total}, loss {loss:.3f}", flush=True)
+    def hook(*_: Any) -> None:
+        nonlocal done
+        done += 1
+        if done in ends:
+            with replacing(folder / f"{done}.pt") as file:
+                torch.save(model.state_dict(), file)
 
-    points = train(
-        task,
-        lambda group: group.get("lr_mult", 1) * schedule,
-        steps=int(schedule.duration),
-        eval_every=1_000,
-        eval_at=ends,
-        average=averaged_model(task.model),  # of the last twentieth of the steps; changes nothing
-        checkpoint=folder,
-        checkpoint_every=1_000,
-        progress=progress,
-    )
-    members = [torch.load(folder / f"{end}.pt", weights_only=True) for end in ends]
-    return {
-        "row": name,
-        "seed": seed,
-        "schedule": repr(schedule),
-        "steps": int(schedule.duration),
-        "tuning_cost": found["cost"],
-        "snapshots": list(ends),
-        "finishes": finishes(task, members),
-        "points": points,
-        "seconds": round(spent + time.process_time() - began, 1),
-        "versions": {**{name: version(name) for name in ("cyclr", "torch")}, "python": platform.python_version()},
-    }
+    return hook
 
 
-def finishes(task: Task, members: list[dict[str, torch.Tensor]]) -> dict[str, float]:
-    """Test accuracy of the last weights, of averages and of ensembles of the last snapshots, and of each snapshot."""
-    chances = [probabilities(task, member) for member in members]
-    found = {f"snapshot {number + 1}": accuracy(chance, task) for number, chance in enumerate(chances)}
-    found["single"] = accuracy(chances[-1], task)
-    for count in (3, 5):
-        found[f"ensemble of {count}"] = accuracy(torch.stack(chances[-count:]).mean(0), task)
-        last = members[-count:]
-        mean = {key: torch.stack([member[key].float() for member in last]).mean(0) for key in last[0]}
-        found[f"average of {count}"] = accuracy(probabilities(task, mean), task)
-    return found
+class Clock:
+    """CPU seconds of a row, over all processes that worked on it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.began = file, time.process_time()
+        self.before = json.loads(file.read_text()) if file.exists() else 0.0
+
+    def seconds(self) -> float:
+        return round(self.before + time.process_time() - self.began, 1)
+
+    def save(self) -> None:
+        with replacing(self.file) as file:
+            file.write(json.dumps(self.seconds()).encode())
+
+
+def averaged(task: Task, states: list[State]) -> State:
+    """The mean of weights; statistics of batch normalisation are made anew from one pass over the training data."""
+    mean = {key: torch.stack([state[key].double() for state in states]).mean(0) for key in states[0]}
+    task.model.load_state_dict({key: value.to(states[0][key].dtype) for key, value in mean.items()})
+    update_bn(task.train_loader, task.model)
+    return {key: value.clone() for key, value in task.model.state_dict().items()}
 
 
 @torch.no_grad()
-def probabilities(task: Task, state: dict[str, torch.Tensor]) -> torch.Tensor:
-    task.model.load_state_dict(state)
-    task.model.eval()
+def judged(task: Task, states: list[State]) -> dict[str, float]:
+    """Test accuracy and mean negative log-likelihood of the mean of the members' probabilities."""
     assert task.test_loader is not None
-    return torch.cat([task.model(inputs).float().softmax(-1) for inputs, _ in task.test_loader])
-
-
-def accuracy(chances: torch.Tensor, task: Task) -> float:
-    labels = torch.cat([targets for _, targets in task.test_loader or ()])
-    return float((chances.argmax(-1) == labels).double().mean())
+    total: Tensor = torch.zeros(())
+    for state in states:
+        task.model.load_state_dict(state)
+        task.model.eval()
+        total = total + torch.cat([task.model(x).float().flatten(0, -2).softmax(-1) for x, _ in task.test_loader])
+    labels = torch.cat([y.flatten() for _, y in task.test_loader])
+    chances = total / len(states)
+    return {
+        "accuracy": float((chances.argmax(-1) == labels).double().mean()),
+        "nll": float(nn.functional.nll_loss(chances.clamp_min(1e-30).log(), labels)),
+    }
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
@@ -33,8 +34,23 @@ _LOWER = """
 """
 _BETTER: tuple[tuple[Better, str], ...] = (("max", _HIGHER), ("min", _LOWER))
 KNOWN: dict[str, Better] = {name: better for better, names in _BETTER for name in names.split()}
+#: Those that are a fraction, or in percent; a word error rate, for one, may exceed both.
+_BOUNDED = """
+    accuracy acc balanced_accuracy top1 top5 top_1 top_5 precision recall sensitivity specificity f1 f1_score
+    f_score fbeta fbeta_score auc auroc roc_auc auprc pr_auc average_precision map mean_average_precision iou
+    miou mean_iou jaccard jaccard_index dice dice_score exact_match hit_rate ndcg mrr win_rate eer error_rate
+    top1_error top5_error top_1_error top_5_error classification_error misclassification_rate
+    false_positive_rate false_negative_rate fpr fnr hamming_distance ece calibration_error
+"""
+_PERCENT = {"percent", "pct", "perc"}
+_BOUNDED_NAMES = frozenset(_BOUNDED.split())
 _WHERE = re.compile(r"^(train|training|val|valid|validation|eval|test|averaged)_")
-_TURNED = {"neg", "negative", "minus", "inverse", "inv", "non", "not", "anti"}  # such as neg_mean_squared_error
+#: Words before a name after which it may be better the other way, such as neg_mean_squared_error, time_to_accuracy.
+_TURNED = """
+    neg negative minus inverse inv non not no anti in without complement opposite reverse reversed flipped to until
+    delta diff difference change
+"""
+_TURNING = frozenset(_TURNED.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +99,47 @@ def direction(name: str) -> Better | None:
     >>> direction("neg_mean_squared_error") is None  # scikit-learn turns it round, others may not
     True
     """
-    bare = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    while (shorter := _WHERE.sub("", bare)) != bare:
-        bare = shorter
-    words = bare.split("_")
+    words = _words(name)
     for start in range(len(words)):
         known = KNOWN.get("_".join(words[start:]))
         if known is not None:
-            return None if _TURNED & set(words[:start]) else known
+            return None if _is_turned(words[:start]) else known
     return None
+
+
+def natural_ends(name: str, values: Iterable[float]) -> tuple[float, float] | None:
+    """The least and the greatest value that a metric can have, 0 and 1 or 0 and 100; None if that is not certain.
+
+    Args:
+        name: The metric's name: one of a published list, or one that says that it is in percent.
+        values: All values that were seen.
+
+    >>> natural_ends("val_accuracy", [0.8, 0.9]), natural_ends("top5_error", [7.5, 12.0]), natural_ends("wer", [0.3])
+    ((0.0, 1.0), (0.0, 100.0), None)
+    """
+    words = [word for word in _words(name) if word not in _PERCENT]
+    marked = "%" in name or len(words) < len(_words(name))
+    known = [start for start in range(len(words)) if "_".join(words[start:]) in _BOUNDED_NAMES]
+    seen = [value for value in values if math.isfinite(value)]
+    unknown = marked and direction("_".join(words)) is None
+    if not seen or min(seen) < 0 or max(seen) > 100 or not (known or unknown):
+        return None
+    if known and _is_turned(words[: known[0]]):
+        return None
+    return (0.0, 100.0) if marked or max(seen) > 1 else (0.0, 1.0)
+
+
+def _is_turned(before: list[str]) -> bool:
+    """Whether words before a metric's name may turn it round; `1 - accuracy` begins with a one."""
+    return bool(_TURNING & set(before)) or before in (["1"], ["one"])
+
+
+def _words(name: str) -> list[str]:
+    """The words of a metric's name, without prefixes such as `val_`."""
+    bare = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    while (shorter := _WHERE.sub("", bare)) != bare:
+        bare = shorter
+    return bare.split("_")
 
 
 def as_metric(name: str, given: GivenMetric, where: str = "metrics") -> Metric[..., Any]:

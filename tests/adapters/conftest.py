@@ -2,15 +2,11 @@
 
 import importlib.util
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.adapters.frameworks import FRAMEWORKS
-
-ROOT = Path(__file__).parents[2]
 
 
 def missing(framework):
@@ -30,17 +26,18 @@ def framework(request):
 def records(request, tmp_path_factory):
     """The records of all frameworks whose tests were collected, a folder for each.
 
-    Frameworks with the same environment share two processes: most of the time goes into imports.
+    Each has two processes; only those that use another backend of Keras need them for themselves.
     """
     folder = tmp_path_factory.mktemp("records")
     params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     asked = [one for one in FRAMEWORKS if not missing(one) and any(one is param.get("framework") for param in params)]
-    for environment in {repr(one.environment): one.environment for one in asked}.values():
-        names = [one.name for one in asked if one.environment == environment]
+    for backend in dict.fromkeys(one.backend for one in asked):
+        names = [one.name for one in asked if one.backend == backend]
+        environment = os.environ | {"KERAS_BACKEND": backend}
+        needs = [module for one in asked if one.backend == backend for module in one.imports]
         for process in ("first", "second"):
-            command = [sys.executable, "-m", "tests.adapters.frameworks", str(folder), process, *names]
-            done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
+            command = ["-m", "tests.adapters.frameworks", folder, process, *names]
+            forked.run(*command, needs=needs, env=environment, check=True)
     return folder
 
 

@@ -7,13 +7,14 @@ first|second NAME ...`.
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 import cyclr
+from tests import forked
 from tests.schedules.strategies import EXAMPLES
 
 # What every framework trains in the resume test: least squares, with a rate that cycles and a momentum against it.
@@ -40,7 +41,8 @@ class Framework:
     train: Callable
     precision: float = float(np.finfo(np.float32).eps)
     last: int = 2**31 - 1  # the largest step it counts to
-    environment: dict[str, str] = field(default_factory=dict)
+    backend: str = "jax"  # of Keras, in its processes
+    imports: tuple[str, ...] = ()  # what its processes may find imported
 
 
 # ---------------------------------------------------------------- NumPy
@@ -314,14 +316,30 @@ def ignite_train(folder, first, last):
 
 FRAMEWORKS = (
     Framework("numpy", ("numpy",), numpy_rates, numpy_train, precision=float(np.finfo(float).eps), last=2**53 - 1),
-    Framework("torch", ("torch",), torch_rates, torch_train, last=2**53 - 1),
+    Framework("torch", ("torch",), torch_rates, torch_train, last=2**53 - 1, imports=forked.TORCH),
     Framework("jax", ("jax", "optax"), jax_rates, jax_train),
-    Framework("keras on jax", ("keras", "jax"), keras_rates, keras_train, environment={"KERAS_BACKEND": "jax"}),
-    Framework("keras on torch", ("keras", "torch"), keras_rates, keras_train, environment={"KERAS_BACKEND": "torch"}),
-    Framework("lightning", ("torch", "lightning"), scheduler_rates, lightning_train, last=2**53 - 1),
-    Framework("transformers", ("torch", "transformers"), scheduler_rates, transformers_train, last=2**53 - 1),
-    Framework("accelerate", ("torch", "accelerate"), scheduler_rates, accelerate_train, last=2**53 - 1),
-    Framework("ignite", ("torch", "ignite"), scheduler_rates, ignite_train, last=2**53 - 1),
+    Framework("keras on jax", ("keras", "jax"), keras_rates, keras_train),
+    Framework("keras on torch", ("keras", "torch"), keras_rates, keras_train, backend="torch", imports=forked.TORCH),
+    Framework(
+        "lightning", ("torch", "lightning"), scheduler_rates, lightning_train, last=2**53 - 1, imports=forked.LIGHTNING
+    ),
+    Framework(
+        "transformers",
+        ("torch", "transformers"),
+        scheduler_rates,
+        transformers_train,
+        last=2**53 - 1,
+        imports=forked.TRAINER,
+    ),
+    Framework(
+        "accelerate",
+        ("torch", "accelerate"),
+        scheduler_rates,
+        accelerate_train,
+        last=2**53 - 1,
+        imports=forked.ACCELERATE,
+    ),
+    Framework("ignite", ("torch", "ignite"), scheduler_rates, ignite_train, last=2**53 - 1, imports=forked.TORCH),
 )
 
 

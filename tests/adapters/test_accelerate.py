@@ -1,9 +1,6 @@
 """Accelerate's loops: steps are counted right however batches are shared, and checkpoints hold the schedule."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +8,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 accelerate = pytest.importorskip("accelerate", reason="accelerate is not installed")
 import cyclr  # noqa: E402 - needs the two above
 from cyclr.torch import Scheduler  # noqa: E402
+from tests import forked  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
 SHARINGS = ("shard", "split", "dispatch", "split dispatch")
 
 
@@ -20,10 +17,7 @@ SHARINGS = ("shard", "split", "dispatch", "split dispatch")
 def found(tmp_path_factory):
     """What two processes saw."""
     folder = tmp_path_factory.mktemp("accelerate")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "tests.adapters.accelerate_modes", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    forked.ranks("-m", "tests.adapters.accelerate_modes", folder, needs=forked.ACCELERATE)
     one, two = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
     assert one == two
     return one

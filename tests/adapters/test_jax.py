@@ -1,5 +1,6 @@
 """A schedule inside JAX's transformations and Optax's optimizers, and the range test."""
 
+import functools
 import itertools
 import json
 import os
@@ -882,3 +883,36 @@ def test_optax_may_join_schedules_and_ask_them_before_their_turn(part, kind):
             assert float(schedule(kind(step))) == pytest.approx(float(traced(jnp.int32(step))), rel=1e-5)
     with pytest.raises(ValueError, match="step must be a finite number of at least 0"):
         part(kind(-3))
+
+
+class Doubled:
+    """A wrapper of a schedule, as people write them."""
+
+    def __init__(self, schedule):
+        self.schedule = schedule
+
+    def __call__(self, step):
+        return 2 * self.schedule(step)
+
+
+def logged(schedule):
+    @functools.wraps(schedule)
+    def inner(*args):
+        return schedule(*args)
+
+    return inner
+
+
+@pytest.mark.parametrize(
+    "part",
+    [lambda step: WAVE(step), Doubled(WAVE), functools.partial(lambda by, step: by * WAVE(step), 0.5),
+     logged(logged(Doubled(WAVE))), lambda step: jnp.minimum(WAVE(step), SLOW(step)),
+     lambda step: max(schedule(step) for schedule in (WAVE, SLOW)) if isinstance(step, int) else WAVE(step)],
+    ids=["lambda", "object", "partial", "wrapped twice", "two", "comprehension"],
+)  # fmt: skip
+def test_optax_may_join_a_users_function_around_a_schedule(part):
+    joined = optax.join_schedules([optax.linear_schedule(0.0, 0.01, 3), part], [3])
+    assert [float(joined(step)) for step in range(3)] == pytest.approx([0, 0.01 / 3, 0.02 / 3])
+    assert float(joined(9)) == pytest.approx(float(part(6)))
+    with pytest.raises(ValueError, match="step must be a finite number of at least 0"):
+        part(-1)

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +14,7 @@ import cyclr.torch  # noqa: E402 - needs the two above
 from cyclr import Ramp  # noqa: E402
 from cyclr.lightning import RangeTest, range_test  # noqa: E402
 from cyclr.torch import Update  # noqa: E402
+from tests import forked  # noqa: E402
 from tests.adapters.lightning_net import BATCHES, MOMENTUM, NOISE, WAVE, Net, loader, trainer  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -248,8 +247,7 @@ def test_two_processes_get_one_curve_and_train_on_alike(tmp_path):
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"OUT": str(tmp_path), "PYTHONPATH": path}
     script = ROOT / "tests/adapters/lightning_ddp.py"
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    forked.run(script, needs=forked.LIGHTNING, env=environment, check=True)
     one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert one["losses"] == two["losses"]
     assert one["weights"] == two["weights"]  # after a fit by the same trainers

@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +14,9 @@ import cyclr.torch  # noqa: E402 - needs the three above
 from cyclr import Opposed, Ramp, Search, Triangular, parse  # noqa: E402
 from cyclr.torch import Update  # noqa: E402
 from cyclr.transformers import auto, range_test, use_schedule  # noqa: E402
+from tests import forked  # noqa: E402
 from tests.adapters.language import model, rates, trainer  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
 RAMP = Ramp(1e-4, 3.0, steps=25)
 WAVE = Triangular(1e-3, 1e-2, step_size=3)
 
@@ -294,10 +291,7 @@ def test_a_subclass_computes_the_loss_its_own_way(tmp_path):
 
 
 def test_two_processes_get_one_curve_and_step_the_schedule_once_an_update(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "tests.adapters.language", tmp_path]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    forked.ranks("-m", "tests.adapters.language", tmp_path, needs=forked.TRAINER)
     one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert one["losses"] == two["losses"]
     assert one["weights"] == two["weights"]

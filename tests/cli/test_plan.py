@@ -65,3 +65,28 @@ def test_bounds_come_from_a_saved_curve(cyclr: Shell, tmp_path: Path) -> None:
 def test_a_file_that_is_no_curve_is_one_line(cyclr: Shell, tmp_path: Path, text: str) -> None:
     (tmp_path / "curve.json").write_text(text)
     assert "curve.json" in cyclr("plan", "--curve", tmp_path / "curve.json", "--steps", 100).complaint
+
+
+def test_numbers_of_cycles_are_measured_on_a_task(cyclr: Shell, tmp_path: Path) -> None:
+    given = ("--measure", "--bounds", 0.02, 0.2, "--steps", 1280, "--goal", "final", "--seeds", 2)
+    called = cyclr("plan", "digits", *given, "--out", tmp_path / "plan.json")
+    assert called.code == 0
+    assert "Measured numbers of cycles" in called.out
+    assert "cycles for digits" in called.err
+    saved = json.loads((tmp_path / "plan.json").read_text())
+    assert " ".join(saved["reasons"][0].split()[:5]) in " ".join(called.out.split())
+    assert saved["steps"] == 1280
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("digits",), "TASK and --measure must be given together"),
+        (("--measure",), "TASK and --measure must be given together"),
+        (("digits", "--measure", "--cycles", 3), "leave out --cycles"),
+    ],
+)
+def test_a_measurement_needs_a_task_and_chooses_the_cycles(
+    cyclr: Shell, arguments: tuple[object, ...], complaint: str
+) -> None:
+    assert complaint in cyclr("plan", "--bounds", 0.02, 0.2, "--steps", 1280, *arguments).complaint

@@ -15,7 +15,7 @@ def test_without_a_terminal_it_is_now_and_then_a_line_on_stderr(
         update(4)
     lines = capsys.readouterr()
     assert lines.out == ""
-    assert lines.err == "training: 3/4 runs  loss 0.5  0 s left\ntraining: 4/4 runs  0 s left\n"
+    assert lines.err == "training: 3/4 runs  loss 0.5  0:00:00 left\ntraining: 4/4 runs  0:00:00 left\n"
 
 
 def test_what_takes_a_moment_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:

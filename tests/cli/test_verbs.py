@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import shutil
 import subprocess
@@ -38,10 +40,18 @@ def test_the_verb_of_the_page_is_one_file(tmp_path: Path) -> None:
 
 def test_every_verb_has_examples_of_itself_and_a_place_of_its_own() -> None:
     found = verbs()
-    assert list(found) == ["show", "find", "plan", "train", "report", "compare", "demo"]
-    for name, module in found.items():
-        assert all(example.startswith(f"cyclr {name}") for example in module.EXAMPLES)
-    assert len({module.PLACE for module in found.values()}) == len(found)
+    assert list(found) == ["show", "find", "plan", "design", "train", "report", "compare", "demo"]
+    for name, verb in found.items():
+        assert verb.examples
+        assert all(example.startswith(f"cyclr {name}") for example in verb.examples)
+    assert len({verb.place for verb in found.values()}) == len(found)
+
+
+def test_what_is_read_of_a_verb_is_what_its_module_says() -> None:
+    for name, verb in verbs().items():
+        module = importlib.import_module(f"cyclr._cli.{name}")
+        told = inspect.getdoc(getattr(module, name)).partition("\n\nArgs:")[0]
+        assert verb == (module.PLACE, module.EXAMPLES, told)
 
 
 @pytest.mark.parametrize("name", ["knee.py", "my_task.py"])

@@ -6,9 +6,7 @@ import json
 import math
 import os
 import re
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,9 +17,11 @@ from cyclr.study._files import write_json
 from cyclr.study._records import Run
 
 pytest.importorskip("torch")
+from tests import forked
 from tests.tasks.test_cifar10 import write_binary
 
 PAPER = Path(__file__).parents[2] / "experiments/paper"
+NEEDS = (*forked.TORCH, "cyclr.study", "cyclr.tasks.cifar10")
 TABLE = """
 [[group]]
 name = "small"
@@ -67,15 +67,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(folder: Path, program: str, *arguments: str) -> subprocess.Popen[str]:
+def command(folder: Path, program: str, *arguments: str) -> forked.Program:
     where = ["--table", str(folder / "rows.toml"), "--records", str(folder / "records")]
-    return subprocess.Popen(
-        [sys.executable, str(PAPER / program), *where, *arguments],
-        env={**os.environ, "CYCLR_PAPER_WORK": str(folder / "work"), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    env = {**os.environ, "CYCLR_PAPER_WORK": str(folder / "work")}
+    return forked.Program(PAPER / program, *where, *arguments, needs=NEEDS, env=env, stderr=subprocess.STDOUT)
 
 
 def call(folder: Path, program: str, *arguments: str) -> tuple[int, str]:
@@ -100,7 +95,7 @@ def test_a_killed_runner_goes_on_from_its_checkpoint_and_ends_with_the_same_reco
     while not list((folder / "work").rglob("checkpoint.pt")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
     finished = len(records(folder))
     assert finished < 2
@@ -150,7 +145,7 @@ def test_a_row_on_photographs_goes_on_after_a_kill_and_ends_with_the_same_record
     while not list((folder / "work").rglob("checkpoint.pt")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
     assert not records(folder)
     code, output = call(folder, "run.py", *data)
@@ -283,7 +278,7 @@ def test_a_claim_gets_the_verdict_that_its_records_allow(
         f"print(claims_table(read_groups(Path({str(folder / 'rows.toml')!r})), Path({str(folder / 'records')!r}), "
         f"Path({str(folder / 'claims.toml')!r})))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=PAPER, capture_output=True, text=True)
+    done = forked.run("-c", code, cwd=PAPER, needs=NEEDS)
     _, _, *lines = done.stdout.splitlines()
     assert len(lines) == 2, done.stderr
     for line, verdict in zip(lines, verdicts, strict=True):
@@ -322,5 +317,5 @@ for group in read_groups():
     assert group.baseline is None or group.baseline in [row.name for row in group.row]
 print(len(names) == sum(len(group.row) for group in read_groups()) > 40)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=PAPER, capture_output=True, text=True)
+    done = forked.run("-c", code, cwd=PAPER, needs=NEEDS)
     assert (done.stdout, done.stderr) == ("True\n", "")

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("jinja2")
 pytest.importorskip("plotly")
 from cyclr import Constant, Linear, report
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._page import panels
 from cyclr._page.blocks import Facts, Figures, Part, Sentences, Table
 from cyclr._page.registry import describe, panel, withdraw
@@ -58,7 +58,7 @@ def test_a_panel_in_a_file_of_its_own_is_in_terminal_html_and_markdown(
     panel_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = study(runs=[*study().runs[:-1], run("auto", 2, seconds=9.0)])
-    _console.show(describe(made))
+    _sections.show(describe(made))
     terminal, html, markdown = capsys.readouterr().out, report.page(made), report.markdown(made)
     sentence = "auto with seed 2 was the slowest run."
     for shown in (terminal, soup(html).text, markdown):
@@ -114,7 +114,7 @@ def test_terminal_html_and_markdown_say_the_same(
     monkeypatch.setattr(_console, "stdout", lambda: console)
     monkeypatch.setattr(_console, "fancy", lambda _: True)
     section = describe(thing)
-    _console.show(section)
+    _sections.show(section)
     terminal = capsys.readouterr().out
     page, markdown = soup(report.page(thing)), report.markdown(thing)
     html = page.text
@@ -177,7 +177,7 @@ def test_the_tables_of_a_study_fit_80_columns(capsys: pytest.CaptureFixture[str]
     runs = [run(policy, seed, 0.1, end + k / 90) for k, policy in enumerate(("best fixed", "warm_restarts"))
             for seed, end in enumerate(ends)]  # fmt: skip
     rates, cost = {"best fixed": 0.0488, "warm_restarts": 0.00123}, {"best fixed": 60000, "warm_restarts": 266}
-    _console.show(describe(study(runs=runs, baseline="best fixed", rates=rates, tuning_cost=cost)))
+    _sections.show(describe(study(runs=runs, baseline="best fixed", rates=rates, tuning_cost=cost)))
     out = capsys.readouterr().out
     _console.stdout.cache_clear()
     assert max(map(len, out.splitlines())) <= 80

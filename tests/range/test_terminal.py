@@ -41,9 +41,17 @@ def test_the_line_is_rewritten_and_its_place_is_taken_by_the_result(monkeypatch:
     terminal = Terminal("range test")
     for done in (100, 200, 10):  # a shorter line leaves nothing of a longer one
         terminal(done, 300, 1e-3, 123.456 if done > 10 else 1.0)
-    assert screen.visible == ["range test: step 10 of at most 300, rate 1.00e-03, loss 1"]
+    assert screen.visible == ["range test: step 10 of at most 300, 0 s left, rate 1.00e-03, loss 1"]
     terminal.say("found 0.1")
     assert screen.visible == ["found 0.1", ""]
+
+
+def test_the_time_left_is_that_of_the_steps_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = a_screen(monkeypatch)
+    terminal = Terminal("range test")
+    terminal._began -= 60  # a minute ago
+    terminal(100, 300, 1e-3, 1.0)
+    assert "step 100 of at most 300, 120 s left" in screen.visible[0]
 
 
 def test_an_error_finds_an_empty_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,4 +98,5 @@ EXAMPLES = (
     cyclr.one_cycle(0.1, steps=1000),
     cyclr.step_decay(0.1, milestones=(600, 800)),
     cyclr.wsd(0.1, steps=1000),
+    cyclr.cool_down(cyclr.warm_up(cyclr.Constant(0.1), steps=100), start=700, steps=300),
 )

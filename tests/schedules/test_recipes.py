@@ -43,6 +43,19 @@ def test_wsd_ends_at_the_end(shape):
     assert schedule(1000) == 0.1
 
 
+@pytest.mark.parametrize("shape", ["linear", "cosine", "sqrt"])
+@pytest.mark.parametrize("start", [1, 5, 40, 10_000])
+def test_a_cool_down_changes_nothing_before_and_ends_low(shape, start):
+    stable = cyclr.warm_up(Constant(0.1), steps=10)
+    schedule = cyclr.cool_down(stable, start=start, steps=30, end_lr=0.001, shape=shape)
+    before = np.arange(start + 1)
+    assert (schedule(before) == stable(before)).all()
+    after = schedule(np.arange(start, start + 31))
+    assert (np.diff(after) < 0).all()
+    assert schedule.duration == start + 30
+    assert after[-1] == 0.001
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -62,6 +75,8 @@ def test_wsd_ends_at_the_end(shape):
         (lambda: cyclr.wsd(1, steps=100, cool_down=1), "steps for each part"),
         (lambda: cyclr.wsd(1, steps=100, shape="bent"), "shape must be one of"),
         (lambda: cyclr.slanted_triangular(1, steps=100, ratio=0), "ratio must be positive"),
+        (lambda: cyclr.cool_down(Constant(0.1), start=0, steps=10), "start must be a positive integer"),
+        (lambda: cyclr.cool_down(Constant(0.1), start=5, steps=10, end_lr=1), "end_lr must not exceed"),
     ],
 )
 def test_recipes_refuse_what_makes_no_schedule(make, message):

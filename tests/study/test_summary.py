@@ -75,6 +75,28 @@ def test_a_summary_says_how_it_went_on_the_way() -> None:
     assert not is_fraction(msgspec.structs.replace(study, maximize=False))
 
 
+@pytest.mark.parametrize(
+    ("metric", "maximize", "ends"),
+    [("accuracy", True, (0, 100)), ("val_f1", True, (0, 100)), ("top1_error", False, (0, 100)),
+     ("error_rate", False, (0, 1)), ("share_pct", True, (0, 100)), ("correct (%)", True, (0, 100)),
+     ("fpr", False, (0, 1)), ("wer", False, None), ("loss", False, None), ("mape_percent", False, None),
+     ("hits", True, None), ("inverse_accuracy", True, None)],
+)  # fmt: skip
+def test_intervals_of_bounded_metrics_end_where_the_metric_does(metric, maximize, ends) -> None:
+    most = 1 if ends == (0, 1) else 100
+    runs = [run("fixed", seed, [most * value, most * (1 - value)]) for seed, value in enumerate((0.6, 0.01, 0.02))]
+    runs = [
+        msgspec.structs.replace(r, points=[{"step": p["step"], metric: p["accuracy"]} for p in r.points]) for r in runs
+    ]
+    study = Study(task="t", runs=runs, metric=metric, baseline="fixed", maximize=maximize)
+    (row,) = summarize(study)
+    if ends is None:
+        assert row.final.high > most
+    else:
+        assert row.final.high == ends[1]
+        assert row.half.low == ends[0]
+
+
 @settings(max_examples=settings.default.max_examples // 5)
 @given(st.permutations(STUDY.runs))
 def test_the_order_of_the_runs_does_not_matter(runs: list[Run]) -> None:

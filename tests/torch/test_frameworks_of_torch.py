@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +12,8 @@ from torch.optim.swa_utils import SWALR, AveragedModel
 
 from cyclr import Constant, Opposed, Ramp, Triangular
 from cyclr.torch import Scheduler, range_test
+from tests import forked
 
-ROOT = Path(__file__).parents[2]
 WAVE = Triangular(0.01, 0.1, step_size=3)
 MOMENTUM = Opposed(WAVE, 0.8, 0.95)
 DECAY = Triangular(0.0, 0.02, step_size=4)
@@ -194,19 +191,9 @@ def test_swalr_takes_its_turn_in_a_sequence() -> None:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    store = tmp_path_factory.mktemp("sharded") / "store"
-    command = [sys.executable, "-m", "tests.torch.sharded_optimizer", str(store)]
-    both = [
-        subprocess.Popen([*command, str(rank)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    results = []
-    for process in both:
-        out, errors = process.communicate(timeout=600)
-        assert process.returncode == 0, errors
-        results.append(json.loads(out.splitlines()[-1]))
-    return results
+def found() -> list[dict[str, Any]]:
+    written = forked.ranks("-m", "tests.torch.sharded_optimizer", needs=forked.TORCH)
+    return [json.loads(out.splitlines()[-1]) for out in written]
 
 
 @pytest.mark.parametrize("kind", ["ZeRO", "FSDP2"])

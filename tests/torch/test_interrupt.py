@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from cyclr import _rng as rng
 from cyclr.torch import preserved
-
-ROOT = Path(__file__).parents[2]
-
+from tests import forked
 
 PROGRAM = """
 import os, signal, torch
@@ -58,10 +54,7 @@ print("old handler:", signal.getsignal(signal.SIGINT) is signal.default_int_hand
 
 
 def test_everything_is_as_it_was_after_ctrl_c_which_waits_while_things_are_put_back() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    assert process.stdout is not None
+    process = forked.Program("-c", PROGRAM, needs=forked.TORCH)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=600)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ from torch import nn
 from cyclr import Ramp
 from cyclr.torch import preserved, range_test
 from cyclr.torch._restore.place import InFolder
+from tests import forked
 from tests.torch.digest import digest
 from tests.torch.networks import training
 
@@ -114,6 +113,6 @@ def test_a_process_that_is_killed_leaves_no_file(tmp_path: Path) -> None:
         "import os, signal, sys, torch; from cyclr.torch import preserved\n"
         "with preserved(torch.nn.Linear(9, 9), where=sys.argv[1]): os.kill(os.getpid(), signal.SIGKILL)"
     )
-    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)])
+    ran = forked.run("-c", code, tmp_path, needs=forked.TORCH)
     assert ran.returncode == -signal.SIGKILL
     assert not list(tmp_path.iterdir())

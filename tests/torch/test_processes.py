@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests import forked
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    store = tmp_path_factory.mktemp("processes") / "store"
-    command = [sys.executable, "-m", "tests.torch.processes", str(store)]
-    # Otherwise glibc keeps some of what is given back, and the peak of memory says nothing.
-    options: Any = {"cwd": ROOT, "env": os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}, "text": True}
-    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    both = [subprocess.Popen([*command, str(rank)], **options) for rank in range(2)]
-    results = []
-    for process in both:
-        out, errors = process.communicate(timeout=600)
-        assert process.returncode == 0, errors
-        results.append(json.loads(out.splitlines()[-1]))
-    return results
+def found() -> list[dict[str, Any]]:
+    written = forked.ranks("-m", "tests.torch.processes", needs=forked.TORCH)
+    return [json.loads(out.splitlines()[-1]) for out in written]
 
 
 @pytest.mark.parametrize("kind", ["replicated", "sharded"])

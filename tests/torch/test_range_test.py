@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +19,7 @@ from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, Te
 
 from cyclr import Ramp, Triangular
 from cyclr.torch import Scheduler, _update, range_test
+from tests import forked
 from tests.torch.digest import digest
 from tests.torch.networks import OPTIMIZERS, Net, Training, data, training
 from tests.torch.short import grouped
@@ -281,14 +279,13 @@ def test_no_trace_is_left_in_any_combination_of_situations(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's account of memory")
 def test_memory_is_one_further_copy_of_weights_and_optimizer_state() -> None:
-    # Otherwise glibc keeps some of what is given back, and the peak says nothing.
-    options: Any = {"env": os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}, "cwd": Path(__file__).parents[2]}
-    peaks = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True, **options)
+    peaks = forked.run("-c", PEAKS, needs=forked.TORCH, check=True)
     bare, tested, copied = map(float, peaks.stdout.split())
     assert 0.9 * copied < tested - bare < 1.1 * copied
 
 
 PEAKS = """
+import ctypes
 import torch
 from cyclr import Ramp
 from cyclr.torch import range_test
@@ -297,6 +294,7 @@ def peak():  # the highest of this program; getrusage would also count the proce
     lines = open("/proc/self/status").read().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
+ctypes.CDLL(None).mallopt(-3, 1_000_000)  # M_MMAP_THRESHOLD: otherwise glibc keeps some of what is given back
 torch.set_num_threads(1)
 small = torch.nn.Linear(1, 1)
 once = [(torch.ones(1, 1), torch.zeros(1, 1))]  # what is imported at the first test is no copy
@@ -693,6 +691,61 @@ def test_a_step_function_that_sets_the_rate_is_an_error_unless_it_does_so_after_
         assert np.isfinite(range_test(made.model, made.optimizer, made.loader, **how).losses).all()
     assert look(made) == start
     assert len(made.optimizer._optimizer_step_pre_hooks) == hooks
+
+
+def test_a_closure_that_sets_the_rate_is_an_error() -> None:
+    made = training()
+
+    def step(batch: Any) -> torch.Tensor:
+        def closure() -> torch.Tensor:
+            made.optimizer.zero_grad()
+            loss = cross_entropy(made.model(batch[0]), batch[1])
+            loss.backward()
+            made.optimizer.param_groups[0]["lr"] = 0.01
+            return loss
+
+        return made.optimizer.step(closure)
+
+    with pytest.raises(ValueError, match="the step function must not set the learning rate"):
+        range_test(made.model, made.optimizer, made.loader, update=step, ramp=Ramp(1e-4, 1e-2, steps=12))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["list", "one group"])
+def test_a_step_function_that_replaces_the_groups_is_an_error(whole: bool) -> None:
+    made = training()
+
+    def step(batch: Any) -> torch.Tensor:
+        groups = [dict(group, lr=0.01) for group in made.optimizer.param_groups]
+        if whole:
+            made.optimizer.param_groups = groups
+        else:
+            made.optimizer.param_groups[0] = groups[0]
+        made.optimizer.zero_grad()
+        loss = cross_entropy(made.model(batch[0]), batch[1])
+        loss.backward()
+        made.optimizer.step()
+        return loss
+
+    start = look(made)
+    with pytest.raises(ValueError, match="must keep the groups of the optimizer"):
+        range_test(made.model, made.optimizer, made.loader, update=step, ramp=Ramp(1e-4, 1e-2, steps=12))
+    assert look(made) == start
+
+
+def test_a_step_function_that_moves_weights_by_new_data_is_an_error() -> None:
+    made = training()
+
+    def step(batch: Any) -> torch.Tensor:
+        made.optimizer.zero_grad()
+        loss = cross_entropy(made.model(batch[0]), batch[1])
+        loss.backward()
+        for parameter in made.model.parameters():
+            if parameter.grad is not None:
+                parameter.data = parameter.data - 0.01 * parameter.grad
+        return loss
+
+    with pytest.raises(ValueError, match="must step the optimizer"):
+        range_test(made.model, made.optimizer, made.loader, update=step, ramp=Ramp(1e-4, 1e-2, steps=12))
 
 
 # ---------------------------------------------------------------- bad input

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +13,10 @@ from torch.utils.data import DataLoader
 
 from cyclr import Constant, Opposed, Triangular
 from cyclr.torch import Task, evaluate, train
+from tests import forked
 from tests.torch import trained
 from tests.torch.networks import Net, data
 from tests.torch.trained import WAVE, task
-
-ROOT = Path(__file__).parents[2]
 
 
 def weights(made: Task) -> list[Any]:
@@ -119,24 +114,18 @@ def test_evaluation_counts_batches_by_their_size() -> None:
 # ---------------------------------------------------------------- checkpoints
 
 
-def resume(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.torch.trained", str(folder), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-
-
 def test_a_training_killed_and_resumed_in_a_new_process_is_the_same_bit_by_bit(tmp_path: Path) -> None:
     expected = {}
     for kind in trained.LOADERS:
         made = task(0, kind)
         expected[kind] = train(made, WAVE, steps=37, eval_every=8), weights(made)
     # Killed in the middle of a pass over the data, between two points.
-    command = [sys.executable, "-m", "tests.torch.trained", str(tmp_path), "slowly"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
+    program = "-m", "tests.torch.trained", tmp_path
+    process = forked.Program(*program, "slowly", needs=forked.TORCH)
     assert process.stdout.readline().strip() == "all have begun"
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.communicate()
-    resume(tmp_path)
+    forked.run(*program, needs=forked.TORCH, check=True)
     for kind in trained.LOADERS:
         points, end = torch.load(tmp_path / f"{kind}.pt", weights_only=True)
         assert points == expected[kind][0]

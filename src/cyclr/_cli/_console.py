@@ -5,6 +5,8 @@ Markup and emoji are off: text from the user, such as a task's name, must not be
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 import textwrap
@@ -13,22 +15,33 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
-from cyclr._cli import _chart
 from cyclr._failure import one_line
-from cyclr._page.blocks import Block, Facts, Figure, Figures, Section, Sentences, Table
 
-# A rule below the header, one space between columns.
-_RULE = box.SIMPLE_HEAD
-_ASCII_RULE = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 _IMAGES = (".png", ".pdf", ".svg")
 PLAIN_WIDTH = 100  # of a line if there is no terminal
-_WIDEST_CHART = 120
+_COARSE = {"±": "+/-", "–": "-", "…": "...", "×": "x"}
+
+
+def prepare() -> None:
+    """Make the streams of this process take every text: what their encoding lacks is written in ASCII.
+
+    Otherwise an ellipsis in a help text, or a name of the user's, is a `UnicodeEncodeError` where the locale is C.
+    """
+    codecs.register_error("cyclr.coarse", _coarse)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="cyclr.coarse")
+
+
+def _coarse(error: UnicodeError) -> tuple[str, int]:
+    """What stands in for characters that could not be encoded, and where to go on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    return "".join(_COARSE.get(char) or char.encode("ascii", "backslashreplace").decode() for char in lost), error.end
 
 
 @cache
@@ -85,71 +98,17 @@ def heading(text: str) -> None:
     say(text, "bold")
 
 
-def show(section: Section, *, title: str | None = None) -> None:
-    """Print the description of an object: its short blocks, and the figures that a chart of characters can show.
-
-    Args:
-        section: From `describe`.
-        title: Replaces the section's title.
-    """
-    heading(section.title if title is None else title)
-    for part in section.parts:
-        if part.brief:
-            heading(part.heading)
-            for block in part.blocks:
-                _block(block)
-
-
-def _block(block: Block) -> None:
-    match block:
-        case Sentences():
-            listed(block.items)
-        case Facts():
-            _facts(block)
-        case Table(folded=False):
-            _table(block)
-        case Figures(small=False):
-            for figure in block.items:
-                _figure(figure)
-
-
-def _figure(figure: Figure) -> None:
-    out = stdout()
-    if chart := _chart.lines(figure, width=min(out.width, _WIDEST_CHART) - 1, fine=fancy(out)):
-        letters = ", ".join(f"{mark.letter}: {mark.name}" for mark in figure.marks if mark.name)
-        say(f"{figure.caption} {letters}".rstrip(), "dim")
-        for line in chart:
-            say(line)
-
-
-def _table(table: Table) -> None:
-    out = stdout()
-    made = RichTable(
-        box=_RULE if fancy(out) else _ASCII_RULE,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="bold",
-    )
-    for index, column in enumerate(table.short or table.columns):
-        made.add_column(Text(plain(column)), justify="left" if index < table.words else "right")
-    for row in table.rows:
-        made.add_row(*(Text(plain(one_line(cell))) for cell in row))
-    out.print(made)
-    say(table.caption, "dim")
-
-
-def _facts(facts: Facts) -> None:
-    """One name and value per line; a long value is wrapped by the terminal, so that it can be copied."""
-    width = max(len(name) for name, _ in facts.pairs)
-    for name, value in facts.pairs:
-        line = Text.assemble((f"{name:<{width}}  ", "bold"), plain(one_line(value)))
-        stdout().print(line, soft_wrap=True)
-
-
 def document(value: Any) -> None:
-    """Print the JSON document of `--json`; NaN and infinity become null."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    """Print the JSON document of `--json`; NaN and infinity become null.
+
+    Whatever the encoding of the output, it is JSON: other characters than ASCII are escaped.
+    """
+    import json  # these here, because `cyclr --help` need not wait for them
+
+    import msgspec
+
+    plain_data = msgspec.json.decode(msgspec.json.encode(value))
+    sys.stdout.write(json.dumps(plain_data, indent=2) + "\n")
 
 
 def check_target(path: Path | None, *, image: bool = False) -> None:
@@ -173,13 +132,27 @@ def check_target(path: Path | None, *, image: bool = False) -> None:
             raise ValueError(f"{path}: an image file must end in {', '.join(_IMAGES)}")
 
 
+def check_ours(path: Path) -> None:
+    """Check that a page of a default name may be written: there is none, or its header says that cyclr made it.
+
+    Raises:
+        ValueError: If there is another file.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        if b'<meta name="generator" content="cyclr ' not in file.read(1000):
+            raise ValueError(
+                f"{path} exists and was not made by cyclr; pass --out with another file, or with this one to "
+                "overwrite it"
+            )
+
+
 def plain(text: str) -> str:
     """`text`, in ASCII if the output cannot show more."""
     if fancy(stdout()):
         return text
-    for fine, coarse in (("±", "+/-"), ("–", "-"), ("…", "..."), ("×", "x")):
-        text = text.replace(fine, coarse)
-    return text
+    return text.translate(str.maketrans(_COARSE))
 
 
 def _console(*, stderr: bool) -> Console:

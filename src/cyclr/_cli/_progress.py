@@ -5,9 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import Protocol
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
 
 from cyclr._cli import _console
 from cyclr._page.numbers import number
@@ -20,7 +29,9 @@ class Update(Protocol):
     def __call__(self, done: int, beside: str = "", total: int | None = None) -> None: ...
 
 
-_EVERY = 2.0  # seconds between two lines if there is no terminal
+_EVERY = 2.0  # seconds between the first lines if there is no terminal
+_SHARE = 0.05  # of the time so far: later lines are further apart, so that a log of a long training stays short
+_WIDE, _NARROW = 120, 70  # columns: from here on with a bar; below with neither a bar nor what stands beside it
 
 
 @contextmanager
@@ -33,7 +44,7 @@ def progress(title: str, total: int, unit: str = "steps", *, done: int = 0) -> I
         unit: The unit of the amounts.
         done: The amount done earlier; it is left out when the remaining time is estimated.
     """
-    if _console.stderr().is_terminal:
+    if _console.stderr().is_interactive:
         with _bar(title, total, unit, done) as update:
             yield update
     else:
@@ -65,19 +76,22 @@ def pieces() -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def _bar(title: str, total: int, unit: str, done: int) -> Iterator[Update]:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TextColumn("{task.fields[beside]}", markup=False, style="cyan"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=_console.stderr(), transient=False) as bar:
-        task = bar.add_task(title, total=total, completed=done, beside="")
+    out = _console.stderr()
+    with Progress(*_columns(out.width), console=out, transient=False, expand=out.width < _WIDE) as bar:
+        task = bar.add_task(title, total=total, completed=done, beside="", unit=unit)
         yield lambda done, beside="", total=None: bar.update(task, completed=done, beside=beside, total=total)
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """What there is room for. The amount and the time left are never cut, a long title is."""
+    short = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    title = TextColumn("{task.description}", markup=False, table_column=None if width >= _WIDE else short)
+    amount = [MofNCompleteColumn(), TextColumn("{task.fields[unit]}", markup=False)]
+    beside = [TextColumn("{task.fields[beside]}", markup=False, style="cyan")] if width >= _NARROW else []
+    left = [TimeRemainingColumn(compact=True), TextColumn("left")]
+    if width < _WIDE:
+        return [title, *amount, *beside, *left]
+    return [title, BarColumn(bar_width=24), *amount, *beside, *left]
 
 
 def _lines(title: str, total: int, unit: str, start: int) -> Update:
@@ -88,10 +102,10 @@ def _lines(title: str, total: int, unit: str, start: int) -> Update:
         nonlocal last, whole
         whole = whole if total is None else total
         now = time.monotonic()
-        if now - last < _EVERY or done <= start:
+        if now - last < max(_EVERY, _SHARE * (now - started)) or done <= start:
             return
         last = now
-        left = (now - started) / (done - start) * (whole - done)
-        _console.note("  ".join(filter(None, (f"{title}: {done}/{whole} {unit}", beside, f"{left:.0f} s left"))))
+        left = timedelta(seconds=round((now - started) / (done - start) * (whole - done)))
+        _console.note("  ".join(filter(None, (f"{title}: {done}/{whole} {unit}", beside, f"{left} left"))))
 
     return update

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cyclr import _check
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli._progress import pieces
 from cyclr._metrics import Better
 from cyclr._page.registry import describe
@@ -16,7 +16,7 @@ from cyclr.study import compare as make_study
 from cyclr.study._compare import DEFAULT, FOUND, TUNED
 from cyclr.study._summary import target_of
 
-PLACE = 5  # among the verbs, in the order in which they are used
+PLACE = 6  # among the verbs, in the order in which they are used
 EXAMPLES = (
     "cyclr compare fashion",
     "cyclr compare my_task.py:task --policies auto,linear,cosine --seeds 3 --rates found",
@@ -40,6 +40,7 @@ def compare(
     minimize: str | None = None,
     maximize: str | None = None,
     target: float | None = None,
+    finish: tuple[str, ...] = (),
     workers: int | None = None,
     engine: str = "joblib",
     address: str | None = None,
@@ -61,7 +62,8 @@ def compare(
         task: A built-in task, file.py:function or module:function.
         policies: Names of built-in policies, separated by commas.
         policy: An additional policy as NAME="TEXT", such as mine="Linear(max_lr, 0, steps=steps)". TEXT is a schedule
-            that may use the names base_lr, max_lr, steps (the budget) and epoch (steps in an epoch). Can be repeated.
+            that may use the names base_lr, max_lr, steps (the budget) and epoch (steps in an epoch). Can be repeated;
+            by default none.
         seeds: Number of seeds that each policy is trained with.
         epochs: Budget of each training, in epochs; every schedule is stretched to it.
         rates: Peak rates to try, separated by commas (a single one is used without tuning); or tuned: five peaks
@@ -71,15 +73,18 @@ def compare(
         baseline: The policy that the others are compared with; by default fixed if it is compared, else the first.
         metric: The metric to compare: loss or a metric of the task, measured on held-out data; by default the task's
             first metric.
-        minimize: Like --metric, and states that lower is better.
-        maximize: Like --metric, and states that higher is better.
+        minimize: Like --metric, and states that lower is better; by default known from the metric.
+        maximize: Like --metric, and states that higher is better; by default known from the metric.
         target: A value of the metric; the time to reach it is reported. By default the baseline's final mean.
+        finish: What is judged at the end of a training: single (the model), ensemble (of the snapshots at the ends of
+            cycles) or average (of their weights). For one policy as NAME=ensemble; can then be repeated. auto becomes
+            the plan for that goal. What a prediction costs is reported.
         workers: Maximum number of concurrent trainings; by default 2, or with Ray as many as fit on the cluster.
         engine: joblib (processes on this machine) or ray (a cluster). The range test always runs on this machine.
         address: Address of the Ray cluster, HOST:PORT or auto; by default RAY_ADDRESS, else a local one is started.
         cpus_per_run: CPU cores, and thus threads, of each training.
         gpus_per_run: GPUs of each training; only with Ray.
-        working_dir: A folder of code that Ray sends to its nodes; only with Ray.
+        working_dir: A folder of code that Ray sends to its nodes, only with Ray; by default none.
         out: Folder for the records.
         json: Print one JSON document instead of tables.
     """
@@ -94,6 +99,7 @@ def compare(
             baseline=baseline,
             metric=_metric(metric, minimize, maximize),
             target=target,
+            finish=_finish(finish),
             engine=Engine(engine, workers, address, cpus_per_run, gpus_per_run, working_dir),
             out=out,
             progress=progress,
@@ -101,7 +107,7 @@ def compare(
     if json:
         _console.document(_as_data(Comparison.of(made)))
     else:
-        _console.show(describe(made))
+        _sections.show(describe(made))
         _console.note(f"records are in {out}; run cyclr report {out} for an HTML report")
 
 
@@ -120,6 +126,22 @@ def _policies(listed: str, own: Sequence[str]) -> str | Mapping[str, str]:
             raise ValueError(_check.problem("each policy must have a unique name", name.strip()))
         texts[name.strip()] = text.strip()
     return {name: name for name in names} | texts
+
+
+def _finish(given: Sequence[str]) -> str | dict[str, str]:
+    """One for all policies, or those of policies by their names."""
+    if not given:
+        return "single"
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    found = {}
+    for text in given:
+        name, sign, finish = text.rpartition("=")
+        if not sign or name.strip() in found:
+            must = "--finish must be one for all policies, or NAME=FINISH once for each of some"
+            raise ValueError(_check.problem(must, text, "write for example triangular2=ensemble"))
+        found[name.strip()] = finish.strip()
+    return found
 
 
 def _rates(text: str) -> str | tuple[float, ...]:

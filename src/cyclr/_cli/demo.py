@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli._data import curve_data, plan_data
 from cyclr._cli._progress import pieces
 from cyclr._page.numbers import Unit, count
@@ -16,12 +16,13 @@ from cyclr._page.views import Comparison, Reading
 from cyclr._plan import Plan, plan
 from cyclr._range import Bounds, Curve
 from cyclr.study import Engine, Study, summarize
+from cyclr.study._command import command
 from cyclr.study._compare import check_folder, curve_in, run_in
 from cyclr.study._design import Arm, Design
 from cyclr.study._files import SETTINGS, STUDY, claim, write_json
 from cyclr.study._summary import verdict
 
-PLACE = 6  # among the verbs, in the order in which they are used
+PLACE = 7  # among the verbs, in the order in which they are used
 EXAMPLES = (
     "cyclr demo",
     "cyclr demo --seeds 2 --epochs 2 --out quick-demo",
@@ -73,7 +74,8 @@ def demo(
         _tell_plan(curve, made)
     with pieces() as progress:
         found = run_in(out, _design(bounds, seeds=seeds, steps=made.steps), engine, progress)
-    found = msgspec.structs.replace(found, baseline=BASELINE, bounds=bounds)
+    again = command("demo", options={"seeds": seeds, "epochs": epochs, "out": out})
+    found = msgspec.structs.replace(found, baseline=BASELINE, bounds=bounds, command=again)
     found = msgspec.structs.replace(found, notes=[*found.notes, *_notes(found)])
     write_json(out / STUDY, found)
     comparison = Comparison.of(found)
@@ -83,7 +85,7 @@ def demo(
             "rows": comparison.rows, "verdict": [*comparison.verdicts, *found.notes],
         })  # fmt: skip
     else:
-        _console.show(describe(comparison), title="3. Comparison: does it help? Equal budgets, the same seeds")
+        _sections.show(describe(comparison), title="3. Comparison: does it help? Equal budgets, the same seeds")
     _images(out, curve, made, found)
     _console.note(f"records and images are in {out}; run cyclr report {out} for an HTML report")
 
@@ -103,8 +105,8 @@ def _tell_plan(curve: Curve, made: Plan) -> None:
         "Fashion-MNIST at 14x14: 6,000 training and 2,000 test images; a network with one hidden layer, SGD with "
         "momentum, batches of 50. Fixed rates are tuned on 1,000 held-out training images."
     )
-    _console.show(describe(Reading.of(curve, budget=made.steps)), title="1. Range test: which bounds?")
-    _console.show(describe(made), title=f"2. Plan: which schedule for {count(made.steps, 'step')}?")
+    _sections.show(describe(Reading.of(curve, budget=made.steps)), title="1. Range test: which bounds?")
+    _sections.show(describe(made), title=f"2. Plan: which schedule for {count(made.steps, 'step')}?")
 
 
 def _notes(found: Study) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from cyclr import _check, plot
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli._data import curve_data
 from cyclr._cli._progress import steps_of
 from cyclr._page.registry import describe
@@ -57,8 +57,8 @@ def find(
         budget: Optimizer steps of the training to come: the test then costs at most 15 % of them, and the bounds are
             for a training of this length.
         signal: The signal to read the bounds from: loss, or a metric of the task, measured on its held-out data.
-        out: Save the curve to this JSON file, for `cyclr plan --curve`.
-        png: Also save a plot to this image file.
+        out: Save the curve to this JSON file, for `cyclr plan --curve`; by default it is not saved.
+        png: Also save a plot to this image file; by default none.
         json: Print one JSON document instead of a table and a chart.
     """
     _console.check_target(out)
@@ -94,6 +94,6 @@ def find(
             "curve": curve_data(curve),
         })  # fmt: skip
     else:
-        _console.show(describe(reading))
+        _sections.show(describe(reading))
     if reading.bounds is None:
         raise Inconclusive(reading.why)

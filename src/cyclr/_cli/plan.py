@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cyclr import plot
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli._data import plan_data
+from cyclr._cli._progress import progress
 from cyclr._page.registry import describe
+from cyclr._plan import Plan
 from cyclr._plan import plan as make_plan
 from cyclr._range import Bounds, Curve
+from cyclr.study._cycles import MeasuredCycles
 from cyclr.study._files import write_json
 
 PLACE = 2  # among the verbs, in the order in which they are used
@@ -18,10 +22,13 @@ EXAMPLES = (
     "cyclr plan --bounds 1e-3 1e-2 --epochs 30 --steps-per-epoch 390",
     "cyclr plan --curve curve.json --steps 12000 --cycles 3 --out plan.json --png plan.png",
     "cyclr plan --bounds 1e-3 1e-2 --minutes 30 --step-seconds 0.05 --goal ensemble",
+    "cyclr plan my_task.py:task --measure --curve curve.json --steps 12000 --goal average",
 )
 
 
 def plan(
+    task: str | None = None,
+    /,
     *,
     bounds: tuple[float, float] | None = None,
     curve: Path | None = None,
@@ -34,6 +41,9 @@ def plan(
     cycles: int | None = None,
     no_anneal: bool = False,
     goal: str = "final",
+    measure: bool = False,
+    seeds: int = 3,
+    outputs: Literal["logits", "binary_logits", "values"] = "logits",
     out: Path | None = None,
     png: Path | None = None,
     json: bool = False,
@@ -43,28 +53,37 @@ def plan(
     Pass the bounds as --bounds or --curve, and the budget as --steps, as --epochs with --steps-per-epoch, or as
     --minutes with --step-seconds.
 
+    With --measure, other numbers of cycles are tried on TASK in short trainings, which take about half as many steps as
+    the training itself; another number than the usual one is planned only if it is significantly better.
+
     Args:
-        bounds: Lower and upper bound of the learning rate.
-        curve: A range test saved by `cyclr find --out`; the bounds are read off it.
+        task: With --measure, the task: a built-in one, file.py:function or module:function, with validation data.
+        bounds: Lower and upper bound of the learning rate; by default those of --curve.
+        curve: A range test saved by `cyclr find --out`, to read the bounds from; by default none.
         signal: The signal of that curve to read the bounds from: loss or a recorded metric.
-        epochs: Budget in epochs.
-        steps_per_epoch: Optimizer steps in an epoch.
-        steps: Budget in optimizer steps.
-        minutes: Budget in minutes of training.
-        step_seconds: Measured time of a step, in seconds.
+        epochs: Budget in epochs; by default the budget is --steps or --minutes.
+        steps_per_epoch: Optimizer steps in an epoch; by default unknown.
+        steps: Budget in optimizer steps; by default from --epochs or --minutes.
+        minutes: Budget in minutes of training; by default from --steps or --epochs.
+        step_seconds: Measured time of a step, in seconds; by default unknown.
         cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
             during training. For another goal, the number of its snapshots.
         no_anneal: End at the lower bound instead of annealing to zero.
         goal: What the training is for: final, one good model; ensemble, several whose predictions are averaged;
             average, several whose weights are averaged; anytime, a good model whenever the training must stop.
-        out: Save the plan to this JSON file, for `cyclr report`.
-        png: Also save a plot of the schedule to this image file.
+        measure: Try several numbers of cycles on TASK.
+        seeds: With --measure, trainings of each length for each number.
+        outputs: With --measure for an ensemble, what the model returns: logits of classes, binary_logits, or values.
+        out: Save the plan to this JSON file, for `cyclr report`; by default it is not saved.
+        png: Also save a plot of the schedule to this image file; by default none.
         json: Print one JSON document instead of a table and a chart.
     """
     _console.check_target(out)
     _console.check_target(png, image=True)
     if bounds is None and curve is None:
         raise ValueError("--bounds LOW HIGH or --curve FILE must be given; `cyclr find TASK --out FILE` makes a curve")
+    if (task is not None) != measure:
+        raise ValueError("TASK and --measure must be given together: cyclr plan TASK --measure --steps N")
     length: dict[str, Any] = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "steps": steps}
     length |= {"minutes": minutes, "step_seconds": step_seconds}
     how: dict[str, Any] = {"cycles": cycles, "anneal": not no_anneal, "goal": goal}
@@ -72,6 +91,12 @@ def plan(
     found = bounds_of(bounds, curve, signal, budget=trial.steps)
     assert found is not None
     made = make_plan(found, **length, **how)
+    shown: object = made
+    if task is not None:
+        if cycles is not None or no_anneal:
+            raise ValueError("--measure chooses the number of cycles and anneals; leave out --cycles and --no-anneal")
+        shown = measured = _measured(task, made, seeds, outputs)
+        made = measured.plan
     if out is not None:
         write_json(out, plan_data(made))
     if png is not None:
@@ -82,7 +107,24 @@ def plan(
     if json:
         _console.document(plan_data(made))
     else:
-        _console.show(describe(made))
+        _sections.show(describe(shown))
+
+
+def _measured(task: str, made: Plan, seeds: int, outputs: str) -> MeasuredCycles:
+    """The number of cycles that short trainings speak for."""
+    from cyclr.tasks import _find as tasks
+    from cyclr.torch import measure_cycles
+
+    with progress(f"cycles for {task}", 0) as tell:
+        return measure_cycles(
+            partial(tasks.build, task, tuning=True),
+            made.bounds,
+            steps=made.steps,
+            goal=made.goal,
+            seeds=seeds,
+            outputs=outputs if made.goal == "ensemble" else None,
+            progress=lambda done, total, beside: tell(done, beside, total),
+        )
 
 
 def bounds_of(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from cyclr._cli import _console
+from cyclr.study._command import command
 
-PLACE = 4  # among the verbs, in the order in which they are used
+PLACE = 5  # among the verbs, in the order in which they are used
 EXAMPLES = (
     "cyclr report cyclr-demo",
     "cyclr report curve.json plan.json --out page.html",
@@ -21,7 +22,7 @@ def report(*paths: Path, out: Path | None = None, title: str | None = None) -> N
     Args:
         paths: Folders of studies, or single files: a study, a run, a curve (`find --out`) or a plan (`plan --out`).
         out: The HTML file to write; by default report.html in the first folder, or next to the first file.
-        title: Title of the report.
+        title: Title of the report; by default it names what is in it.
     """
     from cyclr.report import read, write
 
@@ -32,16 +33,9 @@ def report(*paths: Path, out: Path | None = None, title: str | None = None) -> N
     _console.check_target(out)
     if any(target.exists() and target.samefile(path) for path in paths if path.exists()):
         raise ValueError(f"--out must not be one of the input files, got {target}; choose another file")
-    if out is None and target.exists() and not _made_by_us(target):
-        raise ValueError(
-            f"{target} exists and was not made by cyclr; pass --out with another file, or with this one to overwrite it"
-        )
+    if out is None:
+        _console.check_ours(target)
     found = [(str(path), thing) for path in paths for thing in read(path)]
-    write(target, *(thing for _, thing in found), title=title, names=[name for name, _ in found])
+    again = command("report", *map(str, paths), options={"out": out, "title": title})
+    write(target, *(thing for _, thing in found), title=title, names=[name for name, _ in found], command=again)
     _console.say(f"wrote {target}")
-
-
-def _made_by_us(path: Path) -> bool:
-    """Whether a file's header says that cyclr made it."""
-    with path.open("rb") as file:
-        return b'<meta name="generator" content="cyclr ' in file.read(1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cyclr import _check, plot
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._page.registry import describe
 from cyclr._page.sampling import sample
 from cyclr._page.views import Shown
@@ -26,9 +26,9 @@ def show(
 
     Args:
         spec: The schedule as text, such as "Triangular(1e-3, 6e-3, step_size=2000)".
-        epoch: Steps in an epoch; SPEC can then use the name epoch.
+        epoch: Steps in an epoch, if SPEC uses the name epoch; by default that name is an error.
         steps: Number of steps to draw; by default all of them, or three cycles of an endless schedule.
-        png: Also save a plot to this image file.
+        png: Also save a plot to this image file; by default none.
         json: Print one JSON document instead of a table and a chart.
     """
     _console.check_target(png, image=True)
@@ -41,7 +41,7 @@ def show(
         figure.savefig(png)
         _console.note(f"wrote {png}")
     if not json:
-        return _console.show(describe(shown))
+        return _sections.show(describe(shown))
     at = sample(schedule, shown.steps)
     return _console.document({
         "schedule": repr(schedule), "duration": schedule.duration, "lowest": schedule.lowest,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cyclr import _check
-from cyclr._cli import _console
+from cyclr._cli import _console, _sections
 from cyclr._cli import _processes as processes
 from cyclr._cli._progress import steps_of
 from cyclr._cli.plan import bounds_of
@@ -25,7 +25,7 @@ from cyclr.study._records import Run, Setup
 if TYPE_CHECKING:
     from cyclr.torch import Task
 
-PLACE = 3  # among the verbs, in the order in which they are used
+PLACE = 4  # among the verbs, in the order in which they are used
 EXAMPLES = (
     "cyclr train fashion --epochs 10",
     "cyclr train my_task.py:task --epochs 30 --seed 1 --out run-1",
@@ -68,10 +68,10 @@ def train(
         task: A built-in task, file.py:function or module:function.
         epochs: Budget in epochs.
         policy: The rule that makes the schedule: auto, fixed, step, linear, cosine, one_cycle, triangular2, …
-        schedule: A schedule as text, instead of a policy; it may use the names epoch (steps in an epoch), steps (the
-            budget), base_lr and max_lr.
-        bounds: Lower and upper bound of the learning rate.
-        curve: A range test saved by `cyclr find --out`, to use instead of running one.
+        schedule: A schedule as text, instead of a policy (the default); it may use the names epoch (steps in an epoch),
+            steps (the budget), base_lr and max_lr.
+        bounds: Lower and upper bound of the learning rate; by default from a range test.
+        curve: A range test saved by `cyclr find --out`, to use instead of running one (the default).
         seed: Random seed for the weights and the order of the data.
         out: Folder for run.json, curve.json and the checkpoint; by default nothing is saved.
         json: Print the record of the run as one JSON document instead of a table.
@@ -87,7 +87,7 @@ def train(
         if json:
             _console.document(run)
         else:
-            _console.show(describe(run))
+            _sections.show(describe(run))
 
 
 def _check_schedule(text: str, policy: str, given: Bounds | None) -> None:
@@ -144,7 +144,7 @@ def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet
             processes.once(lambda: made.save(path))
     bounds = curve.bounds(budget=steps)
     if not quiet:
-        _console.show(describe(Reading.of(curve, budget=steps)))
+        _sections.show(describe(Reading.of(curve, budget=steps)))
     return bounds
 
 
@@ -155,7 +155,7 @@ def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool
         return make_schedule(settings.policy, bounds, steps=steps, steps_per_epoch=per_epoch)
     made = plan(bounds, epochs=settings.epochs, steps_per_epoch=per_epoch)
     if not quiet:
-        _console.show(describe(made))
+        _sections.show(describe(made))
     return made.schedule
 
 

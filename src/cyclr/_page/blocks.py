@@ -161,6 +161,7 @@ class Figure:
         marks: Vertical lines.
         code: Source text shown with it.
         height: Height in pixels, where supported.
+        below: Another figure with the same horizontal axis, below this one; only HTML shows it.
     """
 
     key: str
@@ -172,6 +173,7 @@ class Figure:
     marks: tuple[Mark, ...] = ()
     code: str = ""
     height: int = 420
+    below: Figure | None = None
 
     @property
     def main(self) -> Line | None:
@@ -194,7 +196,39 @@ class Figures:
     small: bool = False
 
 
-Block = Sentences | Facts | Table | Figures
+@dataclass(frozen=True, slots=True, eq=False)
+class Designer:
+    """Controls that change a schedule, which is drawn and written as text and code at once; only HTML shows them.
+
+    Args:
+        key: A name by which a test or a program finds it.
+        caption: What it is, in words.
+        figure: Where the bounds are dragged: a range test, or an empty figure with the rates as its horizontal axis.
+        base_lr: The lower bound to begin with.
+        max_lr: The upper bound to begin with.
+        steps: The budget to begin with.
+        epoch: Steps in an epoch, if known.
+        policies: The names of the policies to choose from.
+        policy: The one to begin with.
+        cycles: The number of cycles to begin with.
+        plan: The rate of a plan at each step, drawn for comparison.
+    """
+
+    kind: ClassVar[str] = "designer"
+    key: str
+    caption: str
+    figure: Figure
+    base_lr: float
+    max_lr: float
+    steps: int
+    epoch: int | None
+    policies: tuple[str, ...]
+    policy: str = "auto"
+    cycles: int = 1
+    plan: Line | None = None
+
+
+Block = Sentences | Facts | Table | Figures | Designer
 
 
 @dataclass(frozen=True, slots=True)

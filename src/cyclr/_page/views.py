@@ -12,10 +12,12 @@ import msgspec
 from cyclr import _check
 from cyclr._metrics import direction
 from cyclr._page.numbers import Unit
+from cyclr._plan import Plan
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve
 from cyclr._range.rules import RULES
 from cyclr._schedules import Schedule
+from cyclr.study._headline import headline
 from cyclr.study._records import Run, Study
 from cyclr.study._summary import Summary, is_fraction, summarize, verdict
 
@@ -65,6 +67,12 @@ class Comparison:
     def better(self) -> str:
         """Which values of the metric are better, "higher" or "lower"."""
         return "higher" if self.study.maximize else "lower"
+
+    @property
+    def headline(self) -> str:
+        """What the study says, in one sentence."""
+        study = self.study
+        return headline(self.rows, study.baseline, points=self.unit.percent, maximize=study.maximize)
 
     @property
     def verdicts(self) -> tuple[str, ...]:
@@ -128,6 +136,21 @@ class Shown:
         """By default the whole schedule, or three cycles of an endless one, or a thousand steps if it has no cycles."""
         last = _window(schedule) if steps is None else _check.count("steps", steps)
         return cls(schedule, last, None if epoch is None else _check.count("epoch", epoch))
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A designer alone, without the rest of a report.
+
+    Args:
+        source: A reading of a curve, bounds, or a plan.
+        steps: The budget to begin with; by default that of the plan, or 10,000.
+        epoch: Steps in an epoch, if known.
+    """
+
+    source: Reading | Bounds | Plan
+    steps: int | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,21 @@ def enough(make: Callable[[bool], Curve], budget: Callable[[], int], *, steps: i
         The curve, whose tuning cost is that of both.
     """
     curve = make(False)
+    return joined(make(True), curve) if too_short(curve, budget(), steps=steps, signal=signal) else curve
+
+
+def too_short(curve: Curve, budget: int, *, steps: int, signal: str = "loss") -> bool:
+    """Whether a curve of less than full size is inconclusive."""
+    if len(curve.rates) >= steps:
+        return False
     try:
-        curve.bounds(signal, budget=budget())
+        curve.bounds(signal, budget=budget)
     except Inconclusive as unclear:
-        if len(curve.rates) >= steps:
-            return curve
         _log.debug("A range test within 15 %% of the training shows nothing (%s): it is made in full.", unclear)
-        whole = make(True)
-        return replace(whole, earlier_steps=whole.earlier_steps + curve.tuning_cost)
-    return curve
+        return True
+    return False
+
+
+def joined(curve: Curve, before: Curve) -> Curve:
+    """A curve that costs what the test before it cost, too."""
+    return replace(curve, earlier_steps=curve.earlier_steps + before.tuning_cost)

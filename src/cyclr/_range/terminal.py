@@ -20,6 +20,7 @@ class Terminal:
 
     def __init__(self, title: str) -> None:
         self.title, self._width, self._last = title, 0, 0.0
+        self._began = time.monotonic()
 
     def __call__(self, done: int, total: int, rate: float, loss: float) -> None:
         """Rewrite the line; called as `progress` of a range test is."""
@@ -27,7 +28,9 @@ class Terminal:
         if now - self._last < SECONDS or not self._is_terminal():
             return
         self._last = now
-        self._write(f"{self.title}: step {done:,} of at most {total:,}, rate {rate:.2e}, loss {loss:.4g}")
+        left = (now - self._began) / max(done, 1) * (total - done)
+        place = f"step {done:,} of at most {total:,}, {left:.0f} s left"
+        self._write(f"{self.title}: {place}, rate {rate:.2e}, loss {loss:.4g}")
 
     def say(self, text: str) -> None:
         """Write a line that stays in place of the one that was rewritten."""

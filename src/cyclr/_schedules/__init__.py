@@ -14,6 +14,7 @@ from cyclr._schedules.pieces import Linear as Linear
 from cyclr._schedules.pieces import Power as Power
 from cyclr._schedules.pieces import Rex as Rex
 from cyclr._schedules.pieces import Sqrt as Sqrt
+from cyclr._schedules.recipes import cool_down as cool_down
 from cyclr._schedules.recipes import one_cycle as one_cycle
 from cyclr._schedules.recipes import slanted_triangular as slanted_triangular
 from cyclr._schedules.recipes import step_decay as step_decay

@@ -175,5 +175,38 @@ def wsd(
     return Linear(0.0, max_lr, steps=up) >> plateau >> fall(max_lr, end_lr, steps=down)
 
 
+def cool_down(schedule: Schedule, *, start: int, steps: int, end_lr: float = 0.0, shape: str = "sqrt") -> Sequential:
+    """`schedule` up to step `start`, then a decay from its value there: for a training whose end was not planned.
+
+    A warm-up and a constant rate, `warm_up(Constant(max_lr), steps=...)`, need no length. Whenever a final model is
+    wanted, a decay branches off from a checkpoint, and the training at the constant rate can go on from the same
+    checkpoint. To decay there, load it into `Scheduler(optimizer, cool_down(...), on_mismatch="keep_new")`.
+
+    Args:
+        schedule: The schedule of the training so far.
+        start: Steps done when the decay begins.
+        steps: Length of the decay; 10 to 20 % of `start` where it decays from a constant rate.
+        end_lr: Final value.
+        shape: Shape of the decay: "sqrt", "linear" or "cosine".
+
+    Raises:
+        TypeError: If `schedule` is not a schedule, a rate not a number, or a count not an integer.
+        ValueError: If `end_lr` exceeds the value at `start`, a count is below 1, or the shape is unknown.
+
+    >>> stable = warm_up(Constant(0.1), steps=500)
+    >>> cool_down(stable, start=10_000, steps=2_000)
+    (Linear(0.0, 0.1, steps=500) >> Constant(0.1)).take(10000) >> Sqrt(0.1, 0.0, steps=2000)
+
+    Reference:
+        Hägele et al. (2024), Scaling laws beyond fixed training durations. https://arxiv.org/abs/2405.18392
+    """
+    expect_schedule("schedule", schedule)
+    start = _check.count("start", start, "pass the number of steps done")
+    fall = _SHAPES[_check.choice("shape", shape, _SHAPES)]
+    top, end_lr = schedule(start), _check.non_negative("end_lr", end_lr)
+    _check.ordered("end_lr", end_lr, f"the value of the schedule at step {start}", top)
+    return schedule.take(start) >> fall(top, end_lr, steps=steps)
+
+
 def _fraction_of(name: str, fraction: float, steps: int) -> int:
     return round(_check.fraction(name, fraction) * _check.count("steps", steps))

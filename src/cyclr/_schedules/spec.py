@@ -61,6 +61,8 @@ def parse(text: str, **names: float) -> Schedule:
         value = _Reader(names).read(ast.parse(text.strip(), mode="eval").body)
     except SyntaxError as error:
         raise ValueError(f"a spec must be a Python expression, got {text!r}; {error.msg}") from None
+    except UnicodeEncodeError as error:  # bytes of the command line that the locale's encoding does not know
+        raise ValueError(f"a spec must be a Python expression, got {text!r}; {error.reason}") from None
     except (RecursionError, MemoryError):
         raise ValueError("a spec must be nested less deeply; join its parts in one sequence with >>") from None
     if not isinstance(value, Schedule):

@@ -13,10 +13,12 @@ import sys
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from cyclr import _check
 
+_NEAR = 8  # calls between Optax and a schedule that a user's own functions may make
 _BLOCK = 32_768  # values per block: a formula's intermediate arrays then stay in the processor's cache
 
 
@@ -93,11 +95,21 @@ def plain_step(step: numbers.Real) -> float:
 
 
 def _is_asked_by_optax() -> bool:
-    """Whether the schedule is called by code of Optax."""
-    frame = sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "cyclr").partition(".")[0] == "cyclr":
+    """Whether the schedule is called by code of Optax, perhaps through a few functions of the user's own."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and _package(frame) == "cyclr":
         frame = frame.f_back
-    return frame.f_globals.get("__name__", "").partition(".")[0] == "optax"
+    for _ in range(_NEAR):
+        if frame is None:
+            return False
+        if _package(frame) == "optax":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _package(frame: FrameType) -> str:
+    return frame.f_globals.get("__name__", "").partition(".")[0]
 
 
 def traced_by_torch() -> bool:

@@ -6,6 +6,8 @@ processes that make the runs import a framework.
 
 from cyclr.study._compare import Progress as Progress
 from cyclr.study._compare import compare as compare
+from cyclr.study._cycles import MeasuredCycles as MeasuredCycles
+from cyclr.study._cycles import Trial as Trial
 from cyclr.study._engine import Engine as Engine
 from cyclr.study._files import RecordError as RecordError
 from cyclr.study._files import load as load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import Any, overload
 
@@ -15,7 +16,7 @@ from cyclr._plan import plan
 from cyclr._range import Bounds, Curve, Search, enough
 from cyclr._renamed import renamed, same
 from cyclr._schedules import parse
-from cyclr._tuned import Asked
+from cyclr._tuned import Asked, Voice
 from cyclr.torch._batches import length
 from cyclr.torch._distributed import group_of, place_in
 from cyclr.torch._groups import resolve
@@ -121,37 +122,78 @@ def auto(
     100
     """
     network, driver, data, loss = parts_of(model, optimizer, loader, loss_fn, update)
-    _check(search, loss, momentum)
-    per_epoch = _steps_per_epoch(data, update, epochs)
-
-    # Errors are raised before any work, by planning with placeholder bounds.
-    budget = {"epochs": epochs, "steps": steps, "steps_per_epoch": per_epoch}
-    total = plan(Bounds(0.1, 1.0), **budget, cycles=cycles, anneal=anneal).steps
-    asked = Asked(search, cycles, anneal, momentum)
-    _, opposed = asked.planned(Bounds(0.1, 1.0), total, per_epoch)
-    if opposed is not None:
-        resolve("momentum", opposed, driver.param_groups)
-    voice = asked.voice(first=place_in(group_of(network))[0] == 0)
+    budget = {"epochs": epochs, "steps": steps, "cycles": cycles, "anneal": anneal, "momentum": momentum}
+    prepared = Prepared.of(network, driver, data, loss, update=update, search=search, **budget)
     if resume is not None:
-        scheduler = _resumed(driver, resume, total)
-        voice.say(f"continues the saved schedule at step {scheduler.last_epoch:,} of {total:,}")
-        return scheduler
-    effort = asked.effort(total, per_epoch)
+        return resumed(driver, resume, prepared)
     how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out}
 
     def test(full: bool) -> Curve:
-        length = None if full else total
-        return range_test(
-            network, driver, data, loss, update=update, effort=effort, budget=length, progress=voice.progress, **how
-        )
+        given = {"update": update, "effort": prepared.effort, "progress": prepared.voice.progress}
+        return range_test(network, driver, data, loss, budget=None if full else prepared.total, **given, **how)
 
-    with voice:
-        curve = enough(test, lambda: total, steps=search.ramp.steps, signal=search.signal)
-    tuned = asked.tuned(curve, total, per_epoch)
-    scheduler = Scheduler(driver, tuned.plan, tuned.momentum)
-    scheduler.curve, scheduler.bounds = curve, tuned.bounds
-    voice.found(tuned)
-    return scheduler
+    with prepared.voice:
+        curve = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal)
+    return prepared.scheduler(driver, curve)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that is known before the range test, and checked.
+
+    Args:
+        asked: What is asked for.
+        total: The budget in steps.
+        per_epoch: Steps in an epoch; None if the loader has no length.
+        effort: How thorough the range test is.
+        voice: Tells how it goes on.
+    """
+
+    asked: Asked
+    total: int
+    per_epoch: int | None
+    effort: str
+    voice: Voice
+
+    @classmethod
+    def of(
+        cls,
+        network: torch.nn.Module,
+        driver: Optimizer,
+        data: Iterable[Any],
+        loss: object,
+        *,
+        epochs: int | None,
+        steps: int | None,
+        cycles: int | None,
+        anneal: bool,
+        momentum: tuple[float, float] | None,
+        search: Search,
+        update: Update | StepFunction | None = None,
+    ) -> Prepared:
+        """Check the arguments of `auto`, by planning with placeholder bounds: errors are raised before any work."""
+        _check(search, loss, momentum)
+        per_epoch = _steps_per_epoch(data, update, epochs)
+        budget = {"epochs": epochs, "steps": steps, "steps_per_epoch": per_epoch}
+        total = plan(Bounds(0.1, 1.0), **budget, cycles=cycles, anneal=anneal).steps
+        asked = Asked(search, cycles, anneal, momentum)
+        _, opposed = asked.planned(Bounds(0.1, 1.0), total, per_epoch)
+        if opposed is not None:
+            resolve("momentum", opposed, driver.param_groups)
+        voice = asked.voice(first=place_in(group_of(network))[0] == 0)
+        return cls(asked, total, per_epoch, asked.effort(total, per_epoch), voice)
+
+    def scheduler(self, driver: Optimizer, curve: Curve) -> Scheduler:
+        """The scheduler of the plan that a curve gives.
+
+        Raises:
+            Inconclusive: If the range test gives no answer.
+        """
+        tuned = self.asked.tuned(curve, self.total, self.per_epoch)
+        scheduler = Scheduler(driver, tuned.plan, tuned.momentum)
+        scheduler.curve, scheduler.bounds = curve, tuned.bounds
+        self.voice.found(tuned)
+        return scheduler
 
 
 def _check(search: Any, loss_fn: object, momentum: Any) -> None:
@@ -163,8 +205,9 @@ def _check(search: Any, loss_fn: object, momentum: Any) -> None:
         raise TypeError(problem("momentum must be a pair (from, to)", momentum, "pass (0.85, 0.95)"))
 
 
-def _resumed(optimizer: Optimizer, state: Any, steps: int) -> Scheduler:
-    """The scheduler of a saved state, which must be made for so many steps."""
+def resumed(optimizer: Optimizer, state: Any, prepared: Prepared) -> Scheduler:
+    """The scheduler of a saved state, which must be made for the budget that is asked for."""
+    steps = prepared.total
     if not isinstance(state, Mapping) or not {"last_epoch", "schedule"} <= state.keys():
         what = "resume must be what scheduler.state_dict() gave, with 'last_epoch' and 'schedule'"
         given = sorted(map(str, state)) if isinstance(state, Mapping) else state
@@ -181,6 +224,7 @@ def _resumed(optimizer: Optimizer, state: Any, steps: int) -> Scheduler:
         raise ValueError(problem(what, steps, advice))
     scheduler = Scheduler(optimizer, *(read[name] for name in DRIVEN))
     scheduler.load_state_dict(dict(state))
+    prepared.voice.say(f"continues the saved schedule at step {scheduler.last_epoch:,} of {steps:,}")
     return scheduler
 
 

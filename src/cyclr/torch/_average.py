@@ -55,7 +55,7 @@ def trailing_average(share: float = 0.05) -> Average:
         # `averaged` is the number of averaged models, a tensor on the device, so nothing here waits for it
         weight = torch.clamp(1 / (share * (torch.as_tensor(averaged) + 1)), max=1.0)
         for average, new in zip(averages, weights, strict=True):
-            if average.is_floating_point():
+            if average.is_floating_point() or average.is_complex():
                 average.lerp_(new, weight.to(average.dtype))
             else:
                 average.copy_(new)

@@ -26,6 +26,12 @@ def group_of(model: torch.nn.Module) -> Any:
     return None
 
 
+def everybody() -> Any:
+    """The group of all processes; None if there is only one."""
+    several = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    return distributed.group.WORLD if several else None
+
+
 def averaged(values: torch.Tensor, group: Any) -> torch.Tensor:
     """The mean over the processes of `group`; not finite in all of them if it is not finite in one. Waits for all."""
     if group is None:

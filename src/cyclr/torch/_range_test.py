@@ -162,43 +162,44 @@ def range_test(
     with preserved(model, optimizer, **kept) as transaction:
         if not model.training:
             model.train()
-        measure = _measure(model, held_out, loss_fn, update)
+        measure = measured(model, held_out, loss_fn, update)
         watch = None if isinstance(update, Update | None) else Watch(optimizer)
-        curve = walk(_Training(model, optimizer, loader, step, measure, transaction, watch), recorder)
+        curve = walk(_Stepped(model, optimizer, loader, measure, transaction, watch, step), recorder)
         if watch is not None:
             watch.finish(curve)
         return curve
 
 
-class _Training:
-    """The operations on a torch training for the loop of a range test."""
+class Training:
+    """The operations on a torch training for the loop of a range test, but for the steps."""
 
     def __init__(
         self,
         model: torch.nn.Module,
         optimizer: Optimizer,
         loader: Iterable[Any],
-        step: Callable[[Iterator[Any]], torch.Tensor],
         measure: Measured,
         transaction: Transaction,
         watch: Watch | None,
     ) -> None:
         self._groups = list(zip(optimizer.param_groups, ratios(optimizer), strict=True))
-        self._loader, self._batches = loader, endless(loader)
-        self._make_step, self._measure, self._transaction = step, measure, transaction
+        self._loader, self.batches = loader, endless(loader)
+        self._measure, self._transaction = measure, transaction
         self._together = group_of(model)
         self._device: torch.device | None = None
         self._watch = watch
 
-    def step(self, rate: float) -> torch.Tensor:
+    def put(self, rate: float) -> None:
+        """Set the rate of the step to come."""
         for group, ratio in self._groups:
             put(group, "lr", rate * ratio)
-        if self._watch is None:
-            return self._make_step(self._batches)
-        groups = [group for group, _ in self._groups]
-        self._watch.before(groups)
-        loss = self._make_step(self._batches)
-        self._watch.after(groups)
+        if self._watch is not None:
+            self._watch.before([group for group, _ in self._groups])
+
+    def stepped(self, loss: torch.Tensor) -> torch.Tensor:
+        """Note that the step was made."""
+        if self._watch is not None:
+            self._watch.after([group for group, _ in self._groups])
         return loss
 
     def read(self, losses: Sequence[torch.Tensor]) -> list[float]:
@@ -213,7 +214,28 @@ class _Training:
     def rewind(self, *, data: bool) -> None:
         self._transaction.rewind(everything=data)
         if data:
-            self._batches = endless(self._loader)
+            self.batches = endless(self._loader)
+
+
+class _Stepped(Training):
+    """A training whose steps a function makes."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: Optimizer,
+        loader: Iterable[Any],
+        measure: Measured,
+        transaction: Transaction,
+        watch: Watch | None,
+        step: Callable[[Iterator[Any]], torch.Tensor],
+    ) -> None:
+        super().__init__(model, optimizer, loader, measure, transaction, watch)
+        self._make_step = step
+
+    def step(self, rate: float) -> torch.Tensor:
+        self.put(rate)
+        return self.stepped(self._make_step(self.batches))
 
 
 def recorder_of(
@@ -245,7 +267,7 @@ def check_held_out(held_out: HeldOut, loss_fn: object) -> None:
         )
 
 
-def _measure(
+def measured(
     model: torch.nn.Module,
     held_out: HeldOut | None,
     loss_fn: Callable[..., torch.Tensor] | None,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
+from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
@@ -14,7 +15,8 @@ from torch.optim import Optimizer
 
 from cyclr._check import count, positive, problem
 from cyclr._metrics import GivenMetric, functions_of
-from cyclr.torch._batches import check_loader, check_metrics, device_of, loss_of, moved, size_of, takes_model
+from cyclr.torch._batches import check_loader, check_metrics, device_of, is_pair, loss_of, moved, size_of, takes_model
+from cyclr.torch._ensemble import Ensemble
 from cyclr.torch._restore.reachable import Search
 
 #: The user's own step: makes one optimizer step from a batch and returns the loss. Without a loader it is called with
@@ -218,23 +220,40 @@ def evaluate(
     total: Any = 0.0
     size = 0
     with torch.no_grad(), quiet(model):
-        for batch in loader:
-            batch = moved(batch, device)
+        for batch, outputs in _ahead(model, loader, device):
             weight = size_of(batch)
-            total = total + weight * _judged(model, batch, loss_fn, functions)
+            total = total + weight * _judged(model, batch, loss_fn, functions, outputs)
             size += weight
     if not size:
         raise ValueError(problem("loader must give at least one batch", "none", "check that the dataset is not empty"))
     return dict(zip(names, (total / size).tolist(), strict=True))
 
 
+def _ahead(
+    model: torch.nn.Module, loader: Iterable[Any], device: torch.device | None
+) -> Iterator[tuple[Any, torch.Tensor | None]]:
+    """Batches on the device, with the outputs of an ensemble: it loads each member once for many batches."""
+    batches = iter(loader)
+    first = next(batches, None)
+    every = batches if first is None else chain([first], batches)
+    if isinstance(model, Ensemble) and is_pair(first):
+        yield from model.over(every, device)
+    else:
+        for batch in every:
+            yield moved(batch, device), None
+
+
 def _judged(
-    model: torch.nn.Module, batch: Any, loss_fn: Callable[..., Any] | None, metrics: Mapping[str, Callable[..., Any]]
+    model: torch.nn.Module,
+    batch: Any,
+    loss_fn: Callable[..., Any] | None,
+    metrics: Mapping[str, Callable[..., Any]],
+    outputs: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Loss and metrics of one batch, still on the device."""
     asked = ([] if loss_fn is None else [loss_fn]) + list(metrics.values())
     whole = [takes_model(function, batch) for function in asked]
-    pair = () if all(whole) else (model(batch[0]), batch[1])  # computed once for all
+    pair = () if all(whole) else (model(batch[0]) if outputs is None else outputs, batch[1])  # computed once for all
     pairs = zip(asked, whole, strict=True)
     values = [function(model, batch) if own else function(*pair) for function, own in pairs]
     device = next((value.device for value in values if isinstance(value, torch.Tensor)), None)

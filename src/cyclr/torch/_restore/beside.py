@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import operator
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from types import CellType
+from types import AsyncGeneratorType, CellType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 import torch
+from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 from torch.utils.data import DataLoader
 
@@ -17,9 +20,11 @@ from cyclr import _rng as rng
 from cyclr.torch._restore import undo
 from cyclr.torch._restore.reachable import FEW, Reached, Search, Variable
 from cyclr.torch._restore.snapshot import KNOWN, Snapshot
+from cyclr.torch._restore.variables import variables
 
 SMALL = 1 << 16  #: bytes of a tensor that is copied whatever its shape; a larger one may be data
-_SEQUENCES = (list, deque, set)
+_CONTAINERS = (list, deque, set, dict, tuple)
+_SUSPENDED = (AsyncGeneratorType, CoroutineType, GeneratorType)
 
 
 class Beside:
@@ -42,7 +47,7 @@ class Beside:
 
     def keep(self, functions: Iterable[Any]) -> None:
         """Note what these reach, and what the hooks and objects reach that the snapshot met and did not follow."""
-        hooks = (*optimizers._global_optimizer_pre_hooks.values(), *optimizers._global_optimizer_post_hooks.values())
+        hooks = [hook for several in _hooks_of_all() for hook in several.values()]
         self._follow([one for one in (*functions, *hooks) if one is not None], opened=True)
         while met := self._weights.take_unfollowed():
             self._follow(met, opened=False)
@@ -55,7 +60,8 @@ class Beside:
         changed = [name for name, look, before in self._watched if look() != before]
         if changed:
             what = f"the training also wrote to {', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''}"
-            _warn(f"{what}, which is not restored: it does not look like weights; copy it before, if it matters")
+            why = "it does not look like weights, or cannot be set from outside"
+            _warn(f"{what}, which is not restored: {why}; copy it before, if it matters")
 
     def _follow(self, values: list[Any], *, opened: bool) -> None:
         if not values:
@@ -67,6 +73,8 @@ class Beside:
         for one in self._search.reached(roots, opened=opened):
             if isinstance(one.value, KNOWN):
                 known.append(one.value)
+            elif isinstance(one.value, FrameType):
+                self._weights.hold(variables(one.value))
             elif isinstance(one.value, DataLoader) or rng.is_source(one.value):
                 self.data.append(one.value)
             elif isinstance(one.value, torch.Tensor) or undo.is_array(one.value):
@@ -78,7 +86,7 @@ class Beside:
     def _keep(self, one: Reached) -> None:
         value = one.value
         alike = tuple(value.shape) in self._shapes
-        if alike or value.nbytes <= SMALL:
+        if alike or undo.size(value) <= SMALL:
             self._weights.keep(value)
             self._hold(one, whole=alike)
         elif isinstance(value, torch.Tensor) and not value.is_inference():
@@ -91,6 +99,16 @@ class Beside:
             look = _versions(one.value)
             self._watched.append((f"{one.name} ({len(values)} tensors)", look, look()))
 
+    def _watch_variables(self, one: Reached, suspended: Any) -> None:
+        """Variables of a suspended generator cannot be set from outside; whether one was set can be seen."""
+        before = gc.get_referents(suspended)
+
+        def look() -> bool:
+            now = gc.get_referents(suspended)
+            return len(now) == len(before) and all(map(operator.is_, now, before))
+
+        self._watched.append((f"the variables of {one.name} (a {type(suspended).__name__})", look, True))
+
     def _hold(self, one: Reached, *, whole: bool) -> None:
         """Note where a tensor stands: the containers, up to the object or the variable that has them.
 
@@ -102,19 +120,12 @@ class Beside:
         if holder is None or (key := id(holder) if whole else hash((id(holder), one.name))) in self._held:
             return
         self._held.add(key)
-        if isinstance(holder, CellType):
-            self._weights.hold(undo.cell(holder))
-        elif isinstance(holder, Variable):
-            self._weights.hold(undo.entry(holder.variables, holder.name))
-        elif isinstance(holder, (*_SEQUENCES, dict, tuple)):
-            if not isinstance(holder, tuple):
-                self._weights.hold(undo.container(holder))
-            if one.before is not None:
-                self._hold(one.before, whole=whole)
-        elif whole:
-            self._weights.hold(*undo.attributes(holder))
-        elif hasattr(holder, "__dict__"):
-            self._weights.hold(undo.entry(vars(holder), one.name.rpartition(".")[2].rpartition(" ")[2]))
+        if isinstance(holder, _SUSPENDED):
+            self._watch_variables(one, holder)
+        elif not isinstance(holder, FrameType):  # whose variables come back, all of them
+            self._weights.hold(*_putting_back(one, holder, whole=whole))
+        if isinstance(holder, _CONTAINERS) and one.before is not None:
+            self._hold(one.before, whole=whole)
 
     @cached_property
     def _tensors(self) -> list[torch.Tensor]:
@@ -129,6 +140,34 @@ class Beside:
 def _is_known(value: Any) -> bool:
     """What a snapshot follows by itself."""
     return isinstance(value, (*KNOWN, DataLoader, torch.Tensor)) or rng.is_source(value)
+
+
+def _hooks_of_all() -> list[dict[int, Any]]:
+    """The hooks of all optimizers and of all modules."""
+    return [
+        optimizers._global_optimizer_pre_hooks,
+        optimizers._global_optimizer_post_hooks,
+        modules._global_forward_pre_hooks,
+        modules._global_forward_hooks,
+        modules._global_backward_pre_hooks,
+        modules._global_backward_hooks,
+    ]
+
+
+def _putting_back(one: Reached, holder: Any, *, whole: bool) -> list[undo.Undo]:
+    """What puts back the place where something stands."""
+    if isinstance(holder, CellType):
+        return [undo.cell(holder)]
+    if isinstance(holder, Variable):
+        return [undo.entry(holder.variables, holder.name)]
+    if isinstance(holder, type):
+        return [undo.of_class(holder, None if whole else one.name.rpartition(".")[2])]
+    entries = [undo.container(holder)] if isinstance(holder, _CONTAINERS) and not isinstance(holder, tuple) else []
+    if whole:  # containers of the user's own have attributes, too
+        return [*entries, *undo.attributes(holder)]
+    if not entries and hasattr(holder, "__dict__"):
+        return [undo.entry(vars(holder), one.name.rpartition(".")[2].rpartition(" ")[2])]
+    return entries
 
 
 def _version(tensor: torch.Tensor) -> Callable[[], int]:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import sys
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 from cyclr.torch._restore import undo
@@ -19,7 +32,18 @@ MOST = 20_000  #: objects that are looked at
 #: classes without a module.
 _CLOSED = {*sys.stdlib_module_names, "accelerate", "jax", "keras", "lightning", "numpy", "pytorch_lightning",
            "torch", "transformers"} - {"__main__", "argparse", "builtins", "types"}  # fmt: skip
+#: Modules of closed packages whose objects hold what the user put in there.
+_HOLDERS = {"_thread", "collections", "functools", "weakref"}
 _CONTAINERS = (list, tuple, set, dict, deque)
+#: Objects without attributes that hold others: iterators, caches, suspended generators.
+_OPAQUE = {"builtins", "functools", "itertools"}
+#: Methods that a framework calls, whoever names them.
+_CALLED = {"forward", "backward", "step", "training_step", "compute_loss", "optimizer_step", "optimizer_zero_grad",
+           "on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_zero_grad"}  # fmt: skip
+
+
+class Closed:
+    """What is not looked into, although a user's variables hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +83,8 @@ class Search:
     def __init__(self, closed: Callable[[Any], bool], few: int = FEW) -> None:
         self._closed, self.few = closed, few
         self._seen: dict[int, Any] = {}  # keeps alive what it names, so that no identity is used twice
+        self._asked = set(_CALLED)  # the names that code asks for
+        self._methods: dict[str, list[Reached]] = {}  # those of classes that no code asked for yet
         self.full = False  #: whether the search was given up
 
     def reached(self, roots: Iterable[tuple[str, Any]], *, opened: bool = True) -> Iterator[Reached]:
@@ -71,14 +97,16 @@ class Search:
         todo = deque((Reached(value, name), opened) for name, value in roots)
         while todo:
             now, root = todo.popleft()
-            if id(now.value) in self._seen or isinstance(now.value, (int, float, str, bytes, type, type(None))):
+            if id(now.value) in self._seen or isinstance(now.value, (int, float, str, bytes, type(None), CodeType)):
+                continue
+            if isinstance(now.value, type) and not is_own(now.value.__module__):
                 continue
             if len(self._seen) >= MOST:
                 self.full = True
                 return
             self._seen[id(now.value)] = now.value
             yield now
-            if not self._closed(now.value):
+            if not (self._closed(now.value) or isinstance(now.value, Closed)):
                 todo.extend((part, False) for part in self._parts(now, root=root))
 
     def _parts(self, now: Reached, *, root: bool) -> Iterator[Reached]:
@@ -91,15 +119,26 @@ class Search:
             yield Reached(value.__func__, now.name)
             yield from (Reached(one, now.name) for one in _methods(type(value.__self__), value.__func__))
         elif isinstance(value, FunctionType):
-            for name, part, holder in of_function(value):
-                yield Reached(part, f"{now.name}: {name}", holder)
-        elif isinstance(value, _CONTAINERS) and len(value) > self.few:
-            return
-        elif isinstance(value, dict):
-            yield from (Reached(part, f"{now.name}[{key!r}]", value, now) for key, part in value.items())
+            yield from self._of_function(now)
+        elif isinstance(value, FrameType):
+            yield from self._of_frame(now)
+        elif isinstance(value, type):
+            yield from self._of_class(now)
+        elif isinstance(value, (weakref.ref, ContextVar)):
+            yield Reached(value() if isinstance(value, weakref.ref) else value.get(None), now.name)
         elif isinstance(value, _CONTAINERS):
-            yield from (Reached(part, f"{now.name}[{index}]", value, now) for index, part in enumerate(value))
-        elif not isinstance(value, ModuleType) and (root or not _is_closed(type(value).__module__)):
+            yield from self._of_container(now)
+        elif isinstance(value, BuiltinFunctionType) or (_is_opaque(value) and not hasattr(value, "__dict__")):
+            yield from (Reached(part, now.name, value, now) for part in gc.get_referents(value))
+        elif not isinstance(value, ModuleType) and (root or not _is_closed(type(value).__module__, _HOLDERS)):
+            yield from self._of_object(now)
+
+    def _of_container(self, now: Reached) -> Iterator[Reached]:
+        value = now.value
+        if len(value) <= self.few:
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            yield from (Reached(part, f"{now.name}[{key!r}]", value, now) for key, part in items)
+        if hasattr(value, "__dict__"):  # of a class of the user's own
             yield from self._of_object(now)
 
     def _of_object(self, now: Reached) -> Iterator[Reached]:
@@ -109,9 +148,50 @@ class Search:
         for name, part in held.items():
             separator = ": " if now.name and now.before is None and now.holder is None else "."
             yield Reached(part, f"{now.name}{separator}{name}", value, now)
-        if isinstance(call := inspect.getattr_static(type(value), "__call__", None), FunctionType):
+        kind = type(value)
+        if _is_opaque(value):  # such as a cache: attributes are not all that it holds
+            yield from (Reached(part, now.name, value, now) for part in gc.get_referents(value))
+        elif is_own(kind.__module__):
+            yield Reached(kind, kind.__qualname__)
+        elif isinstance(call := inspect.getattr_static(kind, "__call__", None), FunctionType):
             yield Reached(call, now.name)
-            yield from (Reached(one, now.name) for one in _methods(type(value), call))
+            yield from (Reached(one, now.name) for one in _methods(kind, call))
+
+    def _of_class(self, now: Reached) -> Iterator[Reached]:
+        """What a class holds, and those of its methods that code asks for, or that are called without being named."""
+        kind = now.value
+        yield from (Reached(base, base.__qualname__) for base in (*kind.__bases__, type(kind)))
+        for name, part in dict(vars(kind)).items():
+            special = name.startswith("__") and name.endswith("__")
+            if functions := _functions(part):
+                methods = [Reached(one, f"{now.name}.{name}") for one in functions]
+                if special or name in self._asked:
+                    yield from methods
+                else:
+                    self._methods.setdefault(name, []).extend(methods)
+            elif not (special or isinstance(part, (MemberDescriptorType, GetSetDescriptorType))):
+                yield Reached(part, f"{now.name}.{name}", kind, now)
+
+    def _of_function(self, now: Reached) -> Iterator[Reached]:
+        for name, part, holder in of_function(now.value):
+            yield Reached(part, f"{now.name}: {name}", holder)
+        for name, part in vars(now.value).items():
+            yield Reached(part, f"{now.name}.{name}", now.value, now)
+        yield from self._ask(now.value.__code__)
+
+    def _of_frame(self, now: Reached) -> Iterator[Reached]:
+        """What running code has in its variables, and finds by name in its globals."""
+        frame = now.value
+        if frame.f_locals is not frame.f_globals:
+            yield from (Reached(part, name, frame) for name, part in frame.f_locals.items())
+        for name, part, holder in _of_globals(frame.f_code, frame.f_globals):
+            yield Reached(part, name, holder)
+        yield from self._ask(frame.f_code)
+
+    def _ask(self, code: CodeType) -> Iterator[Reached]:
+        for name in _names(code):
+            self._asked.add(name)
+            yield from self._methods.pop(name, ())
 
 
 def named_in(function: Any) -> list[Any]:
@@ -146,14 +226,29 @@ def of_function(function: FunctionType) -> Iterator[tuple[str, Any, CellType | V
         yield "default", value, None
     if _is_closed(function.__globals__.get("__name__", "")):
         return  # a decorator of a library's, say: what it names is the library's
-    names = list(_names(function.__code__))
+    yield from _of_globals(function.__code__, function.__globals__)
+
+
+def _of_globals(code: CodeType, variables: dict[str, Any]) -> Iterator[tuple[str, Any, Variable]]:
+    """What code finds by name in its globals."""
+    names = list(dict.fromkeys(_names(code)))
     for name in names:
-        value = function.__globals__.get(name)
-        if isinstance(value, ModuleType) and _is_own(value):
-            own = vars(value)
-            yield from ((f"{name}.{inner}", own[inner], Variable(own, inner)) for inner in names if inner in own)
-        elif not isinstance(value, FunctionType) or value.__globals__ is function.__globals__ or _is_own(value):
-            yield name, value, Variable(function.__globals__, name)
+        value = variables.get(name, sys.modules.get(name))  # the latter is imported by the code itself
+        if isinstance(value, ModuleType):
+            yield from _of_module(value, name, names) if is_own(value.__name__) else ()
+        elif not isinstance(value, FunctionType) or value.__globals__ is variables or is_own(value.__module__ or ""):
+            yield name, value, Variable(variables, name)
+
+
+def _of_module(module: ModuleType, name: str, names: list[str]) -> Iterator[tuple[str, Any, Variable]]:
+    """What code that asks for these names finds in a module of the user's own, and in modules within it."""
+    own = vars(module)
+    for inner in names:
+        value = own.get(inner)
+        if not isinstance(value, ModuleType):
+            yield f"{name}.{inner}", value, Variable(own, inner)
+        elif value.__name__.startswith(f"{module.__name__}."):
+            yield from _of_module(value, f"{name}.{inner}", names)
 
 
 def _methods(kind: type, function: FunctionType) -> Iterator[FunctionType]:
@@ -172,12 +267,28 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _is_closed(module: str | None) -> bool:
-    return (module or "").partition(".")[0] in _CLOSED
+def _functions(part: Any) -> list[FunctionType]:
+    """The functions that an attribute of a class is made of: a method, a property."""
+    if isinstance(part, (staticmethod, classmethod)):
+        part = part.__func__
+    parts = (part.fget, part.fset) if isinstance(part, property) else (getattr(part, "func", part),)
+    return [one for one in parts if isinstance(one, FunctionType)]
 
 
-def _is_own(value: ModuleType | FunctionType) -> bool:
-    """Whether a module, or a function's, is the user's and not a library's."""
-    module = value if isinstance(value, ModuleType) else sys.modules.get(value.__module__ or "")
-    name, file = getattr(module, "__name__", ""), getattr(module, "__file__", None) or "site-packages"
-    return not ("site-packages" in file or "dist-packages" in file or _is_closed(name) or name.startswith("cyclr"))
+def _is_opaque(value: Any) -> bool:
+    return type(value).__module__ in _OPAQUE
+
+
+def _is_closed(module: str | None, but: Iterable[str] = ()) -> bool:
+    package = (module or "").partition(".")[0]
+    return package in _CLOSED and package not in but
+
+
+def is_own(name: str) -> bool:
+    """Whether the module of this name is the user's and not a library's."""
+    if name == "builtins" or _is_closed(name) or name.partition(".")[0] == "cyclr":
+        return False
+    if name not in sys.modules or name == "__main__":  # run by `exec`; a notebook, which has no file
+        return True
+    file = getattr(sys.modules[name], "__file__", None) or "site-packages"
+    return "site-packages" not in file and "dist-packages" not in file

@@ -21,7 +21,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from cyclr import _rng as rng
 from cyclr.torch._restore import undo
 from cyclr.torch._restore.place import InMemory, Place
-from cyclr.torch._restore.reachable import named_in
+from cyclr.torch._restore.reachable import is_own, named_in
 from cyclr.torch._restore.tensors import Memory
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), torch.device, torch.dtype, torch.Size, range})
@@ -54,7 +54,7 @@ class Snapshot:
         self._seen: dict[int, Any] = {}  # by identity; keeps alive what it names, so that no identity is used twice
         self._memory = Memory(InMemory() if place is None else place)
         self._undo: list[undo.Undo] = []
-        self._unfollowed: list[Any] = []  # functions and plain objects
+        self._unfollowed: list[Any] = []  # functions, plain objects, classes
         self._stateful: list[Any] = []
         self._loaders: list[DataLoader[Any]] = []
         self._running: list[tuple[dict[str, Any], str]] = []  # where iterators of loaders are held, besides
@@ -77,7 +77,7 @@ class Snapshot:
             if rng.is_source(value):
                 self.sources.append(value)
             elif isinstance(value, torch.Tensor):
-                kept = contents or (value.ndim < 2 and value.nbytes <= _SMALL)
+                kept = contents or (value.ndim < 2 and undo.size(value) <= _SMALL)
                 todo.extend((part, left) for part in (self._memory.keep(value) if kept else ()))
             elif isinstance(value, (array, bytearray)) or undo.is_array(value):
                 self._undo.extend([undo.array(value)] if contents or _is_row(value) else ())
@@ -141,6 +141,8 @@ class Snapshot:
             if not getattr(value, "__dict__", None):
                 return
         if isinstance(value, KNOWN):
+            if is_own((kind := type(value)).__module__):
+                self._unfollowed.append(kind)
             yield from ((part, left) for part in self._attributes(value, contents))
         elif left > 0 and type(value).__module__.partition(".")[0] not in _TOOLS:
             yield from ((part, left - 1) for part in self._attributes(value, contents))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import operator
 import sys
 from io import IOBase
@@ -104,6 +105,22 @@ def attributes(value: Any) -> list[Undo]:
     return [*held, *(slot(value, one) for one in slots(value))]
 
 
+def of_class(value: type, name: str | None = None) -> Undo:
+    """The attributes of a class, or the one of this name."""
+    saved = dict(vars(value)) if name is None else {name: vars(value).get(name, _NOTHING)}
+
+    def undo() -> None:
+        present = dict(vars(value))
+        for key, item in saved.items():
+            if item is not _NOTHING and present.get(key, _NOTHING) is not item:
+                type.__setattr__(value, key, item)
+        for key in present if name is None else ():
+            if key not in saved and not key.startswith("__"):
+                type.__delattr__(value, key)
+
+    return undo
+
+
 def cell(value: CellType) -> Undo:
     """What a variable of a closure holds."""
     before = value.cell_contents
@@ -123,6 +140,11 @@ def entry(values: dict[str, Any], name: str) -> Undo:
             values[name] = before
 
     return undo
+
+
+def size(value: Any) -> float:
+    """The bytes of a tensor or an array; infinite for a sparse tensor, which does not say."""
+    return value.nbytes if getattr(value, "layout", torch.strided) == torch.strided else math.inf
 
 
 def is_array(value: Any) -> bool:

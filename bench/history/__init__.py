@@ -1,0 +1,1 @@
+"""Ratios over commits, for asv: `make history` records those of the present commit on this machine."""

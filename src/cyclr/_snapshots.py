@@ -1,0 +1,384 @@
+"""A folder of snapshots: at which steps to save, which ones to keep, and what belongs together. Knows no framework.
+
+Each snapshot is one safetensors file that describes itself: the step, the schedule and the validation value stand in
+its header. So there is no list beside the files that could disagree with them.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import re
+import shutil
+import warnings
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from cyclr import _check
+from cyclr._files import clear_drafts, drafted
+from cyclr._metrics import Better
+from cyclr._plan import Plan
+from cyclr._schedules import Schedule, parse
+
+_log = logging.getLogger("cyclr")
+FORMAT = "cyclr.snapshot.1"
+KEY = "cyclr"  #: of the description, in the metadata of a file
+ON_ERROR = ("raise", "warn")
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Saved weights.
+
+    Args:
+        step: Completed optimizer steps.
+        path: The safetensors file.
+        value: Of the validation metric; None if none was given.
+    """
+
+    step: int
+    path: Path
+    value: float | None = None
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What a file says of itself."""
+
+    format: str
+    step: int
+    schedule: str
+    value: float | None = None
+    judged: str = ""  #: name and direction of the metric
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """When a training saves.
+
+    Args:
+        schedule: Its learning rate.
+        ends: Numbers of completed steps at which to save.
+        epoch: Steps in an epoch, if known.
+    """
+
+    schedule: Schedule
+    ends: tuple[int, ...]
+    epoch: int | None = None
+
+    @classmethod
+    def of(cls, plan: object) -> Course:
+        """Of a plan, or of the cycles of a schedule.
+
+        Raises:
+            TypeError: If it is neither.
+            ValueError: If the schedule is endless or has no cycle that ends.
+        """
+        if isinstance(plan, Course):
+            return plan
+        if isinstance(plan, Plan):
+            return cls(plan.schedule, plan.snapshots, plan.steps_per_epoch)
+        if not isinstance(plan, Schedule):
+            raise TypeError(_check.problem("plan must be a Plan or a Schedule", plan, "pass cyclr.plan(...)"))
+        if plan.duration == math.inf:
+            advice = "pass schedule.take(steps), or the plan"
+            raise ValueError(_check.problem("the schedule must end, to know where to save", plan, advice))
+        ends = plan.cycle_ends()
+        if not ends:
+            raise ValueError(_check.problem("the schedule must have a cycle that ends", plan, "pass cyclr.plan(...)"))
+        return cls(plan, ends)
+
+
+class Folder:
+    """Snapshots in a folder. Reads what is there, saves, and removes what is not to be kept.
+
+    Args:
+        path: The folder; created if it does not exist.
+        course: When to save.
+        shapes: Shapes of the model's tensors, by name.
+        size: Bytes of one snapshot.
+        keep: Number of snapshots to keep; None keeps all.
+        judged: Name of the metric that decides which ones to keep; empty keeps the last ones.
+        better: Direction of the metric.
+        on_error: "raise" or "warn".
+
+    Raises:
+        ValueError: If the folder holds snapshots of another plan or model, or damaged ones.
+        OSError: If the folder cannot be written to, or the disk is too small, unless `on_error` is "warn".
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        course: Course,
+        shapes: Shapes,
+        size: int,
+        *,
+        keep: int | None = None,
+        judged: str = "",
+        better: Better = "max",
+        on_error: str = "raise",
+    ) -> None:
+        self.path, self.course, self.size = Path(path), course, size
+        self.keep = None if keep is None else _check.count("keep", keep)
+        self.better: Better = better
+        self.judged = f"{judged}, {better}" if judged else ""
+        self.on_error = _check.choice("on_error", on_error, ON_ERROR)
+        self._warned = False
+        self._seen: int | None = None
+        self.kept = self._found(shapes)
+        self._prepare()
+
+    @property
+    def needed(self) -> int:
+        """The most bytes that the snapshots will take beside those that are there."""
+        ends, there = len(self.course.ends), len(self.kept)
+        most = ends if self.keep is None else min(ends, self.keep + 1)  # a new one is written before an old one goes
+        return max(0, most - there) * self.size
+
+    def due(self, step: int) -> bool:
+        """Whether to save after so many steps; to be asked after each step, or where each cycle ends.
+
+        Raises:
+            ValueError: If a new training would mix its snapshots with those of an earlier one.
+
+        Warns:
+            UserWarning: If the end of a cycle was passed without this being asked.
+        """
+        if self._seen is None:
+            self._check_resumed(step)
+            self._seen = step - 1
+        if step == self._seen:  # no step was made since: a batch whose gradient is only added to others
+            return False
+        ends = self.course.ends
+        following = bisect_right(ends, self._seen)
+        self._seen = step
+        if following < len(ends) and ends[following] < step:
+            warnings.warn(
+                f"no snapshot was saved at step {ends[following]}, where a cycle ends: step() was not called there; "
+                "call it after each scheduler.step()",
+                UserWarning,
+                stacklevel=4,
+            )
+        place = bisect_left(ends, step)
+        return place < len(ends) and ends[place] == step
+
+    def save(self, step: int, write: Callable[[Path, dict[str, str]], None], value: float | None = None) -> Path | None:
+        """Save, and remove what is no longer to be kept.
+
+        Args:
+            step: Completed steps.
+            write: Writes a file with metadata.
+            value: Of the metric.
+
+        Returns:
+            The file; None if it is not among those to keep, or could not be written.
+        """
+        new = Snapshot(step, self.path / f"snapshot-{step}.safetensors", value)
+        every = sorted([*(one for one in self.kept if one.step != step), new], key=lambda one: one.step)
+        chosen = self._chosen(every)
+        if new not in chosen:
+            return None
+        said = Description(FORMAT, step, repr(self.course.schedule), _finite(value), self.judged)
+        try:
+            self._make()
+            with plain_errors(), drafted(new.path) as draft:
+                write(draft, {KEY: msgspec.json.encode(said).decode()})
+            self.kept = tuple(every)
+            for one in every:
+                if one not in chosen:
+                    one.path.unlink(missing_ok=True)
+            self.kept = chosen
+        except OSError as error:
+            self._failed(error, f"the snapshot at step {step} was not saved")
+            return None
+        return new.path
+
+    def _chosen(self, every: list[Snapshot]) -> tuple[Snapshot, ...]:
+        """Those to keep, in the order of their steps."""
+        if self.keep is None or len(every) <= self.keep:
+            return tuple(every)
+        if not self.judged:
+            return tuple(every[-self.keep :])
+
+        def rank(one: Snapshot) -> tuple[bool, float, int]:
+            value = one.value if one.value is not None and math.isfinite(one.value) else None
+            worth = 0.0 if value is None else (value if self.better == "max" else -value)
+            return value is not None, worth, one.step
+
+        best = sorted(every, key=rank)[-self.keep :]
+        return tuple(one for one in every if one in best)
+
+    def _found(self, shapes: Shapes) -> tuple[Snapshot, ...]:
+        """The snapshots that are there, of this very plan and model."""
+        if self.path.exists() and not self.path.is_dir():
+            return ()  # `_prepare` tells
+        found = []
+        for path in files_in(self.path):
+            metadata, has = header_of(path)
+            said = description_in(path, metadata)
+            check_shapes(path, has, shapes)
+            if said.step not in self.course.ends or not _agree(said.schedule, self.course.schedule, said.step):
+                raise ValueError(
+                    f"{path} must be a snapshot of the same plan, got one of {said.schedule} at step {said.step}; "
+                    "choose another folder"
+                )
+            if said.judged != self.judged:
+                must = f"{path} must have been judged by {self.judged or 'no metric'}"
+                raise ValueError(_check.problem(must, said.judged or "no metric", "choose another folder"))
+            found.append(Snapshot(said.step, path, said.value))
+        return tuple(found)
+
+    def _prepare(self) -> None:
+        """Check that the folder can be written to and that the disk has room, and say how much is needed."""
+        try:
+            self._make()
+            clear_drafts(self.path)
+            with drafted(self.path / "probe") as draft:
+                draft.write_bytes(b"0")
+                free = shutil.disk_usage(draft).free
+            (self.path / "probe").unlink()
+            needs = f"{_megabytes(self.needed)} for snapshots of {_megabytes(self.size)} each"
+            _log.info("%s: %s, %s are free", self.path, needs, _megabytes(free))
+            if free < self.needed:
+                raise OSError(errno.ENOSPC, f"needs {needs}, but {_megabytes(free)} are free", str(self.path))
+        except OSError as error:
+            self._failed(error, "snapshots cannot be saved")
+
+    def _make(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.path))
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def _check_resumed(self, step: int) -> None:
+        if self.kept and step <= max(1, self.course.epoch or 1):
+            steps = ", ".join(str(one.step) for one in self.kept)
+            raise ValueError(
+                f"{self.path} must be empty for a training that starts at its first step, got snapshots of steps "
+                f"{steps}; choose another folder, delete them, or load the training's checkpoint first"
+            )
+
+    def _failed(self, error: OSError, what: str) -> None:
+        """Raise, or warn once."""
+        safe = f"; the {len(self.kept)} saved before are complete" if self.kept else ""
+        said = f"{what} ({error.strerror or error}){safe}"
+        if self.on_error == "raise":
+            raise OSError(error.errno, said, str(self.path)) from error
+        if self._warned:
+            _log.info("%s: %s", self.path, said)
+            return
+        self._warned = True
+        warnings.warn(f"{self.path}: {said}; the training goes on", UserWarning, stacklevel=2)
+
+
+def name_of(metric: object) -> str:
+    """The name of a metric's function."""
+    function: object = metric[0] if isinstance(metric, tuple) and metric else getattr(metric, "function", metric)
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The snapshots of a folder, in the order of their steps."""
+    numbered = [
+        (int(match[1]), path)
+        for path in folder.glob("snapshot-*.safetensors")
+        if (match := re.fullmatch(r"snapshot-(\d+)\.safetensors", path.name))
+    ]
+    return [path for _, path in sorted(numbered)]
+
+
+def header_of(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """The metadata of a safetensors file, and the shapes of its tensors by all their names; no tensor is read.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = dict(file.metadata() or {})
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: the snapshot is damaged ({error}); delete it") from None
+    return metadata, shapes | {name: shapes[kept] for name, kept in shared_in(metadata, shapes).items()}
+
+
+def shared_in(metadata: Mapping[str, str], tensors: Container[str]) -> dict[str, str]:
+    """For each name that is another one for a tensor, the name that the file has; as safetensors' `save_model` says."""
+    return {name: kept for name, kept in metadata.items() if kept in tensors and name not in tensors}
+
+
+def description_in(path: Path, metadata: Mapping[str, str]) -> Description:
+    """What a snapshot says of itself.
+
+    Raises:
+        ValueError: If it is not one of ours.
+    """
+    try:
+        said = msgspec.json.decode(metadata.get(KEY, ""), type=Description)
+    except msgspec.DecodeError:
+        said = None
+    if said is None or said.format != FORMAT:
+        raise ValueError(f"{path} must be a snapshot in format {FORMAT!r}; choose another folder")
+    return said
+
+
+def check_shapes(path: Path, has: Shapes, shapes: Shapes) -> None:
+    """Check that a file has the tensors of the model.
+
+    Raises:
+        ValueError: If not; the message names the first difference.
+    """
+    for name in sorted(has.keys() | shapes.keys()):
+        there, own = has.get(name), shapes.get(name)
+        if there != own:
+            raise ValueError(
+                f"{path} must hold weights of the same model: {name} is {_shape(there)} in the file and {_shape(own)} "
+                "in the model; choose another folder"
+            )
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """A context manager that turns safetensors' errors of the disk into those of Python."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def _agree(text: str, schedule: Schedule, steps: int) -> bool:
+    """Whether the schedule of `text` has the same rates in so many steps."""
+    if text == repr(schedule):
+        return True
+    try:
+        other = parse(text)
+    except ValueError:
+        return False
+    at = np.arange(steps)
+    return bool(np.allclose(other(at), schedule(at), rtol=1e-9, atol=0))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else f"of shape {list(shape)}"
+
+
+def _megabytes(count: int) -> str:
+    """A size: "1.2 MB", "34 GB"."""
+    unit, size = ("GB", count / 1e9) if count >= 1e9 else ("MB", count / 1e6)
+    return f"{size:.3g} {unit}"

@@ -1,0 +1,45 @@
+"""A real browser for the tests of pages: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A browser; the test is skipped where there is none."""
+    sync = pytest.importorskip("playwright.sync_api", reason="Playwright's Python package is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine (Debian, Ubuntu: apt install chromium)")
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, path: Path, **context: Any) -> Iterator[Page]:
+    """A page of a file, without a network; whatever it complains of on the console fails the test."""
+    with browser.new_context(**{"offline": True, **context}) as made:
+        page = made.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("http") else None)
+        page.goto(path.as_uri())
+        yield page
+        assert complaints == []

@@ -1,0 +1,93 @@
+"""Numbers of cycles measured by real short trainings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+import torch
+
+from cyclr import Bounds
+from cyclr.torch import Task, measure_cycles
+
+BOUNDS = Bounds(0.02, 0.2)
+
+
+def task(seed: int) -> Task:
+    """Two classes of points, told apart by the sign of a product: a small network learns it in some hundred steps."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    x = torch.rand(256, 2, generator=generator) * 2 - 1
+    y = (x[:, 0] * x[:, 1] > 0).long()
+    model = torch.nn.Sequential(
+        torch.nn.Linear(2, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Linear(16, 2)
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    batches, held_out = list(zip(x.split(32), y.split(32), strict=True)), [(x[:64].flip(1), y[:64])]
+    return Task(model, optimizer, torch.nn.functional.cross_entropy, batches, held_out)
+
+
+@pytest.mark.parametrize(
+    ("goal", "outputs"), [("final", None), ("ensemble", "logits"), ("average", None), ("anytime", None)]
+)
+def test_each_goal_is_measured_and_planned(goal: str, outputs: str | None) -> None:
+    told: list[tuple[int, int, str]] = []
+    level = optuna.logging.get_verbosity()
+    found = measure_cycles(
+        task, BOUNDS, steps=4480, goal=goal, cycles=(2, 3), seeds=2, outputs=outputs, progress=lambda *a: told.append(a)
+    )
+    assert found.plan.goal == goal
+    assert found.plan.steps == found.plan.schedule.duration == 4480
+    assert found.metric == "loss"
+    assert found.better == "min"
+    first = found.trials[0]
+    assert list(first.values) == [70, 140, 280]  # the default is always trained longest
+    assert found.tuning_cost == sum(2 * steps for trial in found.trials for steps in trial.values)
+    assert found.tuning_cost <= told[-1][1]
+    assert all(
+        value == pytest.approx(value) for trial in found.trials for own in trial.values.values() for value in own
+    )
+    assert optuna.logging.get_verbosity() == level
+
+
+def test_the_same_call_gives_the_same_numbers() -> None:
+    one, other = (measure_cycles(task, BOUNDS, steps=1280, goal="final", cycles=(4,), seeds=2) for _ in range(2))
+    assert one == other
+
+
+def test_many_restarts_do_not_replace_one_cycle() -> None:
+    """In trainings of 80 steps, eight cycles leave ten steps to each."""
+    found = measure_cycles(task, BOUNDS, steps=1280, goal="final", cycles=(8,), seeds=2)
+    assert len(found.plan.snapshots) == 1
+    assert "keeps 1" in found.verdict
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"task": task(0)}, TypeError, "task must be callable"),
+        ({"steps": 1279}, ValueError, "steps must be an integer of at least 1280"),
+        ({"goal": "best"}, ValueError, "goal must be one of"),
+        ({"goal": "ensemble"}, TypeError, "outputs must be one of"),
+        ({"seeds": 1}, ValueError, "seeds must be an integer of at least 2"),
+        ({"cycles": (1,)}, ValueError, "a number besides the default"),
+        ({"cycles": (300,)}, ValueError, "must hold 300 cycles, but 300 cycles need"),
+        ({"task": lambda seed: None}, TypeError, "task must return"),
+    ],
+)
+def test_bad_input_is_refused_before_any_training(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    given = {"task": task, "steps": 1280, "goal": "final", **options}
+    with pytest.raises(error, match=message):
+        measure_cycles(given.pop("task"), BOUNDS, **given)
+
+
+def test_a_task_without_validation_data_is_refused() -> None:
+    def without(seed: int) -> Task:
+        made = task(seed)
+        return Task(made.model, made.optimizer, made.loss_fn, made.train_loader)
+
+    with pytest.raises(ValueError, match="val_loader"):
+        measure_cycles(without, BOUNDS, steps=1280, goal="final")
