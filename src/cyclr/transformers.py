@@ -239,7 +239,7 @@ def auto(
         return effort
 
     def test(full: bool) -> Curve:
-        return _test(owner, {**how, "budget": None if full else steps}, begin)
+        return _test(owner, {**how, "budget": None if full else asked.within(steps)}, begin)
 
     with voice:
         curve = enough(test, lambda: steps, steps=search.ramp.steps, signal=search.signal)

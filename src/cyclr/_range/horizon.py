@@ -11,7 +11,9 @@ SHARE = 0.15  #: maximum tuning cost as a fraction of the training
 FEWEST = 30  #: steps of a sweep, however short the training
 HORIZON = 0.15  #: the best peak falls as the length of the training to this power
 LONG = 3000  #: steps of the training for which a sweep needs no correction: the answer where no length is known
-SHORTEST = 30  #: trainings below this are treated as such
+SHORTEST = (
+    400  #: shorter trainings are treated as such: none was measured, and fine-tuning of 60 to 200 steps moves little
+)
 DENSE = 18.6  #: steps per factor e of a sweep of 300 steps over seven powers of ten
 FAST = 0.4  #: a sweep with fewer steps per factor sees instability late: too high by the ratio to this power
 CYCLE = 180  #: steps of a probe cycle in a thorough test that may take as long as it needs

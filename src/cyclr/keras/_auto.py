@@ -111,7 +111,8 @@ def auto(
     data = {"x": x, "y": y, "batch_size": batch_size, "sample_weight": sample_weight, "verbose": 0}
 
     def made(full: bool) -> Curve:
-        each = None if full else max(1, steps // search.repeats)
+        budget = None if full else asked.within(steps)
+        each = None if budget is None else max(1, budget // search.repeats)
         how = {"ramp": search.ramp, "effort": effort, "better": better}
         test = RangeTest(model, budget=each, progress=voice.progress, **how)
         longest = 2 * ceil(test.most_steps / epoch) + 1  # for data that are not shuffled; the test ends the training

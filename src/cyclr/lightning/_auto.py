@@ -163,7 +163,7 @@ class _Length:
         self.steps = 0
         self.epoch: int | None = None
 
-    def __call__(self, trainer: Trainer) -> tuple[str, int]:
+    def __call__(self, trainer: Trainer) -> tuple[str, int | None]:
         module, optimizers = trainer.lightning_module, trainer.optimizers
         if trainer.lr_scheduler_configs and not _is_ours(module):
             raise _has_scheduler([config.scheduler for config in trainer.lr_scheduler_configs])
@@ -177,7 +177,7 @@ class _Length:
         _, opposed = self.asked.planned(Bounds(0.1, 1.0), self.steps, epoch)
         if opposed is not None:
             resolve("momentum", opposed, Chosen(optimizers, self.which).param_groups)
-        return self.asked.effort(self.steps, epoch), self.steps
+        return self.asked.effort(self.steps, epoch), self.asked.within(self.steps)
 
     def _stepping_batches(self, trainer: Trainer) -> float:
         """Steps of the whole training; Lightning's estimate does not know of an accumulation that changes."""

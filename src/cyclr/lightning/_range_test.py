@@ -149,7 +149,7 @@ class Only(RangeTest):
     error: BaseException | None = None
     #: Called with the trainer before the test, for what is known only now; says how thorough the test is, and the
     #: steps of the training.
-    length_in: Callable[[Trainer], tuple[str, int]] | None = None
+    length_in: Callable[[Trainer], tuple[str, int | None]] | None = None
     full = False  #: whether the test is of full size whatever the length
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -126,11 +126,14 @@ def auto(
     prepared = Prepared.of(network, driver, data, loss, update=update, search=search, **budget)
     if resume is not None:
         return resumed(driver, resume, prepared)
+    asked = prepared.asked
     how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out}
 
     def test(full: bool) -> Curve:
         given = {"update": update, "effort": prepared.effort, "progress": prepared.voice.progress}
-        return range_test(network, driver, data, loss, budget=None if full else prepared.total, **given, **how)
+        return range_test(
+            network, driver, data, loss, budget=None if full else asked.within(prepared.total), **given, **how
+        )
 
     with prepared.voice:
         curve = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal)

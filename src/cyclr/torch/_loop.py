@@ -179,7 +179,7 @@ class AutoLoop(Closed):
         prepared = self._prepared
         search = prepared.asked.search
         how = {"repeats": search.repeats, "effort": prepared.effort, "progress": prepared.voice.progress}
-        recorder = recorder_of(search.ramp, search.held_out, None, budget=prepared.total, **how)
+        recorder = recorder_of(search.ramp, search.held_out, None, budget=prepared.asked.within(prepared.total), **how)
         full = recorder_of(search.ramp, search.held_out, None, **how)
         for one in (recorder, full):
             one.in_order = in_order(self._loader, one.ramp.steps)
