@@ -63,23 +63,16 @@ def find(
     """
     _console.check_target(out)
     _console.check_target(png, image=True)
+    budget = None if budget is None else _check.count("--budget", budget)
     from cyclr.tasks import _find as tasks
     from cyclr.tasks import _run as work
 
     made = tasks.build(task, seed, tuning=signal != "loss")  # only then do built-in tasks hold out data
     ramp = Ramp(low, high, steps, scale)
-    budget = None if budget is None else _check.count("--budget", budget)
     chosen = effort or ("quick" if budget is None or signal != "loss" else effort_for(budget))
     with steps_of(f"range test on {task}") as tell:
-        how = {
-            "repeats": repeats,
-            "effort": chosen,
-            "budget": budget,
-            "signal": signal,
-            "strict": True,
-            "progress": tell,
-        }
-        curve = work.find_curve(made, task, ramp=ramp, **how)
+        how = {"repeats": repeats, "effort": chosen, "budget": budget, "signal": signal, "strict": True}
+        curve = work.find_curve(made, task, ramp=ramp, progress=tell, **how)
     if out is not None:
         curve.save(out)
     reading = Reading.of(curve, signal, budget=budget)

@@ -87,11 +87,7 @@ def plan(
     length: dict[str, Any] = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "steps": steps}
     length |= {"minutes": minutes, "step_seconds": step_seconds}
     how: dict[str, Any] = {"cycles": cycles, "anneal": not no_anneal, "goal": goal}
-    trial = make_plan(Bounds(0.1, 1.0), **length, **how)  # how long it is, before the bounds for that length
-    found = bounds_of(bounds, curve, signal, budget=trial.steps)
-    assert found is not None
-    made = make_plan(found, **length, **how)
-    shown: object = made
+    shown: object = (made := _planned(bounds, curve, signal, length | how))
     if task is not None:
         if cycles is not None or no_anneal:
             raise ValueError("--measure chooses the number of cycles and anneals; leave out --cycles and --no-anneal")
@@ -108,6 +104,14 @@ def plan(
         _console.document(plan_data(made))
     else:
         _sections.show(describe(shown))
+
+
+def _planned(bounds: tuple[float, float] | None, curve: Path | None, signal: str, how: dict[str, Any]) -> Plan:
+    """The plan, with the bounds for its length."""
+    trial = make_plan(Bounds(0.1, 1.0), **how)
+    found = bounds_of(bounds, curve, signal, budget=trial.steps)
+    assert found is not None
+    return make_plan(found, **how)
 
 
 def _measured(task: str, made: Plan, seeds: int, outputs: str) -> MeasuredCycles:
