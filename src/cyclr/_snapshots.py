@@ -164,8 +164,8 @@ class Folder:
         self._seen = step
         if following < len(ends) and ends[following] < step:
             warnings.warn(
-                f"no snapshot was saved at step {ends[following]}, where a cycle ends: step() was not called there; call it "
-                "after each scheduler.step()",
+                f"no snapshot was saved at step {ends[following]}, where a cycle ends: step() was not called there; "
+                "call it after each scheduler.step()",
                 UserWarning,
                 stacklevel=4,
             )

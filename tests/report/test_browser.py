@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from cyclr import Bounds, policy, report
+from cyclr import Bounds, parse, policy, report
 from cyclr.study._records import Study
 from tests.report.browser import PHONE, launched, opened
 from tests.report.made import a_plan, curve, run, study
@@ -155,6 +155,16 @@ def test_dragging_zooms_and_a_double_click_goes_back(browser: Browser, page_file
         page.wait_for_function(f"{seen} !== {whole!r}", timeout=20_000)
         page.mouse.dblclick(x, y)
         page.wait_for_function(f"{seen} === {whole!r}", timeout=20_000)
+
+
+def test_the_designers_of_a_report_are_independent(browser: Browser, page_file: Path) -> None:
+    with opened(browser, page_file) as page:
+        first, second = page.locator(".designer").all()
+        before = second.locator(".code").inner_text()
+        assert parse(before) == a_plan().schedule
+        first.locator("[name=steps]").fill("777")
+        assert parse(first.locator(".code").inner_text()).duration == 777
+        assert second.locator(".code").inner_text() == before
 
 
 def test_what_makes_it_again_is_said(browser: Browser, page_file: Path) -> None:

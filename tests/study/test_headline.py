@@ -83,6 +83,7 @@ def test_the_command_is_read_as_the_same_settings() -> None:
     assert bound.args == ("a task.py:task",)
     assert bound.kwargs == {
         "policies": "auto,cosine", "policy": ("mine=Linear(max_lr, 0, steps=steps)",), "seeds": 3, "epochs": 7,
-        "rates": "0.1,0.25", "minimize": "mae", "curve": Path("a curve.json"), "finish": ("auto=average",), "baseline": "cosine", "target": 0.5,
+        "rates": "0.1,0.25", "minimize": "mae", "curve": Path("a curve.json"), "finish": ("auto=average",),
+        "baseline": "cosine", "target": 0.5,
         "out": Path("my study"),
     }  # fmt: skip

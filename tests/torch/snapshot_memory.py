@@ -23,7 +23,7 @@ def main(kind: str, *files: str) -> None:
         ensemble(model, files, "values")(torch.ones(1, 3000))
     else:
         average(model, files)
-    print(peak() - before)
+    sys.stdout.write(str(peak() - before))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from cyclr._check import problem
 from cyclr._schedules import parse
 from cyclr._snapshots import Course
 from cyclr.study._records import Setup
@@ -66,6 +67,8 @@ def judged(setup: Setup, task: Task, snapshots: Snapshots) -> dict[str, float]:
 
     from cyclr.torch import average, ensemble, evaluate
 
+    if (there := tuple(one.step for one in snapshots)) != setup.members:
+        raise ValueError(problem(f"the run must have snapshots of steps {setup.members}", there, "make it anew"))
     if setup.finish == "average":
         model = average(task.model, snapshots, task.train_loader)
     else:
