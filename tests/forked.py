@@ -33,11 +33,18 @@ from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = "CYCLR_TESTS_FORKED"  #: the environment variable that tells xdist's workers where the server listens
-TORCH = ("torch", "torch.distributed.fsdp", "scipy.stats", "cyclr.torch")
+TORCH = (
+    "torch",
+    "torch._dynamo",
+    "torch.distributed.fsdp",
+    "scipy.stats",
+    "cyclr.torch",
+)  # torch._dynamo: with the first optimizer
 ACCELERATE = (*TORCH, "accelerate")
 TRAINER = (*TORCH, "transformers.trainer")
 LIGHTNING = (*TORCH, "lightning")
-LONGEST = 65536  #: bytes of a request
+LONGEST = 600  #: seconds of a program; then it is killed
+BYTES = 65536  #: of a request
 
 
 class Program:
@@ -74,6 +81,7 @@ class Program:
         if self.returncode is None:
             self._server.settimeout(timeout)
             self.returncode = int(self._answers.readline())
+            self._answers.close()
             self._server.close()
         return self.returncode
 
@@ -98,9 +106,11 @@ class Program:
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """All that it writes, until it ends."""
         errors: list[str] = []
-        reader = threading.Thread(target=lambda: errors.append(self.stderr.read() if self.stderr else ""))
+        reader = threading.Thread(
+            target=lambda: errors.append("" if self.stderr is None or self.stderr.closed else self.stderr.read())
+        )
         reader.start()
-        out = self.stdout.read()
+        out = "" if self.stdout.closed else self.stdout.read()
         reader.join()
         self.wait(timeout)
         self.stdout.close()
@@ -138,6 +148,7 @@ def started_ranks(
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun: the port is free for sure
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     shared |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "GROUP_RANK": "0"}
+    shared |= {"TORCHELASTIC_RUN_ID": "forked", "TORCHELASTIC_RESTART_COUNT": "0"}
     programs = [
         Program(*command, needs=needs, cwd=cwd, env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(number)
@@ -147,6 +158,7 @@ def started_ranks(
     finally:
         for program in programs:
             program.kill()
+            program.communicate()
 
 
 # ---------------------------------------------------------------- the server
@@ -177,39 +189,52 @@ def serve(address: str) -> None:
     listener.bind(address + ".new")
     listener.listen(16)
     Path(address + ".new").rename(address)
+    woken, wake = socket.socketpair()
+    wake.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno())
     selector = selectors.DefaultSelector()
-    selector.register(sys.stdin, selectors.EVENT_READ)
-    selector.register(listener, selectors.EVENT_READ)
-    running: dict[int, tuple[int, socket.socket]] = {}
+    for source in (sys.stdin, listener, woken):
+        selector.register(source, selectors.EVENT_READ)
+    running: dict[int, tuple[float, socket.socket]] = {}
     while True:
-        for key, _ in selector.select():
-            if key.fileobj is sys.stdin:
-                for pid, _ in running.values():
-                    os.kill(pid, signal.SIGKILL)
-                return
-            if key.fileobj is listener:
-                client, _ = listener.accept()
-                pid = _forked(client)
-                handle = os.pidfd_open(pid)
-                selector.register(handle, selectors.EVENT_READ)
-                running[handle] = pid, client
-                client.sendall(f"{pid}\n".encode())
-                continue
-            pid, client = running.pop(key.fd)
-            selector.unregister(key.fd)
-            os.close(key.fd)
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            with client, contextlib.suppress(BrokenPipeError):
-                client.sendall(f"{code}\n".encode())
+        ready = [key.fileobj for key, _ in selector.select(LONGEST / 10)]
+        over = time.monotonic() - LONGEST
+        for pid in [pid for pid, (begun, _) in running.items() if begun < over or sys.stdin in ready]:
+            os.kill(pid, signal.SIGKILL)
+        if sys.stdin in ready:  # the session is over
+            for pid in running:
+                os.waitpid(pid, 0)
+            return
+        if listener in ready:
+            client, _ = listener.accept()
+            pid = _forked(client)
+            running[pid] = time.monotonic(), client
+            client.sendall(f"{pid}\n".encode())
+        if woken in ready:
+            woken.recv(4096)
+            _report(running)
+
+
+def _report(running: dict[int, tuple[float, socket.socket]]) -> None:
+    """Tell of those that have ended."""
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        _, client = running.pop(pid)
+        with client, contextlib.suppress(BrokenPipeError):
+            client.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
 def _forked(client: socket.socket) -> int:
     """Import what the request needs, then fork."""
-    text, descriptors, _, _ = socket.recv_fds(client, LONGEST, 2)
+    text, descriptors, _, _ = socket.recv_fds(client, BYTES, 2)
     request = json.loads(text)
     for name in request["needs"]:
         if name not in sys.modules:
-            importlib.import_module(name)
+            with contextlib.suppress(ImportError):  # the program will say so
+                importlib.import_module(name)
             gc.collect()
             gc.freeze()  # so that no child copies these pages only to look for rubbish
     pid = os.fork()
@@ -226,6 +251,8 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> None:
     for number, descriptor in enumerate([nothing, *descriptors]):
         os.dup2(descriptor, number)
     os.closerange(3, 64)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request["env"])

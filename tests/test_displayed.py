@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import base64
+import io
 import subprocess
 import sys
 
+import msgspec
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
+from matplotlib import image
 
 from cyclr import Bounds, Curve, Linear, Triangular, plan
 from cyclr.study._records import Run, Study
@@ -51,6 +55,35 @@ def test_schedules_on_one_axes_differ_in_colour_and_are_named() -> None:
     assert len({line.get_color() for line in ax.lines}) == 2
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [repr(first), repr(second)]
     assert ax.get_xlim() == (0, 30)
+
+
+def test_nothing_on_one_axes_has_the_colour_of_another() -> None:
+    ax = Triangular(0.001, 0.006, step_size=50).plot()
+    for thing in (Linear(0.006, 0, steps=300), PLAN, Bounds(0.001, 0.006)):
+        thing.plot(ax)
+    colours = [line.get_color() for line in ax.lines]
+    assert len(set(colours)) == len(colours) == 6
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "plan for 500 steps" in names
+    assert "learning rate" not in names
+    assert ax.get_ylim()[1] > PLAN.schedule.highest, "all of it is in sight"
+
+
+@pytest.mark.parametrize("thing", THINGS, ids=lambda thing: type(thing).__name__)
+def test_a_picture_suits_a_light_and_a_dark_page(thing: object) -> None:
+    page = BeautifulSoup(thing._repr_html_(), "html.parser")
+    pixels = image.imread(io.BytesIO(base64.b64decode(page.img["src"].partition(",")[2])))
+    assert pixels[0, 0, 3] == 0, "no background"
+    opaque = pixels[pixels[..., 3] > 0.9][:, :3]
+    light = opaque @ [0.2126, 0.7152, 0.0722]
+    assert light.min() > 0.1
+    assert light.max() < 0.9
+
+
+def test_the_repr_of_a_study_is_one_line() -> None:
+    runs = [msgspec.structs.replace(RUN, task="digits", policy="auto", seed=seed) for seed in range(100)]
+    shown = repr(Study(task="digits", runs=runs))
+    assert shown == "<Study of digits: 100 runs, policies auto; test_accuracy, higher is better>"
 
 
 def test_a_plan_counts_the_steps_of_the_axes_that_it_shares() -> None:

@@ -37,7 +37,8 @@ def test_errors_and_losses_are_better_lower(name):
 @pytest.mark.parametrize(
     "name",
     ["score", "margin", "latency", "fairness", "x", "", "neg_mean_squared_error", "negative_loss", "minus_error",
-     "accuracy_drop", "loss_ratio", "lossless", "macc", "terror"],
+     "accuracy_drop", "loss_ratio", "lossless", "macc", "terror", "1-accuracy", "1 - acc", "one_minus_auc", "no_error",
+     "in_accuracy", "time_to_accuracy", "steps_to_loss", "complement_accuracy", "opposite_loss", "delta_loss"],
 )  # fmt: skip
 def test_what_is_not_certain_is_not_guessed(name):
     assert direction(name) is None

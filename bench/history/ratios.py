@@ -1,4 +1,4 @@
-"""One step of a scheduler beside the loop by hand and beside torch's scheduler: the cases of bench/speed.py by name."""
+"""One step of a scheduler beside the loop by hand and torch's schedulers: the cases of bench/scheduler_steps.py."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import speed
+from scheduler_steps import steps_of_torch
+from timing import by_turns, cpu
 
-CASES = {f"{what} / {beside}": (ours, other) for what, beside, ours, other in speed.steps_of_torch()}
+CASES = {f"{what} / {beside}": (ours, other) for what, beside, ours, other in steps_of_torch()}
 
 
 def track_step(case: str) -> float:
     """Median over rounds of (ours / the other), measured by turns."""
     ours, other = CASES[case]
-    return float(speed.by_turns(speed.cpu(ours, 200), speed.cpu(other, 200), 21)["ratio"])
+    return float(by_turns(cpu(ours, 200), cpu(other, 200), 21)["ratio"])
 
 
 track_step.params = list(CASES)

@@ -15,6 +15,8 @@
 # Here is each kind with its picture and what to do. The pictures are made by the runs on this page.
 
 # %%
+import textwrap
+
 import matplotlib.pyplot as plt
 import torch
 
@@ -43,7 +45,7 @@ def show(curve):
         bounds = curve.bounds()
     except cyclr.Inconclusive as reason:
         plot_curve(curve, ax=ax)
-        print("Inconclusive:", reason)
+        print(textwrap.fill(f"Inconclusive: {reason}", 100))
     else:
         plot_curve(curve, bounds, ax)
         print(f"base_lr {bounds.base_lr:.2g}, max_lr {bounds.max_lr:.2g} (interval {bounds.max_interval})")

@@ -45,7 +45,12 @@ _BOUNDED = """
 _PERCENT = {"percent", "pct", "perc"}
 _BOUNDED_NAMES = frozenset(_BOUNDED.split())
 _WHERE = re.compile(r"^(train|training|val|valid|validation|eval|test|averaged)_")
-_TURNED = {"neg", "negative", "minus", "inverse", "inv", "non", "not", "anti"}  # such as neg_mean_squared_error
+#: Words before a name after which it may be better the other way, such as neg_mean_squared_error, time_to_accuracy.
+_TURNED = """
+    neg negative minus inverse inv non not no anti in without complement opposite reverse reversed flipped to until
+    delta diff difference change
+"""
+_TURNING = frozenset(_TURNED.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def direction(name: str) -> Better | None:
     for start in range(len(words)):
         known = KNOWN.get("_".join(words[start:]))
         if known is not None:
-            return None if _TURNED & set(words[:start]) else known
+            return None if _is_turned(words[:start]) else known
     return None
 
 
@@ -119,9 +124,14 @@ def natural_ends(name: str, values: Iterable[float]) -> tuple[float, float] | No
     unknown = marked and direction("_".join(words)) is None
     if not seen or min(seen) < 0 or max(seen) > 100 or not (known or unknown):
         return None
-    if known and _TURNED & set(words[: known[0]]):
+    if known and _is_turned(words[: known[0]]):
         return None
     return (0.0, 100.0) if marked or max(seen) > 1 else (0.0, 1.0)
+
+
+def _is_turned(before: list[str]) -> bool:
+    """Whether words before a metric's name may turn it round; `1 - accuracy` begins with a one."""
+    return bool(_TURNING & set(before)) or before in (["1"], ["one"])
 
 
 def _words(name: str) -> list[str]:

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import warnings
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,8 @@ class Course:
             TypeError: If it is neither.
             ValueError: If the schedule is endless or has no cycle that ends.
         """
+        if isinstance(plan, Course):
+            return plan
         if isinstance(plan, Plan):
             return cls(plan.schedule, plan.snapshots, plan.steps_per_epoch)
         if not isinstance(plan, Schedule):
@@ -156,16 +159,18 @@ class Folder:
             self._seen = step - 1
         if step == self._seen:  # no step was made since: a batch whose gradient is only added to others
             return False
-        missed = [end for end in self.course.ends if self._seen < end < step]
+        ends = self.course.ends
+        following = bisect_right(ends, self._seen)
         self._seen = step
-        if missed:
+        if following < len(ends) and ends[following] < step:
             warnings.warn(
-                f"no snapshot was saved at step {missed[0]}, where a cycle ends: step() was not called there; call it "
-                "after each scheduler.step()",
+                f"no snapshot was saved at step {ends[following]}, where a cycle ends: step() was not called there; "
+                "call it after each scheduler.step()",
                 UserWarning,
                 stacklevel=4,
             )
-        return step in self.course.ends
+        place = bisect_left(ends, step)
+        return place < len(ends) and ends[place] == step
 
     def save(self, step: int, write: Callable[[Path, dict[str, str]], None], value: float | None = None) -> Path | None:
         """Save, and remove what is no longer to be kept.
@@ -273,6 +278,12 @@ class Folder:
             return
         self._warned = True
         warnings.warn(f"{self.path}: {said}; the training goes on", UserWarning, stacklevel=2)
+
+
+def name_of(metric: object) -> str:
+    """The name of a metric's function."""
+    function: object = metric[0] if isinstance(metric, tuple) and metric else getattr(metric, "function", metric)
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -67,7 +67,9 @@ class EarlyStopping:
     At step 22 the rate is 0.055, 55% of its peak; the cycle ends in 3 steps, the last one ended 2 steps ago.
     """
 
-    def __init__(self, plan: Plan | Schedule, patience: int = 1, *, better: Better, min_delta: float = 0.0) -> None:
+    def __init__(
+        self, plan: Plan | Schedule | Course, patience: int = 1, *, better: Better, min_delta: float = 0.0
+    ) -> None:
         self._course = Course.of(plan)
         self.patience = _check.count("patience", patience)
         self.better = _check.choice("better", better, get_args(Better))

@@ -36,6 +36,7 @@ __all__ = ["figure", "picture", "plot_curve", "plot_differences", "plot_plan", "
 _DASHES = ("-", "--", "-.", ":")
 _SYMBOLS = {"circle": "o", "hollow": "o", "diamond": "D"}
 _GREY = "0.55"
+_NEUTRAL = "#7a7a7a"  # readable on white and on black
 
 
 def plot_schedule(
@@ -203,11 +204,25 @@ def picture(thing: object) -> str:
     file = io.BytesIO()
     canvas = show(thing).get_figure(root=True)
     assert canvas is not None
-    canvas.savefig(file, format="png")
+    _make_neutral(canvas)
+    canvas.savefig(file, format="png", transparent=True)
     title = html.escape(clean(describe(thing).title))
     return (
         f'<img alt="{title}" style="max-width: 100%" src="data:image/png;base64,{b64encode(file.getvalue()).decode()}">'
     )
+
+
+def _make_neutral(canvas: Canvas) -> None:
+    """Colours that can be read on a light and on a dark page, without a background."""
+    from matplotlib.text import Text
+
+    for text in canvas.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_color(_NEUTRAL)
+    for ax in canvas.axes:
+        ax.tick_params(which="both", color=_NEUTRAL)
+        ax.spines[:].set_color(_NEUTRAL)
+        ax.grid(visible=True, color=_NEUTRAL, alpha=0.3, lw=0.8)
 
 
 def _short(text: str, longest: int = 60) -> str:
@@ -217,7 +232,7 @@ def _short(text: str, longest: int = 60) -> str:
 def _across(ax: Axes, marks: tuple[Mark, ...]) -> Axes:
     """Bounds as horizontal lines, where the rate is the vertical axis."""
     for mark in marks:
-        colour = figures.COLOURS[mark.colour or 0]
+        colour = _free(ax, mark.colour or 0)
         ax.axhline(mark.at, color=colour, lw=1.8, ls="--", label=mark.name)
         if mark.interval is not None:
             ax.axhspan(*mark.interval, color=colour, alpha=0.15, lw=0)
@@ -285,17 +300,24 @@ def _draw(shown: Figure, ax: Axes | None, *, legend: bool = True) -> Axes:
 
 def _line(ax: Axes, line: Line, before: int) -> None:
     if line.colour is None:
-        ax.plot(line.x, line.y, color="0.7", lw=0.8, label=line.name or None)
+        ax.plot(line.x, line.y, color="0.5", alpha=0.5, lw=0.8, label=line.name or None)
         return
     place = line.colour + before
-    colour, dashes = figures.COLOURS[place % len(figures.COLOURS)], _DASHES[place % len(_DASHES)]
+    colour, dashes = figures.COLOURS[place % len(figures.COLOURS)], _DASHES[figures.dash(place)]
     ax.plot(line.x, line.y, label=line.name or None, color=colour, ls=dashes, lw=1.8)
     if line.low is not None and line.high is not None:
         ax.fill_between(line.x, line.low, line.high, color=colour, alpha=0.08, lw=0)
 
 
+def _free(ax: Axes, place: int) -> str:
+    """The colour at a place, or the next one that no line on the Axes has."""
+    taken = {line.get_color() for line in ax.lines}
+    colours = [figures.COLOURS[(place + further) % len(figures.COLOURS)] for further in range(len(figures.COLOURS))]
+    return next((colour for colour in colours if colour not in taken), colours[0])
+
+
 def _points(ax: Axes, points: Points) -> None:
-    colour = _GREY if points.colour is None else figures.COLOURS[points.colour % len(figures.COLOURS)]
+    colour = _GREY if points.colour is None else _free(ax, points.colour)
     if points.low is not None and points.high is not None:
         for low, high, y in zip(points.low, points.high, points.y, strict=True):
             if low < high:
@@ -307,9 +329,9 @@ def _points(ax: Axes, points: Points) -> None:
 
 def _mark(ax: Axes, mark: Mark) -> None:
     if mark.colour is None:
-        ax.axvline(mark.at, color="0.2", lw=1)
+        ax.axvline(mark.at, color="0.4", lw=1)
         return
-    colour = figures.COLOURS[mark.colour]
+    colour = _free(ax, mark.colour)
     ax.axvline(mark.at, color=colour, lw=1.8, ls="--", label=mark.name)
     if mark.interval is not None:
         ax.axvspan(*mark.interval, color=colour, alpha=0.15, lw=0)
@@ -330,6 +352,8 @@ def _scale_y(ax: Axes, axis: Axis, *, fresh: bool) -> None:
     if axis.ticks:
         ax.set_yticks(np.arange(len(axis.ticks)), list(axis.ticks))
         ax.grid(visible=False, axis="y")
+    elif fresh and not axis.name:
+        ax.set_yticks([])
     if axis.range is not None:
         low, high = axis.range
         if not fresh and axis.name:
@@ -337,6 +361,7 @@ def _scale_y(ax: Axes, axis: Axis, *, fresh: bool) -> None:
         if fresh or axis.name:
             ax.set_ylim(low, high)
     elif axis.zero:
+        ax.autoscale(axis="y")  # for what was there before, too
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
 
 

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import cyclr.torch
 from cyclr._check import choice, problem
+from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
 from cyclr._range import Bounds, Curve, HeldOut, Progress, Ramp, Search
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
-from cyclr._schedules import parse
+from cyclr._schedules import Schedule, parse
 from cyclr._tuned import Asked, Tuned
 from cyclr.torch._batches import checked_loss, start_pass
 from cyclr.torch._groups import Given, check_given, resolve
 from cyclr.torch._range_test import recorder_of
 from cyclr.torch._restore.transaction import preserved
 from cyclr.torch._scheduler import DRIVEN, MISMATCH, Scheduler
+from cyclr.torch._snapshots import Saving
 
 try:
     from accelerate.state import GradientState
-    from transformers import Trainer
+    from transformers import Trainer, TrainerCallback
 except ModuleNotFoundError as error:
     if error.name not in ("accelerate", "transformers"):
         raise
@@ -31,7 +34,7 @@ except ModuleNotFoundError as error:
     raise ImportError(what) from error
 
 
-__all__ = ["auto", "range_test", "use_schedule"]
+__all__ = ["Snapshots", "auto", "range_test", "use_schedule"]
 
 
 def __dir__() -> list[str]:
@@ -238,6 +241,56 @@ def auto(
     use_schedule(trainer, tuned.plan, tuned.momentum, on_mismatch=on_mismatch)
     voice.found(tuned)
     return tuned
+
+
+class Snapshots(TrainerCallback):
+    """Saves the model's weights where cycles end: `Trainer(callbacks=[Snapshots("folder")])`.
+
+    A step is the Trainer's `global_step`. A training that resumes from a checkpoint continues with the snapshots that
+    are there. Where it is stopped in the middle of a cycle, a log line says at which rate.
+
+    Args:
+        folder: Where to save; created if it does not exist.
+        plan: A `Plan` or a `Schedule`; by default that of the scheduler, as from `use_schedule`.
+        keep: Number of snapshots to keep: the last ones, or the best ones by `metric`. None keeps all.
+        metric: Judges the model at the end of each cycle, on validation data, as in `cyclr.torch.Snapshots`.
+        patience: Stop the training after this number of cycle ends in a row without a better metric.
+        on_error: "raise", or "warn" once and go on without, when the disk is full or the folder cannot be written to.
+
+    Raises:
+        TypeError: At the start of the training, if an argument is of the wrong kind.
+        ValueError: At the start of the training, as from `cyclr.torch.Snapshots`.
+        OSError: Likewise, unless `on_error` is "warn".
+    """
+
+    #: What was saved; None before the first training.
+    snapshots: cyclr.torch.Snapshots | None = None
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        plan: Plan | Schedule | None = None,
+        *,
+        keep: int | None = None,
+        metric: GivenMetric | None = None,
+        patience: int | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        self._saving = Saving(folder, plan, keep=keep, metric=metric, patience=patience, on_error=on_error)
+
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, lr_scheduler: Any = None, **_: object
+    ) -> None:
+        """Look at what is there."""
+        self.snapshots = self._saving.begin(model, lr_scheduler)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
+        """Save where a cycle ends."""
+        control.should_training_stop |= self._saving.step(state.global_step)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
+        """Say where the training was stopped."""
+        self._saving.end(state.global_step)
 
 
 def _read(value: Any, trainer: Trainer) -> Any:

@@ -8,6 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 L = pytest.importorskip("lightning", reason="Lightning is not installed")
+from lightning.pytorch.callbacks import GradientAccumulationScheduler  # noqa: E402
+
 import cyclr  # noqa: E402 - needs the two above
 from cyclr import Linear, Ramp, Search, Triangular, one_cycle  # noqa: E402
 from cyclr.lightning import auto, use_schedule  # noqa: E402
@@ -199,6 +201,15 @@ def test_auto_plans_the_trainers_own_length_and_changes_nothing_but_the_schedule
     ]
     assert itself == trained(lambda _, net, __: use_schedule(net, tuned.plan, tuned.momentum), **options)
     assert tuned.curve.bounds().max_lr == tuned.bounds.max_lr
+
+
+@pytest.mark.filterwarnings("ignore:When using .Trainer.accumulate_grad_batches")
+def test_auto_counts_an_accumulation_that_changes_between_epochs():
+    net, fit = Bare(), trainer(max_epochs=4, callbacks=[GradientAccumulationScheduler({0: 5, 2: 2})])
+    tuned = auto(fit, net, loader(), search=SEARCH)
+    fit.fit(net, loader())
+    assert tuned.plan.steps == fit.global_step == 14
+    assert net.optimizers().param_groups[0]["lr"] == 0.0
 
 
 def test_auto_takes_a_datamodule_tells_what_it_found_and_may_be_called_again(capsys):

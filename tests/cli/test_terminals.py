@@ -52,8 +52,8 @@ def test_every_option_says_its_default(verb: str) -> None:
     silent = [
         argument.name
         for argument in make_app()[verb].assemble_argument_collection(parse_docstring=True)
+        if argument.field_info.is_keyword and not argument.field_info.is_positional
         if not (argument.required or argument.show_default or "default" in (argument.parameter.help or ""))
-        and argument.field_info.kind is not argument.field_info.VAR_POSITIONAL
     ]
     assert silent == []
 

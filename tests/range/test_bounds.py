@@ -13,6 +13,7 @@ from cyclr import Bounds, Curve, Inconclusive
 from tests.range.ended import cut
 
 seeds = st.integers(0, 10_000)
+fewer = settings(max_examples=settings.default.max_examples // 2)  # each makes two smoothers; `make fuzz` tries more
 
 
 def ramp_losses(seed=0, *, noise=0.05, start=1e-3, end=0.3, steps=300, repeats=1, low=1e-6):
@@ -28,6 +29,7 @@ def curve(seed=0, **how):
     return Curve(rates, losses, stops=stops)
 
 
+@fewer
 @given(seeds, st.floats(0.02, 1), st.floats(0.01, 0.1))
 def test_the_upper_bound_backs_off_from_where_the_loss_turns_up(seed, end, noise):
     bounds = curve(seed, end=end, start=end / 100, noise=noise).bounds()
@@ -37,6 +39,7 @@ def test_the_upper_bound_backs_off_from_where_the_loss_turns_up(seed, end, noise
     assert bounds.evidence
 
 
+@fewer
 @given(seeds, st.floats(0.01, 100), st.floats(-100, 100))
 def test_scaling_and_shifting_the_loss_changes_nothing(seed, scale, shift):
     rates, losses = ramp_losses(seed)
@@ -46,6 +49,7 @@ def test_scaling_and_shifting_the_loss_changes_nothing(seed, scale, shift):
     assert moved.base_lr == pytest.approx(plain.base_lr, rel=0.06)
 
 
+@fewer
 @given(seeds, st.floats(1e-3, 1e3))
 def test_the_bounds_go_along_with_the_unit_of_the_rate(seed, unit):
     rates, losses = ramp_losses(seed)
@@ -53,6 +57,7 @@ def test_the_bounds_go_along_with_the_unit_of_the_rate(seed, unit):
     assert scaled.max_lr == pytest.approx(unit * plain.max_lr, rel=0.06)  # a point of the ramp
 
 
+@fewer
 @given(seeds)
 def test_a_metric_of_which_more_is_better_says_the_same_as_a_loss(seed):
     rates, losses = ramp_losses(seed)
@@ -69,6 +74,7 @@ def test_a_metric_measured_now_and_then_is_read_at_its_own_points():
     assert made.bounds("val_loss").max_lr == pytest.approx(made.bounds().max_lr, rel=0.5)
 
 
+@fewer
 @given(seeds)
 def test_the_interval_holds_the_upper_bound_and_grows_with_its_level(seed):
     made = curve(seed, repeats=3)
@@ -179,6 +185,7 @@ def test_a_ramp_that_diverged_at_once_is_refused():
         Curve(np.geomspace(1e-6, 10, 300), losses, stops=("diverged",)).bounds()
 
 
+@fewer
 @given(seeds)
 def test_a_plateau_up_to_the_end_is_no_fall_wherever_its_lowest_point_is(seed):
     rates = np.geomspace(1e-6, 10, 300)
@@ -239,6 +246,7 @@ def test_bounds_are_values():
     assert dataclasses.replace(bounds, max_lr=0.02).max_lr == 0.02
 
 
+@fewer
 @given(seeds)
 def test_bounds_have_three_digits_and_evidence_of_a_metric_says_that_it_was_negated(seed):
     rates, losses = ramp_losses(seed)

@@ -49,7 +49,7 @@ def test_an_inconclusive_curve_says_why_in_full(losses: np.ndarray) -> None:
     with pytest.raises(Inconclusive) as unclear:
         made.bounds()
     html = report.page(made)
-    (said,) = soup(html).find("ul", "first")("li")
+    said = soup(html).find("p", "first")
     assert said.text == f"The range test is inconclusive: {unclear.value}."
     layout = figure(html, "range-test/loss")["layout"]
     assert not layout.get("shapes")
@@ -61,7 +61,12 @@ def test_each_metric_has_a_part_of_its_own() -> None:
     made = curve(losses=LOSSES, metrics={"val_accuracy": accuracy}, maximize={"val_accuracy"})
     html = report.page(made)
     heads = [head.text for head in soup(html)("h2")]
-    assert heads == ["What the training loss shows", "What the val accuracy shows", "How it was recorded"]
+    assert heads == [
+        "What the training loss shows",
+        "What the val accuracy shows",
+        "How it was recorded",
+        "Design a schedule",
+    ]
     assert list(figures(html)) == ["range-test/loss", "range-test/val_accuracy"]
     assert figure(html, "range-test/val_accuracy")["layout"]["yaxis"]["title"]["text"] == "val accuracy"
 

@@ -11,7 +11,7 @@ from tests.schedules.strategies import EXAMPLES
 
 
 def public(kind):
-    return {name: value for name, value in vars(cyclr).items() if not name.startswith("_") and kind(value)}
+    return {name: value for name, value in inspect.getmembers(cyclr, kind) if not name.startswith("_")}
 
 
 def is_schedule_class(value):

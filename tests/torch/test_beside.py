@@ -488,6 +488,19 @@ def test_data_in_a_closure_is_neither_copied_nor_named() -> None:
     assert place.average == 20
 
 
+@pytest.mark.parametrize("layout", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr], ids=["coo", "csr"])
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+def test_sparse_data_in_a_closure_is_no_obstacle(layout: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    model, optimizer, _ = made()
+    graph, x = layout(torch.eye(16)), torch.randn(16, 8)
+
+    def step(batch: Any) -> torch.Tensor:
+        rows = graph @ x
+        return step_of(model, optimizer, None)((rows, rows.sum(1, keepdim=True)))
+
+    assert range_test(model, optimizer, [0], update=step, ramp=Ramp(1e-5, 1e-3, steps=20)).stops == ("end",)
+
+
 def test_a_web_of_objects_that_refer_to_one_another_is_followed_once() -> None:
     model, optimizer, batches = made()
     one, other = SimpleNamespaceOf(InPlace(model)), SimpleNamespaceOf(None)

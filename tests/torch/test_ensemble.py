@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, nll_loss
 
 from cyclr import one_cycle
@@ -154,6 +158,22 @@ def test_one_copy_whatever_the_number_of_members():
     own = len(list(network(0).parameters()))
     assert [len(list(each.parameters())) for each in (one, all_of_them)] == [own, 9 * own]
     assert len(one) == 9
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kind", ["ensemble", "average"])
+def test_memory_does_not_grow_with_the_number_of_members(tmp_path, kind):
+    save_file({"weight": torch.ones(3000, 3000)}, tmp_path / "one.safetensors")
+    used = []
+    for count in (2, 8):
+        for number in range(count):
+            shutil.copy(tmp_path / "one.safetensors", tmp_path / f"{number}.safetensors")
+        files = [str(tmp_path / f"{number}.safetensors") for number in range(count)]
+        command = [sys.executable, Path(__file__).with_name("snapshot_memory.py"), kind, *files]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        used.append(float(done.stdout))
+    assert used[1] < 1.2 * used[0] + 10
+    assert used[1] < 4 * 36  # MB: copies of the model, and one file
 
 
 class Answer(dict):

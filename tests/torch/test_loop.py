@@ -127,6 +127,37 @@ def test_what_the_loop_carries_is_as_if_there_had_been_no_test() -> None:
     assert not torch.equal(average[0], program.average[0])
 
 
+@pytest.mark.parametrize("wrapped", [iter, enumerate, lambda loop: zip(loop, range(10**6), strict=False)])
+def test_a_loop_may_be_wrapped(wrapped: Any) -> None:
+    model, optimizer, loader = made()
+    loop = AutoLoop(model, optimizer, loader, epochs=1, search=QUIET)
+    count, mean = 0, torch.zeros(3)
+    for batch in wrapped(loop):
+        if not loop.testing and count == 0:
+            assert torch.equal(mean, torch.zeros(3))
+        loop.step(one_step(model, optimizer, batch if wrapped is iter else batch[wrapped is enumerate]))
+        count, mean = count + 1, mean + 1
+    assert count == 20
+
+
+def test_a_generator_of_the_users_own_may_stand_between() -> None:
+    model, optimizer, loader = made()
+
+    def summed(batches: Any) -> Iterator[Any]:
+        seen = []
+        for batch in batches:
+            seen.append(0)
+            yield len(seen), batch
+
+    loop = AutoLoop(model, optimizer, loader, epochs=1, search=QUIET)
+    count, mean = 0, torch.zeros(3)
+    seen = 0
+    for seen, batch in summed(loop):  # noqa: B007
+        loop.step(one_step(model, optimizer, batch))
+        count, mean = count + 1, mean + 1
+    assert (count, seen, mean.tolist()) == (20, 20, [20.0] * 3)
+
+
 def test_without_a_loader_the_loop_is_given_the_numbers_of_its_steps() -> None:
     model, optimizer, loader = made()
     (batch,) = torch.utils.data.DataLoader(loader.dataset, batch_size=320)
@@ -135,12 +166,14 @@ def test_without_a_loader_the_loop_is_given_the_numbers_of_its_steps() -> None:
     for step in loop:
         seen.append(step)
         loop.step(one_step(model, optimizer, batch))
+        if step > 30:
+            break  # as programs with a loop of `while True` end: not in the range test, which is longer
     assert seen == list(range(30))
     assert optimizer.param_groups[0]["lr"] == 0.0
 
 
 @pytest.mark.parametrize("how", ["error", "break", "kept iterator", "interrupt"])
-def test_however_the_loop_ends_in_the_test_all_is_restored(how: str) -> None:
+def test_however_the_loop_ends_in_the_test_all_is_restored(how: str, caplog: pytest.LogCaptureFixture) -> None:
     model, optimizer, loader = made()
     before = digest(model, optimizer, loader=loader)
 
@@ -164,6 +197,7 @@ def test_however_the_loop_ends_in_the_test_all_is_restored(how: str) -> None:
         with pytest.raises((KeyboardInterrupt, ZeroDivisionError)):
             run()
     assert digest(model, optimizer, loader=loader) == before
+    assert [line for line in caplog.messages if "left during the range test" in line] or how == "kept iterator"
 
 
 def test_an_error_is_over_where_it_is_caught_without_a_with() -> None:

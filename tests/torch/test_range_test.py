@@ -693,6 +693,61 @@ def test_a_step_function_that_sets_the_rate_is_an_error_unless_it_does_so_after_
     assert len(made.optimizer._optimizer_step_pre_hooks) == hooks
 
 
+def test_a_closure_that_sets_the_rate_is_an_error() -> None:
+    made = training()
+
+    def step(batch: Any) -> torch.Tensor:
+        def closure() -> torch.Tensor:
+            made.optimizer.zero_grad()
+            loss = cross_entropy(made.model(batch[0]), batch[1])
+            loss.backward()
+            made.optimizer.param_groups[0]["lr"] = 0.01
+            return loss
+
+        return made.optimizer.step(closure)
+
+    with pytest.raises(ValueError, match="the step function must not set the learning rate"):
+        range_test(made.model, made.optimizer, made.loader, update=step, ramp=Ramp(1e-4, 1e-2, steps=12))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["list", "one group"])
+def test_a_step_function_that_replaces_the_groups_is_an_error(whole: bool) -> None:
+    made = training()
+
+    def step(batch: Any) -> torch.Tensor:
+        groups = [dict(group, lr=0.01) for group in made.optimizer.param_groups]
+        if whole:
+            made.optimizer.param_groups = groups
+        else:
+            made.optimizer.param_groups[0] = groups[0]
+        made.optimizer.zero_grad()
+        loss = cross_entropy(made.model(batch[0]), batch[1])
+        loss.backward()
+        made.optimizer.step()
+        return loss
+
+    start = look(made)
+    with pytest.raises(ValueError, match="must keep the groups of the optimizer"):
+        range_test(made.model, made.optimizer, made.loader, update=step, ramp=Ramp(1e-4, 1e-2, steps=12))
+    assert look(made) == start
+
+
+def test_a_step_function_that_moves_weights_by_new_data_is_an_error() -> None:
+    made = training()
+
+    def step(batch: Any) -> torch.Tensor:
+        made.optimizer.zero_grad()
+        loss = cross_entropy(made.model(batch[0]), batch[1])
+        loss.backward()
+        for parameter in made.model.parameters():
+            if parameter.grad is not None:
+                parameter.data = parameter.data - 0.01 * parameter.grad
+        return loss
+
+    with pytest.raises(ValueError, match="must step the optimizer"):
+        range_test(made.model, made.optimizer, made.loader, update=step, ramp=Ramp(1e-4, 1e-2, steps=12))
+
+
 # ---------------------------------------------------------------- bad input
 
 

@@ -500,3 +500,34 @@ def test_any_step_can_be_resumed_at(step: int) -> None:
     scheduler = Scheduler(optimizer, restarts)
     scheduler.load_state_dict({"last_epoch": step, "schedule": repr(restarts)})
     assert rates(optimizer) == [restarts(step)]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"factors": [1.0, 1.0]}, ValueError, "one for each of the 1 groups"),
+        ({"factors": [math.nan]}, ValueError, "finite numbers of at least 0"),
+        ({"factors": [-1.0]}, ValueError, "finite numbers of at least 0"),
+        ({"factors": 0.5}, ValueError, "one for each of the 1 groups"),
+        ({"last_epoch": 2.5}, TypeError, "last_epoch must be an integer"),
+        ({"last_epoch": True}, TypeError, "last_epoch must be an integer"),
+        (None, TypeError, "the state must be of a cyclr.torch.Scheduler"),
+        ([], TypeError, "the state must be of a cyclr.torch.Scheduler"),
+    ],
+)
+def test_a_state_that_is_damaged_is_an_error_that_changes_nothing(change: Any, error: type[Exception], words: str):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    scheduler = Scheduler(optimizer, Linear(0.1, 0.0, steps=10))
+    state = scheduler.state_dict() | {"last_epoch": 5}
+    with pytest.raises(error, match=words):
+        scheduler.load_state_dict(state | change if isinstance(change, dict) else change)
+    assert (scheduler.last_epoch, optimizer.param_groups[0]["lr"]) == (0, 0.1)
+
+
+def test_the_state_of_a_scheduler_that_counts_evaluations_is_not_taken_for_steps():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    plateau.step(1.0)
+    scheduler = Scheduler(optimizer, Linear(0.1, 0.0, steps=10), on_mismatch="keep_new")
+    with pytest.raises(ValueError, match="must count steps, got \"a ReduceLROnPlateau's"):
+        scheduler.load_state_dict(plateau.state_dict())

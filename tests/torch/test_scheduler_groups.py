@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
     StepLR,
 )
+from torch.optim.swa_utils import SWALR
 
 from cyclr import Bounds, Constant, Cosine, Linear, Opposed, Triangular, one_cycle, plan
 from cyclr.torch import Scheduler
@@ -112,6 +113,32 @@ def test_a_cut_by_reduce_on_plateau_stays_and_is_told_once(caplog: pytest.LogCap
     go(optimizer, scheduler, 1)
     assert rates(optimizer) == pytest.approx([0.01 * schedule(31), 0.001 * schedule(31)])
     assert sum("was changed from" in line for line in caplog.messages) == 2  # once for each group
+
+
+def test_a_rate_that_was_set_to_zero_can_be_set_again():
+    optimizer, schedule = sgd(0.1), Cosine(0.1, 0.0, steps=400)
+    scheduler = Scheduler(optimizer, schedule)
+    go(optimizer, scheduler, 10)
+    optimizer.param_groups[0]["lr"] = 0.0  # frozen for a while
+    go(optimizer, scheduler, 10)
+    assert rates(optimizer) == [0.0]
+    optimizer.param_groups[0]["lr"] = 0.02
+    go(optimizer, scheduler, 10)
+    assert rates(optimizer) == pytest.approx([0.02 / schedule(20) * schedule(30)])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [lambda o: LambdaLR(o, lambda step: 0.5), lambda o: CosineAnnealingLR(o, 100), lambda o: SWALR(o, swa_lr=0.01)],
+)
+def test_a_second_scheduler_that_sets_each_step_is_told_once(other: Any, caplog: pytest.LogCaptureFixture):
+    optimizer = sgd(0.1)
+    scheduler, second = Scheduler(optimizer, Cosine(0.1, 0.0, steps=400)), other(optimizer)
+    with caplog.at_level(logging.WARNING, logger="cyclr"):
+        for _ in range(40):
+            go(optimizer, scheduler, 1)
+            second.step()
+    assert sum("such as a second scheduler" in line for line in caplog.messages) == 1
 
 
 @pytest.mark.parametrize("tensor", [False, True])

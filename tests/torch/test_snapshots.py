@@ -438,7 +438,8 @@ else:
     model = nn.parallel.DistributedDataParallel(model)
 cycle = one_cycle(0.1, steps=2, base_lr=0.01)
 values = iter([[0.1, 0.9], [0.5, 0.5], [0.9, 0.1]])
-snapshots = Snapshots(sys.argv[1], model, plan=cycle.repeat(3), keep=2, metric=(lambda model: next(values)[rank], "max"))
+judge = (lambda model: next(values)[rank], "max")
+snapshots = Snapshots(sys.argv[1], model, plan=cycle.repeat(3), keep=2, metric=judge)
 wrote = [snapshots.step(step) is not None for step in range(1, 7)]
 print(json.dumps([wrote, [one.step for one in snapshots]]))
 distributed.barrier()

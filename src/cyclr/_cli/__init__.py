@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ class Verb(NamedTuple):
 
     place: int  # among the verbs
     examples: tuple[str, ...]
-    help: str  # the docstring of its function
+    help: str  # what its function does, without the arguments
 
 
 def verbs() -> dict[str, Verb]:
@@ -47,7 +46,7 @@ def _verb(name: str, module: ast.Module) -> Verb:
                 constants[constant] = ast.literal_eval(value)
             case ast.FunctionDef() if node.name == name:
                 told = ast.get_docstring(node)
-    return Verb(constants["PLACE"], constants["EXAMPLES"], told or "")
+    return Verb(constants["PLACE"], constants["EXAMPLES"], (told or "").partition("\n\nArgs:")[0])
 
 
 def make_app() -> App:
@@ -87,7 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 on success, 2 on invalid input, 130 after Ctrl-C.
     """
     _console.prepare()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         make_app()(tokens, print_error=False, exit_on_error=False, result_action="return_value",

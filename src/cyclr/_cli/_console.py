@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import json
 import os
 import sys
 import textwrap
@@ -104,7 +103,9 @@ def document(value: Any) -> None:
 
     Whatever the encoding of the output, it is JSON: other characters than ASCII are escaped.
     """
-    import msgspec  # here, because `cyclr --help` need not wait for it
+    import json  # these here, because `cyclr --help` need not wait for them
+
+    import msgspec
 
     plain_data = msgspec.json.decode(msgspec.json.encode(value))
     sys.stdout.write(json.dumps(plain_data, indent=2) + "\n")

@@ -40,6 +40,7 @@ def compare(
     minimize: str | None = None,
     maximize: str | None = None,
     target: float | None = None,
+    finish: tuple[str, ...] = (),
     workers: int | None = None,
     engine: str = "joblib",
     address: str | None = None,
@@ -75,6 +76,9 @@ def compare(
         minimize: Like --metric, and states that lower is better; by default known from the metric.
         maximize: Like --metric, and states that higher is better; by default known from the metric.
         target: A value of the metric; the time to reach it is reported. By default the baseline's final mean.
+        finish: What is judged at the end of a training: single (the model), ensemble (of the snapshots at the ends of
+            cycles) or average (of their weights). For one policy as NAME=ensemble; can then be repeated. auto becomes
+            the plan for that goal. What a prediction costs is reported.
         workers: Maximum number of concurrent trainings; by default 2, or with Ray as many as fit on the cluster.
         engine: joblib (processes on this machine) or ray (a cluster). The range test always runs on this machine.
         address: Address of the Ray cluster, HOST:PORT or auto; by default RAY_ADDRESS, else a local one is started.
@@ -95,6 +99,7 @@ def compare(
             baseline=baseline,
             metric=_metric(metric, minimize, maximize),
             target=target,
+            finish=_finish(finish),
             engine=Engine(engine, workers, address, cpus_per_run, gpus_per_run, working_dir),
             out=out,
             progress=progress,
@@ -121,6 +126,22 @@ def _policies(listed: str, own: Sequence[str]) -> str | Mapping[str, str]:
             raise ValueError(_check.problem("each policy must have a unique name", name.strip()))
         texts[name.strip()] = text.strip()
     return {name: name for name in names} | texts
+
+
+def _finish(given: Sequence[str]) -> str | dict[str, str]:
+    """One for all policies, or those of policies by their names."""
+    if not given:
+        return "single"
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    found = {}
+    for text in given:
+        name, sign, finish = text.rpartition("=")
+        if not sign or name.strip() in found:
+            must = "--finish must be one for all policies, or NAME=FINISH once for each of some"
+            raise ValueError(_check.problem(must, text, "write for example triangular2=ensemble"))
+        found[name.strip()] = finish.strip()
+    return found
 
 
 def _rates(text: str) -> str | tuple[float, ...]:

@@ -16,6 +16,7 @@ from cyclr._page.views import Comparison, Reading
 from cyclr._plan import Plan, plan
 from cyclr._range import Bounds, Curve
 from cyclr.study import Engine, Study, summarize
+from cyclr.study._command import command
 from cyclr.study._compare import check_folder, curve_in, run_in
 from cyclr.study._design import Arm, Design
 from cyclr.study._files import SETTINGS, STUDY, claim, write_json
@@ -73,7 +74,8 @@ def demo(
         _tell_plan(curve, made)
     with pieces() as progress:
         found = run_in(out, _design(bounds, seeds=seeds, steps=made.steps), engine, progress)
-    found = msgspec.structs.replace(found, baseline=BASELINE, bounds=bounds)
+    again = command("demo", options={"seeds": seeds, "epochs": epochs, "out": out})
+    found = msgspec.structs.replace(found, baseline=BASELINE, bounds=bounds, command=again)
     found = msgspec.structs.replace(found, notes=[*found.notes, *_notes(found)])
     write_json(out / STUDY, found)
     comparison = Comparison.of(found)

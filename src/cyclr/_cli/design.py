@@ -9,6 +9,7 @@ from cyclr._cli import _console
 from cyclr._page.views import Draft, Reading
 from cyclr._plan import Plan
 from cyclr._range import Bounds, Curve
+from cyclr.study._command import command
 
 PLACE = 3  # among the verbs, in the order in which they are used
 EXAMPLES = (
@@ -36,10 +37,10 @@ def design(
     Args:
         path: A range test (`cyclr find --out`) or a plan (`cyclr plan --out`); without it, and without --bounds, the
             bounds to begin with are 0.001 and 0.01.
-        bounds: Lower and upper bound to begin with, in place of a file.
+        bounds: Lower and upper bound to begin with, in place of a file; by default 0.001 and 0.01.
         signal: The signal of the range test to show: loss or a recorded metric.
         steps: Budget to begin with, in optimizer steps; by default that of the plan, or 10,000.
-        steps_per_epoch: Optimizer steps in an epoch; the page then also counts epochs.
+        steps_per_epoch: Optimizer steps in an epoch; the page then also counts epochs. By default it counts steps only.
         out: The HTML file to write; by default design.html beside the file, or in the current folder.
     """
     from cyclr.report import write
@@ -57,7 +58,10 @@ def design(
         None if steps is None else _check.count("steps", steps, "some policies need that many", least=20),
         None if steps_per_epoch is None else _check.count("steps_per_epoch", steps_per_epoch),
     )
-    write(target, draft)
+    source = [str(path)] if path is not None else ["--bounds", *map(str, bounds)] if bounds is not None else []
+    given = {"signal": None if signal == "loss" else signal, "steps": steps, "steps_per_epoch": steps_per_epoch}
+    again = command("design", *source, options={**given, "out": out})
+    write(target, draft, command=again)
     _console.say(f"wrote {target}; open it in a browser")
 
 

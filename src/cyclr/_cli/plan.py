@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -121,7 +122,7 @@ def _measured(task: str, made: Plan, seeds: int, outputs: str) -> MeasuredCycles
 
     with progress(f"cycles for {task}", 0) as tell:
         return measure_cycles(
-            lambda seed: tasks.build(task, seed, tuning=True),
+            partial(tasks.build, task, tuning=True),
             made.bounds,
             steps=made.steps,
             goal=made.goal,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cyclr._cli import _console
+from cyclr.study._command import command
 
 PLACE = 5  # among the verbs, in the order in which they are used
 EXAMPLES = (
@@ -35,5 +36,6 @@ def report(*paths: Path, out: Path | None = None, title: str | None = None) -> N
     if out is None:
         _console.check_ours(target)
     found = [(str(path), thing) for path in paths for thing in read(path)]
-    write(target, *(thing for _, thing in found), title=title, names=[name for name, _ in found])
+    again = command("report", *map(str, paths), options={"out": out, "title": title})
+    write(target, *(thing for _, thing in found), title=title, names=[name for name, _ in found], command=again)
     _console.say(f"wrote {target}")

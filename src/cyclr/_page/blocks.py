@@ -161,6 +161,7 @@ class Figure:
         marks: Vertical lines.
         code: Source text shown with it.
         height: Height in pixels, where supported.
+        below: Another figure with the same horizontal axis, below this one; only HTML shows it.
     """
 
     key: str
@@ -172,6 +173,7 @@ class Figure:
     marks: tuple[Mark, ...] = ()
     code: str = ""
     height: int = 420
+    below: Figure | None = None
 
     @property
     def main(self) -> Line | None:

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from cyclr._page.blocks import Array, Axis, Figure, Line, Mark, Points
-from cyclr._page.numbers import Unit, in_words, rate, whole
+from cyclr._page.numbers import Unit, count, in_words, rate, whole
 from cyclr._page.sampling import by_step, sample, settled, smoothed, window
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
-from cyclr._schedules import Schedule
+from cyclr._schedules import Schedule, parse
 from cyclr.study._records import Run
 from cyclr.study._summary import Summary
 
-# Okabe and Ito's colours, which are distinguishable for colour-blind readers, without yellow, too pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+# Okabe and Ito's colours, which are distinguishable for colour-blind readers, without yellow, too pale on white, and
+# with brown in place of black, invisible on dark.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#A65628", "#7F7F7F")
 GREY = "#8a8a8a"
+DASHES = 4  # styles of lines; see `dash`
 _BASE, _MAX, _RULES, _SNAPSHOTS = 2, 1, 5, 1  # indices of COLOURS
 _FEW = 2001  # points of a small figure
+_SOME = 801  # points of a line, one of many
+_MOST_ENDS = 100  # ends of cycles that are marked on a line; more would cover it
+
+
+def dash(place: int) -> int:
+    """The style of the line at a place: lines of the same colour have different ones.
+
+    >>> dash(0), dash(1), dash(8)
+    (0, 1, 1)
+    """
+    return (place + place // len(COLOURS)) % DASHES
 
 
 def schedule(value: Schedule, steps: int | None = None, *, epoch: int | None = None, name: str = "") -> Figure:
@@ -46,11 +60,12 @@ def small_schedule(key: str, caption: str, code: str, value: Schedule | None, st
 def plan(value: Schedule, steps: int, snapshots: Sequence[int], epoch: int | None) -> Figure:
     """The schedule of a plan, and the steps at which its cycles end."""
     at, scale = sample(value, steps), epoch or 1
+    line = Line(at / scale, np.asarray(value(at)), f"plan for {count(steps, 'step')}")
     ends = np.array(snapshots, dtype=np.int64)
     closed = Points(ends / scale, np.asarray(value(ends)), "snapshot at the end of a cycle", _SNAPSHOTS)
     return Figure(
         "plan/schedule", "The learning rate.", Axis("epoch" if epoch else "step", range=(0, at[-1] / scale)),
-        Axis("learning rate", zero=True), (Line(at / scale, np.asarray(value(at)), "learning rate"),), (closed,),
+        Axis("learning rate", zero=True), (line,), (closed,),
     )  # fmt: skip
 
 
@@ -125,6 +140,47 @@ def metric(runs: Iterable[Run], name: str, unit: Unit, *, epoch: int | None = No
         lines,
         height=480,
     )
+
+
+def training(runs: Sequence[Run], name: str, unit: Unit) -> Figure:
+    """A metric during training, and below it the rate of each policy on the same axis; dots are the ends of cycles."""
+    made = metric(runs, name, unit)
+    ends: list[Points] = []
+    rates: list[Line] = []
+    closed: list[Points] = []
+    for index, line in enumerate(made.lines):
+        found = _rates(next(run for run in runs if run.policy == line.name), index)
+        if found is not None:
+            rates.append(found[0])
+            closed.append(found[1])
+            at = found[1].x[found[1].x >= line.x[0]]
+            ends.append(Points(at, np.interp(at, line.x, line.y), line.name, index))
+    below = Figure("study/rates-during", "", made.x, Axis("learning rate", zero=True), tuple(rates), tuple(closed))
+    caption = f"{made.caption} Below, the learning rate of the first seed; dots are the ends of cycles."
+    return replace(made, caption=caption, points=tuple(ends), height=640, below=below) if rates else made
+
+
+def _rates(run: Run, colour: int) -> tuple[Line, Points] | None:
+    """The rate of a run at its steps, and at the ends of its cycles; None if its schedule cannot be read or drawn."""
+    value = parsed(run.schedule)
+    if value is None:
+        return None
+    try:
+        with np.errstate(all="ignore"):  # a record may contain any schedule
+            steps, ends = sample(value, run.steps, points=_SOME), value.cycle_ends(until=run.steps)
+            at = np.array(ends if len(ends) <= _MOST_ENDS else [], dtype=np.float64)
+            before = np.array([value.take(int(end))(int(end)) for end in at], dtype=np.float64)
+            return Line(steps, np.asarray(value(steps)), run.policy, colour), Points(at, before, run.policy, colour)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+
+
+def parsed(spec: str) -> Schedule | None:
+    """The schedule that a record names; None if it names none."""
+    try:
+        return parse(spec)
+    except (ValueError, ArithmeticError, RecursionError):  # a record may contain any text
+        return None
 
 
 def _banded(at: Array, values: Array, name: str, colour: int) -> Line:

@@ -17,6 +17,7 @@ from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve
 from cyclr._range.rules import RULES
 from cyclr._schedules import Schedule
+from cyclr.study._headline import headline
 from cyclr.study._records import Run, Study
 from cyclr.study._summary import Summary, is_fraction, summarize, verdict
 
@@ -66,6 +67,12 @@ class Comparison:
     def better(self) -> str:
         """Which values of the metric are better, "higher" or "lower"."""
         return "higher" if self.study.maximize else "lower"
+
+    @property
+    def headline(self) -> str:
+        """What the study says, in one sentence."""
+        study = self.study
+        return headline(self.rows, study.baseline, points=self.unit.percent, maximize=study.maximize)
 
     @property
     def verdicts(self) -> tuple[str, ...]:

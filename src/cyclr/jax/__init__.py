@@ -11,3 +11,5 @@ except ModuleNotFoundError as error:
     raise ImportError("cyclr.jax needs JAX, which is not installed; run: pip install 'cyclr[jax]'") from error
 
 from cyclr.jax._range_test import range_test as range_test
+from cyclr.jax._snapshots import Snapshots as Snapshots
+from cyclr.jax._snapshots import load_snapshot as load_snapshot

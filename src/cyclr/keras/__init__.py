@@ -1,4 +1,4 @@
-"""Keras 3, on JAX or torch: learning rates, momentum, the range test, and `auto`."""
+"""Keras 3, on JAX or torch: learning rates, momentum, the range test, `auto`, and snapshots."""
 
 try:
     import keras as _keras  # noqa: F401 (whether it can be imported)
@@ -15,3 +15,5 @@ from cyclr.keras._auto import use_schedule as use_schedule
 from cyclr.keras._drive import LearningRate as LearningRate
 from cyclr.keras._drive import WithMomentum as WithMomentum
 from cyclr.keras._range_test import RangeTest as RangeTest
+from cyclr.keras._snapshots import Snapshots as Snapshots
+from cyclr.keras._snapshots import load_snapshot as load_snapshot

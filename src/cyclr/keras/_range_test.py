@@ -230,7 +230,8 @@ class RangeTest(Restored, keras.callbacks.Callback):
         assert self._loan is not None
         used = self._loan.rate_used()
         if used != np.dtype(self._loan.rate.dtype).type(put):
-            advice = f"leave out the callback that sets the rate (besides the test: {self._named_others()})"
+            what = "what sets the rate, train_step or a callback"
+            advice = f"leave out {what} (besides the test: {self._named_others()})"
             raise ValueError(problem(f"step {self._steps} must be made at the test's rate {put:.3g}", used, advice))
 
     def _note(self, metrics: Mapping[str, float]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.core.optimizer import _configure_optimizers
 from torch.optim import Optimizer
 
@@ -136,7 +137,8 @@ def auto(
     choice("on_mismatch", on_mismatch, MISMATCH)
     voice = asked.voice(first=trainer.is_global_zero)
     how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": voice.progress}
-    test, length = Only(optimizer=optimizer, loss=loss, **how), _Length(asked, optimizer)
+    callbacks: list[Any] = getattr(trainer, "callbacks", [])
+    test, length = Only(optimizer=optimizer, loss=loss, **how), _Length(asked, optimizer, callbacks)
     test.effort_in = length
     with voice:
         curve = run(test, trainer, module, train_dataloaders, datamodule)
@@ -149,8 +151,9 @@ def auto(
 class _Length:
     """Checks a training that has begun, and notes how long it will be."""
 
-    def __init__(self, asked: Asked, which: int | None) -> None:
+    def __init__(self, asked: Asked, which: int | None, callbacks: list[Any]) -> None:
         self.asked, self.which = asked, which
+        self.changing = [one for one in callbacks if isinstance(one, GradientAccumulationScheduler)]
         self.steps = 0
         self.epoch: int | None = None
 
@@ -158,17 +161,26 @@ class _Length:
         module, optimizers = trainer.lightning_module, trainer.optimizers
         if trainer.lr_scheduler_configs and not _is_ours(module):
             raise _has_scheduler([config.scheduler for config in trainer.lr_scheduler_configs])
-        steps = trainer.estimated_stepping_batches
+        steps = self._stepping_batches(trainer)
         if not 0 < steps < float("inf"):
             advice = "set Trainer(max_steps=...), or max_epochs where the data have a length"
             raise ValueError(problem("the training must have an end", steps, advice))
         batches = trainer.num_training_batches
-        epoch = None if batches == float("inf") else ceil(batches / trainer.accumulate_grad_batches)
+        epoch = None if batches == inf or self.changing else ceil(batches / trainer.accumulate_grad_batches)
         self.steps, self.epoch = int(steps), epoch
         _, opposed = self.asked.planned(Bounds(0.1, 1.0), self.steps, epoch)
         if opposed is not None:
             resolve("momentum", opposed, Chosen(optimizers, self.which).param_groups)
         return self.asked.effort(self.steps, epoch)
+
+    def _stepping_batches(self, trainer: Trainer) -> float:
+        """Steps of the whole training; Lightning's estimate does not know of an accumulation that changes."""
+        steps, batches = trainer.estimated_stepping_batches, trainer.num_training_batches
+        if not self.changing or trainer.max_epochs in (None, -1) or batches == inf:
+            return steps
+        counts = map(self.changing[0].get_accumulate_grad_batches, range(trainer.max_epochs))
+        made = sum(ceil(batches / count) for count in counts)
+        return made if trainer.max_steps == -1 else min(made, trainer.max_steps)
 
 
 def _is_ours(module: Any) -> bool:

@@ -5,6 +5,7 @@ To add your own part to a report, register a *panel*: a function that takes the 
 """
 
 from cyclr._page.blocks import Axis as Axis
+from cyclr._page.blocks import Designer as Designer
 from cyclr._page.blocks import Facts as Facts
 from cyclr._page.blocks import Figure as Figure
 from cyclr._page.blocks import Figures as Figures
@@ -19,6 +20,7 @@ from cyclr._page.registry import describe as describe
 from cyclr._page.registry import panel as panel
 from cyclr._page.registry import withdraw as withdraw
 from cyclr._page.views import Comparison as Comparison
+from cyclr._page.views import Draft as Draft
 from cyclr._page.views import Reading as Reading
 from cyclr._page.views import Shown as Shown
 from cyclr.report._html import page as page

@@ -52,7 +52,7 @@ unpacked("plotly").then((code) => {
 """
 
 
-def page(*things: Thing, title: str | None = None, names: Sequence[str] = ()) -> str:
+def page(*things: Thing, title: str | None = None, names: Sequence[str] = (), command: str = "") -> str:
     """One HTML page on studies, runs, curves, plans and schedules: figures, tables and sentences, in the order given.
 
     The page is self-contained, including Plotly's script (2 MB, compressed), and its security policy forbids all
@@ -62,6 +62,7 @@ def page(*things: Thing, title: str | None = None, names: Sequence[str] = ()) ->
         things: The objects to show. A `Reading` is one signal of a curve, a `Shown` a schedule up to some step.
         title: Title of the page; by default that of the object.
         names: A name for each object, such as its file, which follows the titles of sections that are equal.
+        command: The command line that makes the page again, shown at its end.
 
     Returns:
         The HTML.
@@ -81,23 +82,31 @@ def page(*things: Thing, title: str | None = None, names: Sequence[str] = ()) ->
     environment = _environment()
     sections = _told_apart([describe(thing) for thing in things], names)
     blocks = [block for section in sections for part in section.parts for block in part.blocks]
-    plots = [draw(figure) for block in blocks if isinstance(block, Figures) for figure in block.items]
+    with _needed():
+        plots = [draw(figure) for block in blocks if isinstance(block, Figures) for figure in block.items]
     designed = any(isinstance(block, Designer) for block in blocks)
     scripts = [_script(plots)] * any(plots) + [_designer.script()] * designed
     html = environment.get_template("page.html").render(
         title=title or (sections[0].title if len(sections) == 1 else "cyclr report"),
         version=__version__,
+        command=command,
         sections=sections,
         plots=plots,
         design=_marked(_designer.data) if designed else None,
-        library=_library()[0] if any(plots) else "",
+        library=_safe(_library()[0] if any(plots) else ""),
         scripts=[_safe(script) for script in scripts],
         hashes=[_hash(script) for script in scripts] + [_library()[1]] * any(plots),
     )
     return html.encode("utf-8", "replace").decode()
 
 
-def write(path: str | os.PathLike[str], *things: Thing, title: str | None = None, names: Sequence[str] = ()) -> None:
+def write(
+    path: str | os.PathLike[str],
+    *things: Thing,
+    title: str | None = None,
+    names: Sequence[str] = (),
+    command: str = "",
+) -> None:
     """Write the page on `things` to `path` atomically.
 
     Args:
@@ -105,6 +114,7 @@ def write(path: str | os.PathLike[str], *things: Thing, title: str | None = None
         things: The objects to show, as in `page`.
         title: Title of the page.
         names: A name for each object, as in `page`.
+        command: As in `page`.
 
     Raises:
         TypeError: If one of them cannot be shown.
@@ -112,7 +122,7 @@ def write(path: str | os.PathLike[str], *things: Thing, title: str | None = None
         ImportError: If Jinja2 or Plotly is not installed.
         OSError: If the file cannot be written.
     """
-    text = page(*things, title=title, names=names)
+    text = page(*things, title=title, names=names, command=command)
     with replacing(path) as file:
         file.write(text.encode())
 

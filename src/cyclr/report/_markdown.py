@@ -48,6 +48,8 @@ def _section(section: Section, level: int) -> str:
 
 def _block(block: Block) -> Iterable[str]:
     match block:
+        case Sentences(items=(only,), first=True):
+            return [line(only)]
         case Sentences():
             return [f"- {line(item)}" for item in block.items]
         case Facts():

@@ -7,9 +7,10 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cyclr._page.blocks import Array, Axis, Figure, Line, Mark, Points, clean
-from cyclr._page.figures import COLOURS, GREY
+from cyclr._page.figures import COLOURS, GREY, dash
 
 Piece = dict[str, Any]
 
@@ -31,13 +32,30 @@ def draw(figure: Figure) -> str | None:
         traces = [
             piece for index, line in enumerate(figure.lines) for piece in _line(line, str(index), bands, figure.y)
         ]
-        traces += [_points(points, figure.x) for points in figure.points]
+        traces += [_points(points, figure) for points in figure.points]
+        if figure.below is not None:
+            traces += _below(figure.below)
     shapes = [piece for mark in figure.marks for piece in _mark(mark)]
     named = any(item.name for item in (*figure.lines, *figure.points, *figure.marks))
     layout = _layout(figure) | {"shapes": shapes, "showlegend": named, "hovermode": "x unified" if bands else "closest"}
+    if figure.below is not None:
+        layout |= _two_rows(figure, figure.below)
     if not figure.x.name:  # one of several small ones
         layout["margin"] = {"l": 5, "r": 5, "t": 5, "b": 5}
     return str(Plot(data=traces, layout=layout).to_json())
+
+
+def _below(figure: Figure) -> list[Piece]:
+    """The traces of a figure below another one; the upper one's legend is for both."""
+    lines = [piece for index, line in enumerate(figure.lines) for piece in _line(line, str(index), 0, figure.y)]
+    pieces = [*lines, *(_points(points, figure) for points in figure.points)]
+    return [piece | {"yaxis": "y2", "showlegend": False} for piece in pieces]
+
+
+def _two_rows(upper: Figure, lower: Figure) -> Piece:
+    x = _axis(upper.x) | {"anchor": "y2"}
+    rows = {"yaxis": _axis(upper.y) | {"domain": [0.42, 1]}, "yaxis2": _axis(lower.y) | {"domain": [0, 0.34]}}
+    return {"xaxis": x, **rows, "hoversubplots": "axis"}
 
 
 def label(text: str, longest: int = _LONGEST) -> str:
@@ -51,30 +69,47 @@ def _line(line: Line, group: str, bands: int, y: Axis) -> list[Piece]:
     many = {"name": label(line.name), "showlegend": bool(line.name)}
     if line.colour is None:
         return [_trace(line.x, line.y, GREY, width=1, opacity=0.6, legendgroup="grey", **many)]
-    dash = _DASHES[line.colour % len(_DASHES)]
+    style = _DASHES[dash(line.colour)]
     if line.low is None or line.high is None:
-        return [_trace(line.x, line.y, colour, width=3 if line.name else 2, dash=dash, **many)]
+        return [_trace(line.x, line.y, colour, width=3 if line.name else 2, dash=style, legendgroup=group, **many)]
     text = ".2%" if y.percent else ".4~g"
     hover = f"%{{y:{text}}} [%{{customdata[0]:{text}}}, %{{customdata[1]:{text}}}]"
     around, edge = np.concatenate([line.x, line.x[::-1]]), np.concatenate([line.high, line.low[::-1]])
     return [
         _trace(around, edge, colour, width=0, fill="toself", fillcolor=colour, opacity=min(0.12, 0.5 / bands),
                hoverinfo="skip", legendgroup=group, showlegend=False),
-        _trace(line.x, line.y, colour, dash=dash, legendgroup=group, hovertemplate=hover,
+        _trace(line.x, line.y, colour, dash=style, legendgroup=group, hovertemplate=hover,
                customdata=np.column_stack([line.low, line.high]).astype(np.float32), **many),
     ]  # fmt: skip
 
 
 def _trace(x: Array, y: Array, colour: str, *, width: float = 2, dash: str = "solid", **more: object) -> Piece:
     line = {"color": colour, "width": width, "dash": dash}
-    return {"type": "scatter", "mode": "lines", "x": x, "y": np.asarray(y, dtype=np.float32), "line": line, **more}
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": _packed(x),
+        "y": np.asarray(y, dtype=np.float32),
+        "line": line,
+        **more,
+    }
 
 
-def _points(points: Points, x: Axis) -> Piece:
+def _packed(x: Array) -> NDArray[Any]:
+    """Steps as integers, which take half the place."""
+    small = np.asarray(x, dtype=np.float64)
+    return small.astype(np.int32) if np.array_equal(small, small.astype(np.int32)) else small
+
+
+def _points(points: Points, figure: Figure) -> Piece:
     colour = GREY if points.colour is None else COLOURS[points.colour % len(COLOURS)]
     marker = {"color": colour, "symbol": _SYMBOLS[points.symbol], "size": 10, "line": {"width": 1.5, "color": colour}}
     trace: Piece = {"type": "scatter", "mode": "markers", "x": points.x, "y": points.y, "marker": marker,
                     "name": label(points.name), "cliponaxis": False}  # fmt: skip
+    if any(line.name == points.name for line in figure.lines):  # one name in the legend for both
+        trace |= {"legendgroup": str(points.colour), "showlegend": False}
+        trace["hovertemplate"] = "end of a cycle<extra></extra>"
+        marker |= {"size": 7}
     if points.labels:
         trace["text"] = [label(text) for text in points.labels]
         trace["hovertemplate"] = "%{text}: %{x:.3g}<extra></extra>"

@@ -15,7 +15,8 @@ from cyclr._metrics import Better, direction, in_words
 from cyclr._policies import POLICIES, check_policy, uses_bounds
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, Inconclusive, effort_for
-from cyclr.study._design import TUNING_SEED, Design, arms, finished, run_design
+from cyclr.study._command import of_compare
+from cyclr.study._design import FINISHES, TUNING_SEED, Design, Finish, arms, finished, run_design
 from cyclr.study._engine import Engine
 from cyclr.study._files import CURVE, RUNS, SETTINGS, STUDY, claim, claimed, write_json
 from cyclr.study._pool import Apart
@@ -55,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True):
     facts: Facts | None = None
     texts: dict[str, str] = {}  # texts of the policies that are not built in
     better: Better | None = None  # direction of the metric, if given
+    finish: dict[str, Finish] = {}  # of the policies that do not end as a single model
 
     @property
     def tuned(self) -> bool:
@@ -78,6 +80,7 @@ def compare(
     baseline: str | None = None,
     metric: str | tuple[str, Better] | None = None,
     target: float | None = None,
+    finish: str | Mapping[str, str] = "single",
     engine: Engine | None = None,
     out: str | os.PathLike[str] = "cyclr-compare",
     progress: Progress | None = None,
@@ -106,6 +109,10 @@ def compare(
             (name, "min") or (name, "max") states whether lower or higher is better.
         target: A value of the metric; the steps and seconds to reach it are reported. By default the baseline's final
             mean.
+        finish: What is judged at the end of a training: the "single" model, an "ensemble" of the snapshots at the ends
+            of its cycles, or their "average". One for all policies, or a mapping from their names; without two cycles
+            a policy ends as a single model. `auto` then is the plan for that goal. The budget stays the same for all;
+            what a prediction costs is reported.
         engine: Where the runs are executed; by default two processes on this machine.
         out: Folder for the records.
         progress: Called as the work progresses.
@@ -128,7 +135,7 @@ def compare(
     Traceback (most recent call last):
     ValueError: policy 'mine' may use the names base_lr, max_lr, steps, epoch, got 'max_rl' in ...
     """
-    asked = _asked(task, policies, seeds, epochs, rates, curve, metric)
+    asked = _asked(task, policies, seeds, epochs, rates, curve, metric, finish)
     baseline = _baseline(baseline, asked.policies)
     target = None if target is None else _check.number("target", target)
     if not isinstance(engine := engine or Engine(), Engine):
@@ -143,7 +150,11 @@ def compare(
         design, found = _design(settled, given, out, apart, progress)
     study = run_in(out, design, engine, progress)
     notes = study.notes if settled.facts is None or settled.facts.paired else [*study.notes, _UNPAIRED]
-    study = msgspec.structs.replace(study, baseline=baseline, target=target, notes=notes, bounds=found)
+    again = of_compare(
+        asked.task, asked.rules, seeds=asked.seeds, epochs=asked.epochs, rates=asked.rates, curve=asked.curve,
+        metric=(asked.metric, asked.better), finish=asked.finish, baseline=baseline, target=target, out=out,
+    )  # fmt: skip
+    study = msgspec.structs.replace(study, baseline=baseline, target=target, notes=notes, bounds=found, command=again)
     write_json(out / STUDY, study)
     return study
 
@@ -180,7 +191,7 @@ def run_in(out: Path, design: Design, engine: Engine, progress: Progress | None 
         done += 1
         if progress is not None:
             judge = "val" if run.options.get("tuning") else design.judge
-            value = run.series(f"{judge}_{design.metric}")[1][-1]
+            value = run.final(f"{judge}_{design.metric}")
             progress("training", done, total, "runs", f"{name} {design.metric} {value:.3g}")
 
     if progress is not None:
@@ -199,6 +210,7 @@ def _asked(
     rates: str | float | Iterable[float],
     curve: str | os.PathLike[str] | None,
     metric: str | tuple[str, Better] | None,
+    finish: str | Mapping[str, str] = "single",
 ) -> Settings:
     """The arguments that determine the runs, checked as far as possible without the task."""
     text = name_of(task)
@@ -219,7 +231,17 @@ def _asked(
         curve=None if curve is None else os.fspath(curve),
         texts={name: rule for name, rule in rules.items() if rule != name},
         better=better,
+        finish=_finishes(finish, tuple(rules)),
     )
+
+
+def _finishes(given: str | Mapping[str, str], names: Sequence[str]) -> dict[str, Finish]:
+    """How each policy ends, where it is not as a single model."""
+    every = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names, given)
+    for name, finish in every.items():
+        _check.choice("a name in finish", name, names)
+        _check.choice("finish", finish, FINISHES)
+    return {name: cast("Finish", finish) for name, finish in every.items() if finish != "single"}
 
 
 def _rules(policies: str | Iterable[str] | Mapping[str, str]) -> dict[str, str]:
@@ -310,6 +332,11 @@ def _check_task(asked: Settings, facts: Facts) -> None:
         raise ValueError(f"task {asked.task} must have held-out data to compare on, got none; give it a test_loader")
     if facts.steps_per_epoch is None:
         raise ValueError(f"task {asked.task}: train_loader must have a length, which defines an epoch; add __len__")
+    if "ensemble" in asked.finish.values() and not facts.outputs:
+        raise ValueError(
+            f"task {asked.task} must say what its model returns for an ensemble, got nothing known from its loss; "
+            "pass Task(outputs='logits'), 'binary_logits' or 'values'"
+        )
     if asked.tuned and not facts.tunable:
         missing = "no test_loader" if facts.judge == "val" else "no val_loader, and no argument `tuning`"
         raise ValueError(
@@ -346,7 +373,7 @@ def _design(
     rates = None if isinstance(settled.rates, str) else settled.rates
     design = Design(
         task=settled.task,
-        arms=arms(settled.rules, found, rates, tuned=settled.tuned),
+        arms=arms(settled.rules, found, rates, tuned=settled.tuned, finish=settled.finish),
         seeds=settled.seeds,
         steps=steps,
         steps_per_epoch=per_epoch,

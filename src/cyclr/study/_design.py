@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from cyclr import _check
+from cyclr._plan import Plan
+from cyclr._plan import plan as make_plan
 from cyclr._policies import check_policy, uses_bounds
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds
@@ -15,6 +18,8 @@ from cyclr._schedules import Schedule
 from cyclr.study._engine import IN_PROCESS, Engine, finished_runs, make_runs
 from cyclr.study._records import Run, Setup, Study
 
+Finish: TypeAlias = Literal["single", "average", "ensemble"]
+FINISHES: tuple[Finish, ...] = ("single", "average", "ensemble")
 TUNING_SEED = 10_000
 """The seed of the tuning runs; the compared seeds count from 0 and stay below it."""
 
@@ -38,12 +43,14 @@ class Arm:
         policy: A built-in policy or a text, as in `cyclr.policy`.
         candidates: The bounds to choose from by tuning; a single one is used without tuning.
         folder: Prefix of the folders of its runs; by default its name.
+        finish: How its trainings end: "single", "average" or "ensemble".
     """
 
     name: str
     policy: str
     candidates: tuple[Bounds, ...]
     folder: str = ""
+    finish: Finish = "single"
 
     def tuning_run(self, bounds: Bounds) -> str:
         """The name of the tuning run for these bounds."""
@@ -106,10 +113,31 @@ class Design:
 
     def schedule(self, arm: Arm, bounds: Bounds) -> Schedule:
         """An arm's schedule, stretched to the budget."""
+        if (plan := self._plan(arm, bounds)) is not None:
+            return plan.schedule
         return make_schedule(arm.policy, bounds, steps=self.steps, steps_per_epoch=self.steps_per_epoch)
+
+    def finish(self, arm: Arm, bounds: Bounds) -> tuple[Finish, tuple[int, ...]]:
+        """How an arm's trainings end, and the steps of the snapshots for that, the last one at the end of the budget.
+
+        With fewer than two there is a single model.
+        """
+        if arm.finish == "single":
+            return "single", ()
+        plan = self._plan(arm, bounds)
+        inner = self.schedule(arm, bounds).cycle_ends(until=self.steps) if plan is None else plan.snapshots
+        ends = tuple(sorted({*inner, self.steps}))  # a cut-off last cycle ends with the budget
+        return (arm.finish, ends) if len(ends) > 1 else ("single", ())
+
+    def _plan(self, arm: Arm, bounds: Bounds) -> Plan | None:
+        """The plan of `auto` for another goal than a single model."""
+        if arm.policy != "auto" or arm.finish == "single":
+            return None
+        return make_plan(bounds, steps=self.steps, steps_per_epoch=self.steps_per_epoch, goal=arm.finish)
 
     def tuning(self) -> dict[str, Setup]:
         """The tuning runs, by name."""
+        finishes = {(arm, bounds): self.finish(arm, bounds) for arm in self.arms for bounds in arm.candidates}
         return {
             arm.tuning_run(bounds): Setup(
                 task=self.task,
@@ -119,6 +147,8 @@ class Design:
                 steps=self.steps,
                 eval_every=self.steps,  # only the final value is used
                 options={"tuning": True},
+                finish=finishes[arm, bounds][0],
+                members=finishes[arm, bounds][1],
             )
             for arm in self.arms
             if len(arm.candidates) > 1
@@ -129,6 +159,7 @@ class Design:
         """The compared runs of the arms whose bounds are chosen, by name."""
         every = self.eval_every or max(1, min(self.steps_per_epoch, self.steps // FEWEST_EVALUATIONS))
         further = self._evaluations(every)
+        finishes = {arm.name: self.finish(arm, chosen[arm.name]) for arm in self.arms if arm.name in chosen}
         return {
             arm.compared_run(seed): Setup(
                 task=self.task,
@@ -138,6 +169,8 @@ class Design:
                 steps=self.steps,
                 eval_every=every,
                 eval_at=further,
+                finish=finishes[arm.name][0],
+                members=finishes[arm.name][1],
             )
             for arm in self.arms
             if arm.name in chosen
@@ -162,7 +195,7 @@ class Design:
         sign = 1 if self.maximize else -1
 
         def rank(run: Run) -> float:
-            value = run.series(f"val_{self.metric}")[1][-1]
+            value = run.final(f"val_{self.metric}")
             return sign * value if math.isfinite(value) and run.status == "finished" else -math.inf
 
         chosen = {}
@@ -239,6 +272,12 @@ def notes(design: Design, chosen: Mapping[str, Bounds], tuned: Mapping[str, Run]
         if names:
             sentences.append(f"{names}: {_how_found(design, candidates)}")
     sentences += [_beware(arm, chosen[arm.name], tuned) for arm in design.arms]
+    sentences += [_finished(design, arm, chosen[arm.name]) for arm in design.arms]
+    if any(arm.finish != "single" for arm in design.arms):
+        sentences.append(
+            f"Every training takes the same {design.steps:,} steps, snapshots included. Values during the training are "
+            "those of the single model."
+        )
     if design.judge == "val":
         sentences.append("Compared on the validation data, as the task has no test data; no rate was tuned on it.")
     return [sentence for sentence in sentences if sentence]
@@ -256,6 +295,19 @@ def _how_found(design: Design, candidates: tuple[Bounds, ...]) -> str:
     return f"the peak {rates[0]:.3g} was given."
 
 
+def _finished(design: Design, arm: Arm, bounds: Bounds) -> str:
+    """How an arm ends, and what a prediction then costs."""
+    if arm.finish == "single":
+        return ""
+    finish, members = design.finish(arm, bounds)
+    if finish == "single":
+        return f"{arm.name}: has no two cycles that end, and so finishes as a single model."
+    at = f"{len(members)} snapshots, of steps {', '.join(map(str, members))}"
+    if finish == "average":
+        return f"{arm.name}: finishes as the average of the weights of {at}; a prediction costs that of one model."
+    return f"{arm.name}: finishes as an ensemble of {at}; a prediction costs {len(members)} times that of one model."
+
+
 def _beware(arm: Arm, chosen: Bounds, tuned: Mapping[str, Run]) -> str:
     rates = sorted(bounds.max_lr for bounds in arm.candidates)
     if len(rates) < 2:
@@ -269,7 +321,12 @@ def _beware(arm: Arm, chosen: Bounds, tuned: Mapping[str, Run]) -> str:
 
 
 def arms(
-    policies: Mapping[str, str], found: Bounds | None, rates: Sequence[float] | None = None, *, tuned: bool = True
+    policies: Mapping[str, str],
+    found: Bounds | None,
+    rates: Sequence[float] | None = None,
+    *,
+    tuned: bool = True,
+    finish: Mapping[str, Finish] | None = None,
 ) -> tuple[Arm, ...]:
     """Policies with their candidate bounds; `auto` always uses those of the range test.
 
@@ -280,6 +337,7 @@ def arms(
         found: The bounds from the range test; may be None if no policy needs them.
         rates: Peak rates to try; by default `grid(found)`.
         tuned: False gives all policies the bounds from the range test.
+        finish: How policies end, by their names; those without one end as a single model.
 
     >>> [len(arm.candidates) for arm in arms({"auto": "auto", "fixed": "fixed"}, Bounds(0.01, 0.1))]
     [1, 5]
@@ -299,7 +357,7 @@ def arms(
             own = (scaled(1.0),)  # any bounds will do
         if not own:
             raise ValueError(f"{name} needs a range test" + ("" if policy == "auto" else ", or rates must be given"))
-        made.append(Arm(name, policy, own))
+        made.append(Arm(name, policy, own, finish=(finish or {}).get(name, "single")))
     return tuple(made)
 
 

@@ -27,6 +27,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         eval_every: Steps between two evaluations.
         eval_at: Further steps at which to evaluate, such as the ends of cycles.
         options: Further arguments of the task, besides the seed.
+        finish: What is judged at the end: the "single" model, or an "ensemble" or the "average" of its snapshots.
+        members: The steps of those snapshots.
 
     >>> Setup(task="fashion", policy="fixed", schedule="Constant(0.1)", seed=0, steps=100, eval_every=50).steps
     100
@@ -40,6 +42,13 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     eval_every: int
     eval_at: tuple[int, ...] = ()
     options: dict[str, bool | int | float | str] = {}
+    finish: Literal["single", "average", "ensemble"] = "single"
+    members: tuple[int, ...] = ()
+
+    @property
+    def prediction_cost(self) -> int:
+        """What a prediction costs, in predictions of one model: the number of members of an ensemble."""
+        return len(self.members) if self.finish == "ensemble" else 1
 
 
 class Run(Setup, frozen=True, kw_only=True):
@@ -83,6 +92,18 @@ class Run(Setup, frozen=True, kw_only=True):
         values = [point[name] for point in measured]
         return [int(point["step"] or 0) for point in measured], [math.nan if v is None else float(v) for v in values]
 
+    def final(self, name: str) -> float:
+        """A metric at the end of the training: that of the ensemble or the average, if it finishes so.
+
+        Raises:
+            ValueError: If no point of this run measured it.
+        """
+        last = self.series(name)[1][-1]
+        if self.finish == "single":
+            return last
+        value = self.points[-1].get(f"{self.finish}_{name}", last)  # a run that diverged is not finished
+        return math.nan if value is None else float(value)
+
 
 class Facts(msgspec.Struct, frozen=True):
     """What must be known about a task before policies are compared on it.
@@ -95,6 +116,7 @@ class Facts(msgspec.Struct, frozen=True):
         paired: Whether two trainings with the same seed start identically.
         varies: Whether two trainings with different seeds start differently.
         directions: "min" or "max" for each metric whose direction the task states.
+        outputs: What its model returns, as `cyclr.torch.ensemble` takes it; "" if unknown.
     """
 
     steps_per_epoch: int | None
@@ -104,6 +126,7 @@ class Facts(msgspec.Struct, frozen=True):
     paired: bool = True
     varies: bool = True
     directions: dict[str, Literal["min", "max"]] = {}
+    outputs: str = ""
 
 
 class Study(Displayed, msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +143,7 @@ class Study(Displayed, msgspec.Struct, frozen=True, kw_only=True):
         target: A value of the metric, for the steps and seconds to reach it; by default the baseline's final mean.
         notes: How the rates were found, and caveats; one sentence each.
         bounds: The bounds from the range test, if there was one.
+        command: The command line that makes the study again; "" if it is not known.
 
     >>> Study(task="fashion", runs=[]).policies
     ()
@@ -135,6 +159,14 @@ class Study(Displayed, msgspec.Struct, frozen=True, kw_only=True):
     target: float | None = None
     notes: list[str] = []
     bounds: Bounds | None = None
+    command: str = ""
+
+    def __repr__(self) -> str:
+        best = "higher" if self.maximize else "lower"
+        return (
+            f"<Study of {self.task}: {len(self.runs)} runs, policies {', '.join(self.policies) or 'none'}; "
+            f"{self.metric}, {best} is better>"
+        )
 
     @property
     def policies(self) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Summary:
 
     Args:
         policy: Its name.
-        final: The metric at the end of the budget.
+        final: The metric at the end of the budget, of the ensemble or average where the policy finishes so.
         difference: `final` minus the baseline's, paired, with an interval widened for the number of comparisons: it
             excludes zero exactly if `corrected` is at most 0.05. None for the baseline itself.
         half: The metric at half the budget.
@@ -71,6 +71,7 @@ class Summary:
         worthwhile: The difference that `seeds_needed` refers to: 0.01 for a fraction, for any other metric 1 % of the
             baseline's mean.
         seeds_needed: Number of seeds that detect `worthwhile` with a probability of 80 %; `math.inf` above 10,000.
+        prediction: What a prediction costs, in predictions of one model.
     """
 
     policy: str
@@ -91,6 +92,7 @@ class Summary:
     detectable: float = math.nan
     worthwhile: float = math.nan
     seeds_needed: float = math.nan
+    prediction: int = 1
 
     @property
     def differs(self) -> bool:
@@ -118,7 +120,7 @@ def summarize(
     if len(budgets := {run.steps for run in study.runs}) > 1:
         raise ValueError(_check.problem("all runs must have the same budget", sorted(budgets), "stretch the schedules"))
     runs = {policy: list(study.of(policy).values()) for policy in study.policies}
-    ends = {policy: [run.series(metric)[1][-1] for run in own] for policy, own in runs.items()}
+    ends = {policy: [run.final(metric) for run in own] for policy, own in runs.items()}
     target = target_of(study, metric, baseline)
     up = study.maximize if maximize is None else maximize
     shown = msgspec.structs.replace(study, metric=metric, maximize=up)
@@ -157,7 +159,7 @@ def target_of(study: Study, metric: str | None = None, baseline: str | None = No
     if study.target is not None:
         return study.target
     runs = study.of(study.baseline if baseline is None else baseline).values()
-    return float(np.mean([run.series(study.metric if metric is None else metric)[1][-1] for run in runs]))
+    return float(np.mean([run.final(study.metric if metric is None else metric) for run in runs]))
 
 
 def _mean_between(least: float, most: float, values: Sequence[float]) -> Interval:
@@ -184,7 +186,7 @@ def _row(
     reached = [steps_to_target(*own, target, maximize=maximize) for own in series]
     return Summary(
         policy=policy,
-        final=mean([values[-1] for _, values in series]),
+        final=mean([run.final(metric) for run in runs]),
         difference=None,
         half=mean([value_at(*own, run.steps / 2) for run, own in zip(runs, series, strict=True)]),
         to_target=float(np.median(reached)),
@@ -195,6 +197,7 @@ def _row(
         best=mean([best(filter(math.isfinite, values), default=math.nan) for values in at_ends]),
         area=mean([area(*own) for own in series]),
         diverged=sum(run.status == "diverged" for run in runs),
+        prediction=runs[0].prediction_cost,
     )
 
 
@@ -236,7 +239,7 @@ def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool
         return f"{row.policy}: the baseline{_diverged(row)}."
     if not math.isfinite(row.difference.mean):
         return f"{row.policy}: diverged in at least one of {row.seeds} seeds; its learning rate is too high for it."
-    change = _shown(row.difference.mean, points, sign="+")
+    change = shown(row.difference.mean, points, sign="+")
     noun = " points" if points else ""
     better = f"{'higher' if maximize else 'lower'} is better"
     if not (math.isfinite(row.difference.low) and math.isfinite(row.difference.high)):
@@ -245,7 +248,7 @@ def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool
             f"{row.policy}: {change}{noun} against {baseline} on {seeds} ({better}); the variation between seeds is "
             "unknown."
         )
-    ends = f"[{_shown(row.difference.low, points)}, {_shown(row.difference.high, points)}]"
+    ends = f"[{shown(row.difference.low, points)}, {shown(row.difference.high, points)}]"
     p = f"{'adjusted p' if row.comparisons > 1 else 'p'} = {_p_value(row.corrected)}"
     numbers = f"({change}{noun}, {better}; 95 % CI {ends}; {p}, n = {row.seeds})"
     if not row.differs:
@@ -259,7 +262,7 @@ def _power(row: Summary, baseline: str, *, points: bool) -> str:
     """The difference that these seeds detect, and the number of further seeds that detect a worthwhile one."""
     if math.isnan(row.detectable):
         return ""
-    found = f"; these seeds detect {_shown(row.detectable, points)}{' points' if points else ''} (80 % power)"
+    found = f"; these seeds detect {shown(row.detectable, points)}{' points' if points else ''} (80 % power)"
     what = f"{100 * row.worthwhile:g} point" if points else f"1 % of {baseline}'s mean"
     if math.isnan(row.seeds_needed) or row.seeds_needed <= row.seeds:
         return found
@@ -272,7 +275,7 @@ def _p_value(p: float) -> str:
     return f"{p:.3g}" if float(f"{p:.2g}") == ALPHA else f"{p:.2g}"
 
 
-def _shown(value: float, points: bool, sign: str = "") -> str:
+def shown(value: float, points: bool, sign: str = "") -> str:
     return f"{100 * value:{sign}.2f}" if points else f"{value:{sign}.3g}"
 
 

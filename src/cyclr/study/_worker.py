@@ -86,7 +86,10 @@ def make_run(function: str, name: str, setup: Setup, folder: Path) -> Run:
 
 def checkpoint_folder(folder: str | Path, name: str, setup: Setup) -> Path:
     """The folder for a run's checkpoints; its name encodes the run's whole set-up, so no other run uses it."""
-    digest = hashlib.sha256(msgspec.json.encode(setup)).hexdigest()
+    said = msgspec.to_builtins(setup)
+    if setup.finish == "single":  # as it was before there were others: what is under way is resumed
+        del said["finish"], said["members"]
+    digest = hashlib.sha256(msgspec.json.encode(said)).hexdigest()
     return Path(folder, name, f"checkpoint-{digest[:12]}")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cyclr._metrics import Metric
 from cyclr.study._records import Facts
 from cyclr.tasks import _find as tasks
+from cyclr.tasks._finish import outputs_of
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -40,6 +41,7 @@ def inspect_task(text: str, tuned: bool) -> Facts:
         paired=first == again,
         varies=first != other,
         directions={name: metric.better for name, metric in final.metrics.items() if isinstance(metric, Metric)},
+        outputs=outputs_of(final) or "",
     )
 
 

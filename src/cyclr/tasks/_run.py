@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from cyclr._schedules import parse
 from cyclr.study._records import Run, Setup
 from cyclr.study._worker import reporter
 from cyclr.tasks import _find as tasks
+from cyclr.tasks._finish import is_finite, judged, saving
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -89,7 +89,7 @@ def make_run(
     Args:
         setup: The set-up of the run.
         task: Its task, if it has been made already.
-        folder: Folder of the checkpoint from which the run resumes.
+        folder: Folder of the checkpoint from which the run resumes, and of the snapshots that it ends with.
         checkpoint_seconds: Minimum time between two checkpoints.
         progress: Called with step, steps, rate and loss as it progresses.
     """
@@ -100,25 +100,29 @@ def make_run(
         task = tasks.build(setup.task, setup.seed, **options)
     begun = _steps_done(folder)
     started = time.perf_counter()
-    points = train(
-        task,
-        parse(setup.schedule),
-        steps=setup.steps,
-        eval_every=setup.eval_every,
-        eval_at=setup.eval_at,
-        checkpoint=folder,
-        checkpoint_seconds=checkpoint_seconds,
-        progress=progress,
-    )
-    seconds = time.perf_counter() - started
-    loss = points[-1].get("loss")
+    with saving(setup, task, folder, begun=begun > 0) as snapshots:
+        points = train(
+            task,
+            parse(setup.schedule),
+            steps=setup.steps,
+            eval_every=setup.eval_every,
+            eval_at=setup.eval_at,
+            snapshots=snapshots,
+            checkpoint=folder,
+            checkpoint_seconds=checkpoint_seconds,
+            progress=progress,
+        )
+        seconds = time.perf_counter() - started
+        finished = is_finite(points[-1])
+        if snapshots is not None and finished:
+            points[-1] |= judged(setup, task, snapshots)
     return Run(
         **{field: getattr(setup, field) for field in Setup.__struct_fields__},
         steps_per_epoch=task.steps_per_epoch or 0,
         points=[dict(point) for point in points],
         seconds=seconds * setup.steps / max(1, setup.steps - begun),  # estimated for a run without interruption
         versions={name: version(name) for name in ("cyclr", "torch", "numpy")},
-        status="finished" if loss is not None and math.isfinite(loss) else "diverged",
+        status="finished" if finished else "diverged",
     )
 
 

@@ -143,6 +143,7 @@ def imagenet(
         if tuning
         else loader(found.val, _of_first(found.val.labels, count), JUDGED_AT_ONCE * share[1]),
         metrics={"accuracy": accuracy, "accuracy_5": (best_five, "max")},
+        outputs="logits",
     )
 
 

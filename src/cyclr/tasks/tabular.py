@@ -75,7 +75,7 @@ def tabular(
     task = classification(train, test, network, _adamw, seed=seed, batch=BATCH, held_out=held_out)
     if outputs:
         return task
-    return replace(task, loss_fn=_squared, metrics={"mae": _absolute(spread)})
+    return replace(task, loss_fn=_squared, metrics={"mae": _absolute(spread)}, outputs="values")
 
 
 def _network(inputs: int, outputs: int) -> nn.Module:

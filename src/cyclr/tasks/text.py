@@ -84,6 +84,7 @@ def text(seed: int, *, data: str | Path | None = None, tuning: bool = False, dev
         val_loader=InOrder(held) if tuning else None,
         test_loader=None if tuning else InOrder(test),
         metrics={"accuracy": accuracy},
+        outputs="logits",
     )
 
 

@@ -13,9 +13,8 @@ from torch.nn.functional import logsigmoid
 from cyclr._check import choice, non_negative, problem
 from cyclr.torch._batches import is_pair, moved
 from cyclr.torch._members import Member, Members, check_members, load_member, members_of, unwrapped
-from cyclr.torch._task import check_model
+from cyclr.torch._task import OUTPUTS, check_model
 
-OUTPUTS = ("logits", "binary_logits", "values")
 BLOCK = 256 << 20  #: bytes of batches and predictions that are held while one member after another is loaded
 
 

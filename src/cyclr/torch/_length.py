@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import numbers
 import warnings
@@ -18,9 +19,29 @@ from cyclr._schedules import Schedule
 from cyclr.torch._batches import length
 from cyclr.torch._trainer import Chosen
 
+_log = logging.getLogger("cyclr")
 NOTHING = 1e-3  #: a rate below this fraction of the highest one has almost no effect
 SLACK = 0.05  #: fraction of a schedule by which its end may be exceeded if the length of an epoch is unknown
+EVERY_STEP = 10  #: changes in a row by something else before the warning
 LATE = 2  #: scheduler steps, each after several optimizer steps, before the warning
+
+
+class Changes:
+    """Notices something else that sets rates at every step: of two schedulers one undoes what the other sets."""
+
+    def __init__(self) -> None:
+        self._last, self._row = -1, 0
+
+    def note(self, step: int) -> None:
+        """A rate was found changed at this step; told once, at the tenth in a row."""
+        self._row = self._row + 1 if self._last == step - 1 else 1
+        self._last = step
+        if self._row == EVERY_STEP:
+            _log.warning(
+                "something else, such as a second scheduler, has set the rate at each of the last %d steps; unless it "
+                "multiplies the present rate, the schedule has no effect: use one of them",
+                self._row,
+            )
 
 
 class Length:

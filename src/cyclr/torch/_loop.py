@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from types import FrameType, TracebackType
@@ -18,22 +19,25 @@ from cyclr.torch._batches import checked_loss, in_order, length
 from cyclr.torch._parts import Models, parts_of
 from cyclr.torch._range_test import Training, measured, recorder_of
 from cyclr.torch._restore import preserved
-from cyclr.torch._restore.reachable import is_own
+from cyclr.torch._restore.reachable import Closed, is_own
 from cyclr.torch._scheduler import Scheduler
 from cyclr.torch._watch import Watch
 
 _MOST = 1000  #: batches without a step
 
 
-class AutoLoop:
+_log = logging.getLogger("cyclr")
+
+
+class AutoLoop(Closed):
     """What `auto` does, for programs whose training step is the body of a `for` loop: stands in for the loader.
 
     The first pass begins with the range test: the loop is given batches at rising rates, and reports the loss of each
     step by `step`. Then all is restored, the rates are planned, and the batches of the training follow, whose steps
     drive the scheduler by the same call. Attributes and the length are the loader's.
 
-    Restored is what `range_test` restores, with the variables of the function or module that has the loop, the
-    attributes of its `self`, and what these reach. What the body of the loop does besides happens in the range test,
+    Restored is what `range_test` restores, with the variables of the functions (or module) that run, the
+    attributes of their `self`, and what these reach. What the body of the loop does besides happens in the range test,
     too: it prints, logs, and counts elsewhere; `testing` tells. An error in the loop, Ctrl-C or `break` end the test,
     and all is restored, as soon as the loop lets go of its iterator: a `for` statement does so at once. Where the
     program keeps it (`batches = iter(loop)`), write `with AutoLoop(...) as loop:`.
@@ -98,6 +102,8 @@ class AutoLoop:
         self._model, self._optimizer, self._loader, _ = parts_of(model, optimizer, loader, None, _body)
         budget = {"epochs": epochs, "steps": steps, "cycles": cycles, "anneal": anneal, "momentum": momentum}
         self._prepared = Prepared.of(self._model, self._optimizer, self._loader, None, search=search, **budget)
+        if loader is None:
+            self._loader = _Numbers(self._prepared.total)
         self._test: Generator[Any, None, Curve] | None = None
         self._loss: torch.Tensor | None = None
         if resume is not None:
@@ -130,9 +136,12 @@ class AutoLoop:
         """The batches of the range test, once; then those of one pass."""
         if self.scheduler is None:
             self.close()
-            self._test = test = self._tested(_caller())
+            self._test = test = self._tested(_callers())
             try:
                 curve = yield from test
+            except GeneratorExit:
+                _log.warning("the loop was left during the range test: everything is restored, and nothing was trained")
+                raise
             finally:
                 self._test = None
             if curve is None:  # ended from outside
@@ -166,14 +175,14 @@ class AutoLoop:
     ) -> None:
         self.close()
 
-    def _tested(self, frame: FrameType | None) -> Generator[Any, None, Curve]:
+    def _tested(self, running: list[FrameType]) -> Generator[Any, None, Curve]:
         prepared = self._prepared
         search = prepared.asked.search
         how = {"repeats": search.repeats, "effort": prepared.effort, "progress": prepared.voice.progress}
         recorder = recorder_of(search.ramp, search.held_out, None, **how)
         recorder.in_order = in_order(self._loader, search.ramp.steps)
         data: list[Any] = [self._loader]
-        functions: list[Any] = [frame]
+        functions: list[Any] = list(running)
         if search.held_out is not None:
             data.append(search.held_out.loader)
             functions.extend(search.held_out.functions.values())
@@ -220,14 +229,29 @@ class AutoLoop:
         raise ValueError(problem(what, f"no call in {_MOST:,} batches"))
 
 
+class _Numbers:
+    """In place of a loader: the numbers of the steps, from 0 again in a longer range test."""
+
+    loaders: tuple[()] = ()  #: where batches come from: so they have no order
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._steps))
+
+
 def _body(number: int) -> torch.Tensor:
     """Stands for the body of a loop where a step function is asked for."""
     raise NotImplementedError
 
 
-def _caller() -> FrameType | None:
-    """The frame of the user's that asks for the first batch."""
+def _callers() -> list[FrameType]:
+    """The user's functions that are running: the one that asks for the first batch, and those that called it."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not is_own(frame.f_globals.get("__name__", "")):
+    found = []
+    while frame is not None:
+        if is_own(frame.f_globals.get("__name__", "")):
+            found.append(frame)
         frame = frame.f_back
-    return frame
+    return found

@@ -18,8 +18,9 @@ from cyclr._schedules import Schedule, parse
 from cyclr.torch._added import watch
 from cyclr.torch._driver import Changed, Driver
 from cyclr.torch._groups import Given, Group, copied, initial, plain, resolve, unshare
-from cyclr.torch._length import Length
+from cyclr.torch._length import Changes, Length
 from cyclr.torch._parts import one_optimizer
+from cyclr.torch._saved import read_state
 from cyclr.torch._task import check_optimizer
 
 _log = logging.getLogger("cyclr")
@@ -103,6 +104,7 @@ class Scheduler(LRScheduler):
         for group in driven.param_groups:
             group.setdefault("initial_lr", copied(group["lr"]))  # torch wants it where last_epoch is given
         self._factors = [1.0] * len(driven.param_groups)
+        self._changes = Changes()
         self._driver: Driver | None = None
         self._owners: frozenset[int] | None = None  #: identities of the groups at that step; None if not known
         self._length = Length(self.plan, self.schedules["schedule"])
@@ -208,12 +210,8 @@ class Scheduler(LRScheduler):
                 "error"; nothing is changed then.
         """
         keep = self.on_mismatch
-        if "last_epoch" not in state_dict or ("schedule" not in state_dict and keep != "keep_new"):
-            advice = "to continue from another scheduler, pass Scheduler(..., on_mismatch='keep_new')"
-            what = "the state must be of a cyclr.torch.Scheduler, with 'last_epoch' and 'schedule'"
-            raise ValueError(problem(what, sorted(map(str, state_dict)), advice))
-        last_epoch = count("last_epoch", state_dict["last_epoch"], least=-2)  # below 0: a part of a SequentialLR
-        self._take_in()  # that has not begun; it sets no rate
+        step, factors = read_state(state_dict, len(self.optimizer.param_groups), others=keep == "keep_new")
+        self._take_in()
         for name in DRIVEN:
             saved = state_dict.get(name)
             if keep == "keep_new" or self._same(name, saved):
@@ -222,14 +220,14 @@ class Scheduler(LRScheduler):
                 again = "" if self.curve is None else "; after auto, pass auto(..., resume=state)"
                 raise ValueError(
                     f"the saved {name} must be the current one, got {saved} saved and {self._texts().get(name)} now; "
-                    f"to continue at the saved step, {last_epoch}, pass Scheduler(..., on_mismatch='keep_saved') for "
+                    f"to continue at the saved step, {step}, pass Scheduler(..., on_mismatch='keep_saved') for "
                     f"the saved schedule, or 'keep_new' for the present one{again}"
                 )
             self._adopt(name, saved)
         self._driver = None
-        self._factors = [float(factor) for factor in state_dict.get("factors", [1.0] * len(self._factors))]
-        self.last_epoch, self._step_count = last_epoch, last_epoch + 1
-        if last_epoch >= 0:
+        self._factors = factors
+        self.last_epoch, self._step_count = step, step + 1
+        if step >= 0:  # else a part of a SequentialLR that has not begun; it sets no rate
             self._drive()
         self._length = Length(self.plan, self.schedules["schedule"])
 
@@ -298,6 +296,7 @@ class Scheduler(LRScheduler):
         """Write again, after rates were found that something else had set."""
         if pick_up:
             self._pick_up(changed)
+            self._changes.note(self.last_epoch)
         for group, found, _ in changed:
             if isinstance(found, torch.Tensor) and not isinstance(group["lr"], torch.Tensor):
                 group["lr"] = found  # the driver took it for a number
@@ -329,9 +328,13 @@ class Scheduler(LRScheduler):
             rate, before = float(plain(found)), expected
             if isinstance(found, torch.Tensor):
                 before = float(torch.tensor(expected, dtype=found.dtype))
+            index = places[id(group)]
+            if self._factors[index] == 0:  # something else had set the rate to zero, and sets it again
+                own = self.schedules["schedule"][index](max(0, self.last_epoch - 1))
+                self._factors[index] = rate / own if own > 0 else 0.0
+                continue
             if rate == before or before <= 0:
                 continue
-            index = places[id(group)]
             if self._factors[index] == 1:
                 _log.warning(
                     "the rate of group %d was changed from %.3g to %.3g between two steps; the schedule is multiplied "

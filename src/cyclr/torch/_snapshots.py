@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +16,15 @@ from cyclr._check import count, problem
 from cyclr._metrics import GivenMetric, Metric, as_metric
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
-from cyclr._snapshots import Course, Folder, Snapshot
+from cyclr._snapshots import Course, Folder, Snapshot, name_of
+from cyclr._stopping import EarlyStopping, Interruption, interruption
 from cyclr.torch._batches import check_callable
 from cyclr.torch._distributed import everybody, group_of, once
 from cyclr.torch._members import check_savable, shapes_of, size_of_weights, to_save, unwrapped, weights_of
 from cyclr.torch._scheduler import Scheduler
 from cyclr.torch._task import check_model
+
+_log = logging.getLogger("cyclr")
 
 
 class Snapshots:
@@ -31,8 +35,8 @@ class Snapshots:
     the schedule, too, so that a folder is continued only by the same plan, or by one that extends it.
     A training that is resumed continues with the snapshots that are there.
 
-    In a distributed training every process makes one and calls `step()`; the first one writes. Of a sharded model (FSDP2) the whole
-    weights are gathered.
+    In a distributed training every process makes one and calls `step()`; the first one writes. Of a sharded model
+    (FSDP2) the whole weights are gathered.
 
     Args:
         folder: Where to save; created if it does not exist.
@@ -76,7 +80,7 @@ class Snapshots:
         folder: str | os.PathLike[str],
         model: torch.nn.Module,
         scheduler: LRScheduler | None = None,
-        plan: Plan | Schedule | None = None,
+        plan: Plan | Schedule | Course | None = None,
         *,
         keep: int | None = None,
         metric: GivenMetric | None = None,
@@ -117,11 +121,8 @@ class Snapshots:
         Warns:
             UserWarning: If the end of a cycle was passed between two calls.
         """
-        if done is None:
-            if self.scheduler is None:
-                raise ValueError(problem("done must be given without a scheduler", None, "pass the completed steps"))
-            done = self.scheduler.last_epoch
-        if not self._folder.due(count("done", done, least=0)):
+        done = self._done(done)
+        if not self._folder.due(done):
             return None
         value = None if self.metric is None else float(self.metric(self.model))
         weights = weights_of(self.model)
@@ -134,6 +135,10 @@ class Snapshots:
         if value is not None:
             self.values[done] = value
         return path
+
+    def cost(self, done: int | None = None) -> Interruption:
+        """What it costs to stop here, in the middle of a cycle or at its end; `str` of it is a sentence."""
+        return interruption(self._folder.course, self._done(done))
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -150,6 +155,11 @@ class Snapshots:
         """The files, in the order of their steps."""
         return tuple(snapshot.path for snapshot in self)
 
+    def _done(self, done: int | None) -> int:
+        if done is None and self.scheduler is None:
+            raise ValueError(problem("done must be given without a scheduler", None, "pass the completed steps"))
+        return count("done", self.scheduler.last_epoch if done is None else done, least=0)
+
     def __iter__(self) -> Iterator[Snapshot]:
         """The snapshots, in the order of their steps, each with `step`, `path` and `value`."""
         return iter(self._folder.kept)
@@ -159,6 +169,55 @@ class Snapshots:
 
     def __repr__(self) -> str:
         return f"<{len(self)} snapshots in {self._folder.path}>"
+
+
+class Saving:
+    """Snapshots and early stopping as the callback of a trainer has them: made when the training begins."""
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        plan: Plan | Schedule | None,
+        *,
+        keep: int | None,
+        metric: GivenMetric | None,
+        patience: int | None,
+        on_error: str,
+    ) -> None:
+        if patience is not None and metric is None:
+            raise ValueError(problem("patience needs a metric", None, "pass metric=(function of the model, 'min')"))
+        self.patience = None if patience is None else count("patience", patience)
+        self.given: dict[str, Any] = {
+            "folder": folder,
+            "plan": plan,
+            "keep": keep,
+            "metric": metric,
+            "on_error": on_error,
+        }
+        self.snapshots: Snapshots | None = None
+        self.stopping: EarlyStopping | None = None
+
+    def begin(self, model: torch.nn.Module, scheduler: LRScheduler | None) -> Snapshots:
+        """Look at what is there; early stopping goes on where the values in the files end."""
+        self.snapshots = found = Snapshots(model=model, scheduler=scheduler, **self.given)
+        if self.patience is not None and found.metric is not None:
+            self.stopping = EarlyStopping(found._folder.course, self.patience, better=found.metric.better)
+            for snapshot in found:
+                if snapshot.value is not None:
+                    self.stopping.step(snapshot.step, snapshot.value)
+        return found
+
+    def step(self, done: int) -> bool:
+        """Save where a cycle ends; whether to stop."""
+        assert self.snapshots is not None
+        self.snapshots.step(done)
+        value = self.snapshots.values.get(done)
+        return self.stopping is not None and value is not None and self.stopping.step(done, value)
+
+    def end(self, done: int) -> None:
+        """Say what it costs to have stopped here."""
+        if self.snapshots is not None and done and (cost := self.snapshots.cost(done)).left:
+            _log.warning("the training has stopped in the middle of a cycle. %s", cost)
 
 
 def _write(weights: dict[str, torch.Tensor], path: Path, said: dict[str, str]) -> None:
@@ -187,9 +246,3 @@ def _judge(metric: GivenMetric) -> Metric[[torch.nn.Module], float]:
     given = as_metric(name_of(metric), metric, "metric")
     check_callable("metric", given.function, "pass a pair (function of the model, 'min')")
     return given
-
-
-def name_of(metric: Any) -> str:
-    """The name of a metric's function."""
-    function = metric[0] if isinstance(metric, tuple) and metric else getattr(metric, "function", metric)
-    return str(getattr(function, "__name__", type(function).__name__))

@@ -15,10 +15,10 @@ from torch.optim.swa_utils import update_bn
 
 from cyclr._check import problem
 from cyclr._metrics import GivenMetric, as_metric
+from cyclr._snapshots import name_of
 from cyclr.torch._average import averaged_model
 from cyclr.torch._batches import check_callable, check_loader, device_of, is_pair, moved
 from cyclr.torch._members import Member, Members, check_members, load_member, members_of, unwrapped
-from cyclr.torch._snapshots import name_of
 from cyclr.torch._task import check_model
 
 _log = logging.getLogger("cyclr")

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from cyclr._check import problem
+from cyclr._check import choice, problem
 from cyclr._metrics import GivenMetric, as_metrics
 from cyclr.torch._batches import check_callable, check_loader, length
+
+OUTPUTS = ("logits", "binary_logits", "values")  #: of models whose predictions are averaged
 
 
 @dataclass
@@ -31,6 +33,8 @@ class Task:
         metrics: Metrics by name, each the mean over a batch: a function if the name is unambiguous ("accuracy", "mae"),
             else a pair (function, "min" or "max") or a `cyclr.Metric`.
         test_loader: Held-out batches for the final evaluation only.
+        outputs: What the model returns, for an `ensemble`: "logits", "binary_logits" or "values". Needed only where the
+            loss is none of torch's.
 
     Raises:
         TypeError: If a part is of the wrong kind.
@@ -51,6 +55,7 @@ class Task:
     val_loader: Iterable[Any] | None = None
     metrics: Mapping[str, GivenMetric] = field(default_factory=dict)
     test_loader: Iterable[Any] | None = None
+    outputs: str | None = None
 
     def __post_init__(self) -> None:
         check_model("model", self.model)
@@ -61,6 +66,8 @@ class Task:
             if getattr(self, name) is not None:
                 check_loader(name, getattr(self, name))
         self.metrics = as_metrics(self.metrics)
+        if self.outputs is not None:
+            choice("outputs", self.outputs, OUTPUTS)
 
     @property
     def steps_per_epoch(self) -> int | None:

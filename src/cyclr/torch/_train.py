@@ -20,6 +20,7 @@ from cyclr.torch._distributed import averaged, group_of, of_each, once, place_in
 from cyclr.torch._groups import Given, plain
 from cyclr.torch._restore.snapshot import sources_of
 from cyclr.torch._scheduler import Scheduler
+from cyclr.torch._snapshots import Snapshots
 from cyclr.torch._task import Task
 from cyclr.torch._update import Update, evaluate
 
@@ -38,6 +39,7 @@ def train(
     momentum: Given | None = None,
     weight_decay: Given | None = None,
     average: AveragedModel | None = None,
+    snapshots: Snapshots | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
     checkpoint_seconds: float = 0,
@@ -60,6 +62,7 @@ def train(
         weight_decay: Schedule of the weight decay.
         average: A copy of the task's model that averages its weights after each step and is evaluated, too: from
             `averaged_model`, or any `AveragedModel` of torch.
+        snapshots: Saves the task's model where cycles end: `Snapshots(folder, task.model, plan=plan)`.
         checkpoint: Folder of the checkpoint; created if it does not exist.
         checkpoint_every: Steps between two checkpoints; by default one at every evaluation.
         checkpoint_seconds: Minimum time between two checkpoints; any that would come sooner, even the last one, is
@@ -104,6 +107,8 @@ def train(
         task.model.train()  # otherwise parts that are in evaluation mode deliberately stay in it
     while run.step < steps:
         run.advance()
+        if snapshots is not None:
+            snapshots.step(run.step)
         at_point = run.step % every == 0 or run.step in also or run.step == steps
         if progress is not None and (run.step % REPORT == 0 or run.step == steps):
             progress(run.step, steps, run.rate, float(run.loss))

@@ -25,8 +25,9 @@ class Watch:
     def __init__(self, optimizer: Optimizer) -> None:
         self._put: dict[int, Any] = {}
         self._moving: list[Any] = []  # the optimizers whose rates are set
+        self._groups: list[list[Group]] = []  # those that each of them has at the start
         self._stepped = self._trained = False
-        self._versions: list[int] = []
+        self._versions: list[tuple[int, int]] = []
         optimizers = optimizer.optimizers if isinstance(optimizer, Chosen) else [optimizer]
         which = optimizer.which if isinstance(optimizer, Chosen) else None
         for index, one in enumerate(optimizers):
@@ -34,8 +35,10 @@ class Watch:
             while not hasattr(inner, "_optimizer_step_pre_hooks") and hasattr(inner, "optimizer"):
                 inner = inner.optimizer
             inner.register_step_pre_hook(self._check)
+            inner.register_step_post_hook(self._check_rates)  # a closure may set them, too
             if which in (None, index):
                 self._moving.append(inner)
+                self._groups.append(list(inner.param_groups))
 
     def before(self, groups: list[Group]) -> None:
         """Remember the rates that were put for a step."""
@@ -60,6 +63,13 @@ class Watch:
     def _check(self, stepping: Optimizer, *_: Any) -> None:
         moving = any(stepping is one for one in self._moving)
         self._stepped, self._trained = self._stepped or moving, self._trained or not moving
+        for inner, groups in zip(self._moving, self._groups, strict=True):
+            if inner is stepping and any(all(one is not group for one in stepping.param_groups) for group in groups):
+                what = "the step function must keep the groups of the optimizer, whose rates the range test sets"
+                raise ValueError(problem(what, "others", "load states and make optimizers outside of it"))
+        self._check_rates(stepping)
+
+    def _check_rates(self, stepping: Optimizer, *_: Any) -> None:
         for group in stepping.param_groups:
             if mark(group["lr"]) != self._put.get(id(group), mark(group["lr"])):
                 what = "the step function must not set the learning rate, which the range test sets"
@@ -67,5 +77,5 @@ class Watch:
                 raise ValueError(problem(what, plain(group["lr"]), advice))
 
 
-def _versions(groups: list[Group]) -> list[int]:
-    return [parameter._version for group in groups for parameter in group["params"]]
+def _versions(groups: list[Group]) -> list[tuple[int, int]]:
+    return [(parameter._version, parameter.data_ptr()) for group in groups for parameter in group["params"]]

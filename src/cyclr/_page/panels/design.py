@@ -19,38 +19,42 @@ from cyclr._range.curve import Curve
 
 STEPS = 10_000  # a budget to begin with
 _FEW = 1001  # points of the plan's line
+_HEADING = "Design a schedule"
 _PLACE = 80  # after what was found
 
 
 @panel(Curve, place=_PLACE)
 def of_curve(curve: Curve) -> Part:
     """The bounds on the curve of the loss."""
-    return design(Draft(Reading.of(curve)))
+    return Part(_HEADING, (_made(Draft(Reading.of(curve))),), brief=False)
 
 
 @panel(Bounds, place=_PLACE)
 def of_bounds(bounds: Bounds) -> Part:
     """The bounds on an axis of rates."""
-    return design(Draft(bounds))
+    return Part(_HEADING, (_made(Draft(bounds)),), brief=False)
 
 
 @panel(Plan, place=_PLACE)
 def of_plan(plan: Plan) -> Part:
     """The plan, and what can be made of it."""
-    return design(Draft(plan))
+    return Part(_HEADING, (_made(Draft(plan)),), brief=False)
 
 
 @panel(Draft)
 def design(draft: Draft) -> Part:
     """The designer, which begins with what was found."""
+    return Part(_HEADING, (_made(draft),), brief=False)
+
+
+def _made(draft: Draft) -> Designer:
     match draft.source:
         case Reading() as reading:
-            made = _of_reading(reading, draft)
+            return _of_reading(reading, draft)
         case Bounds() as bounds:
-            made = _of_bounds(bounds, draft)
+            return _of_bounds(bounds, draft)
         case Plan() as plan:
-            made = _of_plan(plan, draft)
-    return Part("Design a schedule", (made,), brief=False)
+            return _of_plan(plan, draft)
 
 
 def _of_reading(reading: Reading, draft: Draft) -> Designer:

@@ -9,7 +9,7 @@ from cyclr._page.blocks import Block, Facts, Figure, Figures, Part, Sentences, T
 from cyclr._page.numbers import NONE, budget, count, in_words, listed, number, rate, seconds, whole
 from cyclr._page.registry import panel
 from cyclr._page.views import Comparison
-from cyclr._schedules import Schedule, parse
+from cyclr._schedules import Schedule
 from cyclr.study._records import Run, Study
 
 _MANY = 12  # more rows are folded; with more seeds the table by seed is left out
@@ -32,6 +32,7 @@ def compared(comparison: Comparison) -> Part:
         ("baseline", study.baseline),
         ("training time", f"{time} seconds for all {count(len(study.runs), 'run')}"),
         ("versions", ", ".join(versions) or "not recorded"),
+        *((("make it again", study.command),) if study.command else ()),
     ))  # fmt: skip
     return Part("What was compared", (facts,), brief=False)
 
@@ -60,7 +61,7 @@ def schedules(comparison: Comparison) -> Part:
     """The first schedule of each policy, scaled to equal height; a text that cannot be parsed is shown verbatim."""
     study = comparison.study
     specs = {policy: next(iter(found.items())) for policy, found in _specs(study).items()}
-    parsed = {policy: _parsed(spec) for policy, (spec, _) in specs.items()}
+    parsed = {policy: figures.parsed(spec) for policy, (spec, _) in specs.items()}
     heights = [schedule.highest for schedule in parsed.values() if schedule is not None]
     highest = max((height for height in heights if math.isfinite(height)), default=1.0) or 1.0
     shown = []
@@ -100,13 +101,6 @@ def _specs(study: Study) -> dict[str, dict[str, Run]]:
     return found
 
 
-def _parsed(spec: str) -> Schedule | None:
-    try:
-        return parse(spec)
-    except (ValueError, ArithmeticError, RecursionError):  # a record may contain any text
-        return None
-
-
 def _drawn(key: str, caption: str, spec: str, schedule: Schedule | None, steps: int, highest: float) -> Figure:
     try:
         return figures.small_schedule(key, caption, spec, schedule, steps, highest)
@@ -128,7 +122,7 @@ def _by_seed(comparison: Comparison) -> tuple[Table, ...]:
 
 
 def _end(comparison: Comparison, run: Run) -> str:
-    value = run.points[-1].get(comparison.study.metric) if run.points else None
+    value = run.final(comparison.study.metric) if run.points and comparison.study.metric in run.points[-1] else None
     return comparison.unit.value(value) + (" diverged" if run.status == "diverged" else "")
 
 

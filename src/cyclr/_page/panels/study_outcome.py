@@ -44,11 +44,10 @@ def outcome(comparison: Comparison) -> Part:
     if not comparison.rows:
         return Part("Results", (Sentences((_subject(comparison), comparison.why, *lost), first=True),))
     said = comparison.verdicts
-    blocks: list[Block] = [Sentences((_subject(comparison), *said, *lost), first=True), _ends(comparison)]
+    blocks: list[Block] = [Sentences((comparison.headline,), first=True)]
     if said:
-        baseline, unit = comparison.study.baseline, comparison.unit
-        blocks.append(Figures((figures.differences(comparison.rows, baseline, unit),)))
-    return Part("Results", tuple(blocks))
+        blocks.append(Figures((figures.differences(comparison.rows, comparison.study.baseline, comparison.unit),)))
+    return Part("Results", (*blocks, Sentences((_subject(comparison), *said, *lost)), _ends(comparison)))
 
 
 @panel(Comparison, place=10)
@@ -56,7 +55,7 @@ def training(comparison: Comparison) -> Part | None:
     """The metric during training, and how fast it improved."""
     if not comparison.measured:
         return None
-    figure = Figures((figures.metric(comparison.measured, comparison.study.metric, comparison.unit),))
+    figure = Figures((figures.training(comparison.measured, comparison.study.metric, comparison.unit),))
     return Part("During training", (figure, _speed(comparison)) if comparison.rows else (figure,))
 
 
@@ -91,6 +90,9 @@ def _ends(comparison: Comparison) -> Table:
                unit.of_change(f"difference from {study.baseline}"), "adjusted p", "tuning cost (steps)")  # fmt: skip
     short = ("policy", "peak\nrate", unit.of(f"{name}\nat the end"), f"difference\nfrom {study.baseline}",
              "adj.\np", "tuning\ncost")  # fmt: skip
+    several = any(run.finish != "single" for run in study.runs)
+    if several:
+        columns, short = (*columns, "prediction cost"), (*short, "pred.\ncost")
     cells = tuple(
         (
             row.policy,
@@ -99,6 +101,7 @@ def _ends(comparison: Comparison) -> Table:
             "" if row.difference is None else unit.change(row.difference),
             p_value(row.corrected),
             whole(study.tuning_cost[row.policy]) if row.policy in study.tuning_cost else NONE,
+            *([f"{row.prediction}x"] if several else []),
         )
         for row in rows
     )
@@ -108,6 +111,8 @@ def _ends(comparison: Comparison) -> Table:
     if len(rows) > 2:
         caption += f" p is adjusted for {len(rows) - 1} comparisons (step-down max-t); 0.05 or less is significant."
     caption += " Tuning cost: steps spent to find the peak rate."
+    if several:
+        caption += " Prediction cost: predictions of one model for one of the finished one."
     return Table("study/ends", caption, columns, cells, short=short)
 
 

@@ -86,7 +86,7 @@ class Beside:
     def _keep(self, one: Reached) -> None:
         value = one.value
         alike = tuple(value.shape) in self._shapes
-        if alike or value.nbytes <= SMALL:
+        if alike or undo.size(value) <= SMALL:
             self._weights.keep(value)
             self._hold(one, whole=alike)
         elif isinstance(value, torch.Tensor) and not value.is_inference():

@@ -42,6 +42,10 @@ _CALLED = {"forward", "backward", "step", "training_step", "compute_loss", "opti
            "on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_zero_grad"}  # fmt: skip
 
 
+class Closed:
+    """What is not looked into, although a user's variables hold it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reached:
     """Something that was reached, by which name, and what it stands in: an object, a container, a cell, a variable."""
@@ -102,7 +106,7 @@ class Search:
                 return
             self._seen[id(now.value)] = now.value
             yield now
-            if not self._closed(now.value):
+            if not (self._closed(now.value) or isinstance(now.value, Closed)):
                 todo.extend((part, False) for part in self._parts(now, root=root))
 
     def _parts(self, now: Reached, *, root: bool) -> Iterator[Reached]:

@@ -77,7 +77,7 @@ class Snapshot:
             if rng.is_source(value):
                 self.sources.append(value)
             elif isinstance(value, torch.Tensor):
-                kept = contents or (value.ndim < 2 and value.nbytes <= _SMALL)
+                kept = contents or (value.ndim < 2 and undo.size(value) <= _SMALL)
                 todo.extend((part, left) for part in (self._memory.keep(value) if kept else ()))
             elif isinstance(value, (array, bytearray)) or undo.is_array(value):
                 self._undo.extend([undo.array(value)] if contents or _is_row(value) else ())

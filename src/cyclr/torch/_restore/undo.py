@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import operator
 import sys
 from io import IOBase
@@ -139,6 +140,11 @@ def entry(values: dict[str, Any], name: str) -> Undo:
             values[name] = before
 
     return undo
+
+
+def size(value: Any) -> float:
+    """The bytes of a tensor or an array; infinite for a sparse tensor, which does not say."""
+    return value.nbytes if getattr(value, "layout", torch.strided) == torch.strided else math.inf
 
 
 def is_array(value: Any) -> bool:

@@ -48,7 +48,9 @@ function chart(svg, x, y) {
   }
   for (const value of ticks(x.range, width / 80, x.log)) {
     draw(svg, "line", { class: "grid", x1: atX(value), x2: atX(value), y1: MARGIN.top, y2: bottom });
-    draw(svg, "text", { x: atX(value), y: bottom + 15, "text-anchor": "middle" }, shown(value));
+    const last = atX(value) > right - 16;  // or its end would be cut off
+    const place = { x: last ? width - 1 : atX(value), y: bottom + 15, "text-anchor": last ? "end" : "middle" };
+    draw(svg, "text", place, shown(value));
   }
   draw(svg, "text", { x: (MARGIN.left + right) / 2, y: height - 5, "text-anchor": "middle" }, x.name);
   draw(svg, "text", { x: 12, y: (MARGIN.top + bottom) / 2, "text-anchor": "middle",

@@ -1,0 +1,193 @@
+"""Snapshots where cycles end, in the trainers that stand on torch."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+from safetensors.torch import load_file  # noqa: E402 - needs the one above
+
+import cyclr.torch  # noqa: E402
+from cyclr import Bounds, one_cycle, plan  # noqa: E402
+
+CYCLE = one_cycle(0.01, steps=4, base_lr=0.001)
+SCHEDULE = CYCLE.repeat(4)  # 16 steps
+
+
+def values(*given):
+    """A metric that takes on these values."""
+    coming = iter(given)
+    return lambda model: next(coming), "max"
+
+
+# ---------------------------------------------------------------- Lightning
+
+
+def lightning():
+    pytest.importorskip("lightning", reason="Lightning is not installed")
+    import cyclr.lightning
+    from tests.adapters import lightning_net
+
+    class Net(lightning_net.Net):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1e-3, momentum=0.9)
+
+    return cyclr.lightning, lightning_net, Net
+
+
+def fit(folder, schedule=SCHEDULE, *, accumulate=1, epochs=1, checkpoint=None, until=None, **options):
+    """One training of Lightning of 16 batches an epoch; the callback, the net and the trainer."""
+    adapter, net, Net = lightning()
+    torch.manual_seed(0)
+    module, saving = Net(), adapter.Snapshots(folder, **options)
+    if schedule is not None:
+        adapter.use_schedule(module, schedule)
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True)), batch_size=4)
+    trainer = net.trainer(
+        max_epochs=epochs, max_steps=until or -1, callbacks=[saving], accumulate_grad_batches=accumulate
+    )
+    trainer.fit(module, data, ckpt_path=checkpoint)
+    return saving, module, trainer
+
+
+def test_lightning_saves_where_cycles_end(tmp_path):
+    saving, module, _ = fit(tmp_path)
+    assert [one.step for one in saving.snapshots] == [4, 8, 12, 16]
+    last = load_file(saving.snapshots.paths[-1])
+    torch.testing.assert_close(last, dict(module.state_dict()), rtol=0, atol=0)
+    assert not torch.equal(load_file(saving.snapshots.paths[0])["head.weight"], last["head.weight"])
+
+
+def test_lightning_counts_steps_not_batches(tmp_path):
+    saving, _, trainer = fit(tmp_path, accumulate=2, epochs=2)
+    assert trainer.global_step == 16
+    assert [one.step for one in saving.snapshots] == [4, 8, 12, 16]
+
+
+def test_lightning_without_a_schedule_of_ours_goes_by_the_given_plan(tmp_path):
+    made = plan(Bounds(0.001, 0.01), steps=16, goal="average")
+    saving, _, _ = fit(tmp_path, schedule=None, plan=made)
+    assert tuple(one.step for one in saving.snapshots) == made.snapshots
+    with pytest.raises(ValueError, match=r"plan must be given without a cyclr\.torch.Scheduler"):
+        fit(tmp_path, schedule=None)
+
+
+def test_lightning_stops_when_the_metric_no_longer_improves_and_keeps_the_best(tmp_path):
+    saving, _, trainer = fit(tmp_path, keep=1, metric=values(0.5, 0.7, 0.6, 0.9), patience=1)
+    assert trainer.global_step == 12
+    assert [(one.step, one.value) for one in saving.snapshots] == [(8, 0.7)]
+    assert saving.snapshots.values == {4: 0.5, 8: 0.7, 12: 0.6}
+
+
+def test_lightning_says_what_a_stop_in_the_middle_of_a_cycle_costs(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, "cyclr"):
+        fit(tmp_path, until=6)
+    assert "middle of a cycle. At step 6 the rate is 0.01, 100% of its peak; the cycle ends in 2 steps" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "cyclr"):
+        fit(tmp_path / "other", until=8)
+    assert "middle" not in caplog.text
+
+
+def test_lightning_resumes_from_a_checkpoint_with_the_snapshots_that_are_there(tmp_path):
+    first, _, trainer = fit(tmp_path / "snapshots", accumulate=2)
+    assert [one.step for one in first.snapshots] == [4, 8]
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    again, _, _ = fit(tmp_path / "snapshots", accumulate=2, epochs=2, checkpoint=tmp_path / "last.ckpt")
+    assert [one.step for one in again.snapshots] == [4, 8, 12, 16]
+    with pytest.raises(ValueError, match="must be empty for a training that starts at its first step"):
+        fit(tmp_path / "snapshots")
+
+
+# ---------------------------------------------------------------- Transformers
+
+
+def train(folder, schedule=SCHEDULE, *, resume=None, arguments=None, **options):
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    pytest.importorskip("accelerate", reason="accelerate is not installed")
+    import cyclr.transformers
+    from tests.adapters import language
+
+    saving = cyclr.transformers.Snapshots(folder / "snapshots", **options)
+    made = language.trainer(folder / "trainer", **(arguments or {}))  # 2 epochs of 8 batches
+    made.add_callback(saving)
+    if schedule is not None:
+        cyclr.transformers.use_schedule(made, schedule)
+    made.train(resume_from_checkpoint=resume)
+    return saving, made
+
+
+def test_transformers_saves_where_cycles_end(tmp_path):
+    saving, trainer = train(tmp_path)
+    assert [one.step for one in saving.snapshots] == [4, 8, 12, 16]
+    from tests.adapters import language
+
+    other = language.model()
+    members = cyclr.torch.average(other, saving.snapshots.paths[-1:])
+    torch.testing.assert_close(members.state_dict(), trainer.model.state_dict(), rtol=0, atol=0)
+
+
+def test_transformers_counts_steps_not_batches_and_takes_a_plan(tmp_path):
+    made = plan(Bounds(0.001, 0.01), steps=8, goal="average", cycles=2)
+    saving, trainer = train(tmp_path, None, plan=made, arguments={"gradient_accumulation_steps": 2})
+    assert trainer.state.global_step == 8
+    assert tuple(one.step for one in saving.snapshots) == made.snapshots
+
+
+def test_transformers_stops_at_a_cycle_end_and_resumes(tmp_path):
+    saving, trainer = train(
+        tmp_path, metric=values(0.5, 0.4, 0.3), patience=2, arguments={"save_strategy": "steps", "save_steps": 5}
+    )
+    assert trainer.state.global_step == 12
+    assert [one.value for one in saving.snapshots] == [0.5, 0.4, 0.3]
+    again, trainer = train(
+        tmp_path, resume=str(tmp_path / "trainer" / "checkpoint-10"), metric=values(0.6, 0.2), patience=9
+    )
+    assert trainer.state.global_step == 16
+    assert [(one.step, one.value) for one in again.snapshots] == [(4, 0.5), (8, 0.4), (12, 0.6), (16, 0.2)]
+
+
+def test_an_ensemble_of_language_models_has_logits_and_no_loss(tmp_path):
+    saving, trainer = train(tmp_path)
+    together = cyclr.torch.ensemble(trainer.model, saving.snapshots, "logits")
+    batch = {"input_ids": torch.arange(8)[None], "labels": torch.arange(8)[None]}
+    found = together(**batch)
+    assert found.loss is None
+    chances = []
+    with torch.no_grad():
+        for path in saving.snapshots.paths:
+            trainer.model.load_state_dict(load_file(path), strict=False)
+            chances.append(trainer.model.eval()(**batch).logits.softmax(-1))
+    torch.testing.assert_close(found.logits.exp(), torch.stack(chances).mean(0))
+
+
+# ---------------------------------------------------------------- Accelerate
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_accelerate_needs_no_callback(tmp_path, prepared):
+    accelerate = pytest.importorskip("accelerate", reason="accelerate is not installed")
+    torch.manual_seed(0)
+    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
+    model = torch.nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scheduler = cyclr.torch.Scheduler(optimizer, SCHEDULE)
+    x = torch.randn(128, 4)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True)), batch_size=4)
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    if prepared:
+        scheduler = accelerator.prepare(scheduler)
+    snapshots = cyclr.torch.Snapshots(tmp_path, model, scheduler)
+    for inputs, targets in loader:
+        with accelerator.accumulate(model):
+            accelerator.backward(torch.nn.functional.mse_loss(model(inputs), targets))
+            optimizer.step()
+            if prepared or accelerator.sync_gradients:
+                scheduler.step()
+            snapshots.step()
+            optimizer.zero_grad()
+    assert [one.step for one in snapshots] == [4, 8, 12, 16]
+    torch.testing.assert_close(load_file(snapshots.paths[-1]), dict(model.state_dict()), rtol=0, atol=0)
