@@ -15,7 +15,7 @@ cycles-40, cycles-80, cycles-160    losses of a whole cycle of 40, 80, 160 steps
                                     row a peak
 cycle-peaks                         the peaks of those: the ones of the shortest landscape
 
-Of the tasks of finetune.py there are fewer seeds, and cycles of 20 and 40 steps.
+Of the tasks of finetune.py there are fewer seeds, and cycles of 20 and 40 steps; `--short` makes short sweeps alone.
 """
 
 from __future__ import annotations
@@ -102,19 +102,33 @@ def cycles(name: str, seed: int, peaks: list[float], steps: int) -> np.ndarray:
 
 def sweeps(name: str, seed: int) -> Arrays:
     """All sweeps of a seed."""
-    thorough = sweep(name, seed, effort="thorough")
-    first = sweep(name, seed) if thorough.earlier_steps else thorough
+    thorough = sweep(name, seed, effort="thorough", ramp=fixed(300))
+    first = sweep(name, seed, ramp=fixed(300)) if thorough.earlier_steps else thorough
     found = {"quick": first.losses[0], "thorough": thorough.losses[0], "spent": np.array(thorough.earlier_steps)}
     found |= {"peaks": thorough.peaks, "probes": thorough.probes}
-    found |= {f"ramp-{steps}": sweep(name, seed, ramp=Ramp(steps=steps)).losses[0] for steps in SHORT}
+    found |= short_sweeps(name, seed)
     if first.stops == ("end",):
-        found["beyond"] = sweep(name, seed, ramp=Ramp(high=HIGHEST, steps=BEYOND)).losses[0]
+        found["beyond"] = sweep(name, seed, ramp=fixed(BEYOND, HIGHEST)).losses[0]
     return found
 
 
-def record(name: str, seed: int) -> None:
+def short_sweeps(name: str, seed: int) -> Arrays:
+    """Those that a short training pays for."""
+    return {f"ramp-{steps}": sweep(name, seed, ramp=fixed(steps)).losses[0] for steps in SHORT}
+
+
+def fixed(steps: int, high: float = 10.0) -> Ramp:
+    """A ramp that ends at its highest rate whatever the loss does there."""
+    return Ramp(high=high, steps=steps, furthest=high)
+
+
+def record(name: str, seed: int, *, short: bool = False) -> None:
     """What is missing of a task and a seed."""
     arrays, extent = load(name), DEAR if name in FINETUNE else CHEAP
+    if short:
+        if seed in extent.sweeps and f"{seed}/ramp-{SHORT[-1]}" not in arrays:
+            save(name, arrays | {f"{seed}/{key}": value for key, value in short_sweeps(name, seed).items()})
+        return
     if seed in extent.sweeps and f"{seed}/quick" not in arrays:
         arrays |= {f"{seed}/{key}": value for key, value in sweeps(name, seed).items()}
         save(name, arrays)
@@ -128,13 +142,15 @@ def record(name: str, seed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=len(CHEAP.sweeps), help="how many seeds")
+    parser.add_argument("--short", action="store_true", help="only the sweeps of 30, 60 and 100 steps")
     chosen = lengths.names(parser)
     torch.set_num_threads(1)
-    for seed in CHEAP.sweeps[: parser.parse_args().seeds]:
+    given = parser.parse_args()
+    for seed in CHEAP.sweeps[: given.seeds]:
         for name in chosen:
             try:
                 with FileLock(str(file(name)) + ".lock", timeout=0):
-                    record(name, seed)
+                    record(name, seed, short=given.short)
             except Timeout:
                 continue  # another process is at it
         print(seed, flush=True)

@@ -1,4 +1,4 @@
-"""Results of the default range test for forty further seeds: do its intervals have the nominal coverage?
+"""Results of the default range test for forty further seeds: do its intervals for a repeat have the nominal coverage?
 
     python bench/bounds/repeats.py              # all tasks; resumes if interrupted
 
@@ -44,8 +44,8 @@ def main(names: list[str]) -> None:
         for seed in SEEDS:
             if (name, seed) not in done:
                 bounds = record(name, seed, "quick").bounds()
-                assert bounds.max_interval is not None
-                low, high = bounds.max_interval
+                assert bounds.max_repeat is not None
+                low, high = bounds.max_repeat
                 with FILE.open("a") as file:
                     file.write(f"{name},{seed},{bounds.max_lr:g},{low:g},{high:g}\n")
         print(name, flush=True)

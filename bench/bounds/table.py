@@ -1,4 +1,4 @@
-"""Regret of each rule on each task, from the records; writes the tables of docs/bounds.md: two minutes, no training.
+"""Regret of each rule on each task, from the records; writes the tables of docs/bounds-history.md in two minutes.
 
     python bench/bounds/table.py
 
@@ -20,17 +20,19 @@ import numpy as np
 import refusals
 from answers import FILE as ANSWERS
 from curves import load
+from landscape import BUDGET, STEPS, rows
 from landscape import FILE as LANDSCAPES
-from landscape import rows
 from repeats import coverage
 from suites import FRESH, TASKS, UNSEEN, make
 
 from cyclr import Bounds, Curve, Inconclusive
 from cyclr._range import probe, reading
 
-PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
-ORDER = ("quick", "thorough", "minimum", "ignite", "slide", "valley", "torch-lr-finder", "steep", "lightning",
-         "paper", "blind")  # fmt: skip
+PAGE = Path(__file__).parents[2] / "docs" / "bounds-history.md"
+ORDER = (
+    "quick", "thorough", "quick, no budget", "thorough, no budget", "minimum", "ignite", "slide", "valley",
+    "torch-lr-finder", "steep", "lightning", "paper", "blind",
+)  # fmt: skip
 SHOWN = ("quick", "thorough", "minimum", "ignite", "valley", "steep", "paper", "blind")
 Landscape = tuple[np.ndarray, np.ndarray]
 Answers = dict[
@@ -40,7 +42,7 @@ QUICK = {"doubt": (reading, "DOUBT", (0.5, 0.7, 1.0, 1.4, 2.0))}
 THOROUGH = {
     "doubt": (probe, "DOUBT", (0.3, 0.4, 0.55)),
     "shift": (probe, "SHIFT", (0.15, 0.3, 0.45)),
-    "weight of the ramp": (probe, "RAMP", (0.2, 0.3, 0.5)),
+    "weight of the ramp": (probe, "SWEEP", (0.2, 0.3, 0.5)),
 }
 
 
@@ -57,9 +59,9 @@ def landscapes() -> dict[str, Landscape]:
     return found
 
 
-def bounds(curve: Curve) -> Bounds | None:
+def bounds(curve: Curve, budget: int | None = None) -> Bounds | None:
     try:
-        return curve.bounds()
+        return curve.bounds(budget=budget)
     except Inconclusive:
         return None
 
@@ -71,8 +73,9 @@ def answers(curves: dict[tuple[str, int], tuple[Curve, Curve]]) -> Answers:
         found[row["rule"]][row["task"]].append((float(row["peak"] or "nan"), int(row["cost"])))
     for (task, _), both in curves.items():
         for rule, one in zip(("quick", "thorough"), both, strict=True):
-            read = bounds(one)
-            found[rule][task].append((float("nan") if read is None else read.max_lr, one.tuning_cost))
+            for name, budget in ((rule, BUDGET.get(task, STEPS)), (f"{rule}, no budget", None)):
+                read = bounds(one, budget)
+                found[name][task].append((float("nan") if read is None else read.max_lr, one.tuning_cost))
     return found
 
 
@@ -145,7 +148,7 @@ def left_out(lands: dict[str, Landscape], curves: dict[tuple[str, int], Curve], 
     with constants([(reading, "RESAMPLES")], [2]):  # the intervals are not needed
         for values in grid:
             with constants(where, values):
-                tried.append([regrets(lands[task], [_peak(curve)])[0] for (task, _), curve in curves.items()])
+                tried.append([regrets(lands[task], [_peak(task, curve)])[0] for (task, _), curve in curves.items()])
     found, tasks = np.array(tried), np.array([task for task, _ in curves])
     means = dict(zip(grid, found.mean(axis=1), strict=True))
     outside, picked = np.zeros(len(tasks)), set()
@@ -163,8 +166,8 @@ def left_out(lands: dict[str, Landscape], curves: dict[tuple[str, int], Curve], 
     return lines
 
 
-def _peak(curve: Curve) -> float:
-    read = bounds(curve)
+def _peak(task: str, curve: Curve) -> float:
+    read = bounds(curve, BUDGET.get(task, STEPS))
     return float("nan") if read is None else read.max_lr
 
 

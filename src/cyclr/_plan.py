@@ -11,6 +11,8 @@ from cyclr._range.bounds import Bounds
 from cyclr._renamed import renamed
 from cyclr._schedules import Linear, Schedule, Triangular, one_cycle
 
+OTHER_LENGTH = 1.5  #: ratio of two lengths from which on bounds for one are told to be for another
+
 
 @dataclass(frozen=True, slots=True)
 class Plan(Displayed):
@@ -174,6 +176,7 @@ def plan(
     _check.choice("goal", goal, GOALS)
     clock, timed = _steps_of(minutes, step_seconds, other=epochs is not None or steps is not None)
     total = _budget(epochs, steps_per_epoch, steps if clock is None else clock)
+    timed = (*timed, *_other_length(bounds, total))
     if goal != "final":
         made = cycles_of(goal, bounds, total, steps_per_epoch, cycles, anneal=anneal)
         return Plan(made.schedule, total, made.ends, (*timed, *made.reasons), bounds, steps_per_epoch, goal)
@@ -181,6 +184,15 @@ def plan(
     schedule, how = _annealed(bounds, total, count) if anneal else _triangles(bounds, total, count)
     snapshots = (*(cycle * (total // count) for cycle in range(1, count)), total)
     return Plan(schedule, total, snapshots, (*timed, why, *how), bounds, steps_per_epoch)
+
+
+def _other_length(bounds: Bounds, total: int) -> tuple[str, ...]:
+    """A warning if the bounds were found for a training of quite another length."""
+    if bounds.budget is None or max(total, bounds.budget) <= OTHER_LENGTH * min(total, bounds.budget):
+        return ()
+    way = "high" if total > bounds.budget else "low"
+    told = f"The bounds were found for {bounds.budget} steps of training, not {total}: they may be too {way}"
+    return (f"{told}. Read them for this length: curve.bounds(budget={total}).",)
 
 
 def _steps_of(minutes: float | None, step_seconds: float | None, *, other: bool) -> tuple[int | None, tuple[str, ...]]:

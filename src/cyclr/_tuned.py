@@ -102,13 +102,17 @@ class Asked:
         # Probe cycles are judged by the training loss.
         return self.search.effort or (effort_for(trial.steps) if self.search.signal == "loss" else "quick")
 
+    def within(self, steps: int) -> int | None:
+        """The budget that the range test keeps to; None where a thorough one is asked for that it would not pay for."""
+        return None if self.search.effort == "thorough" != effort_for(steps) else steps
+
     def tuned(self, curve: Curve, steps: int, steps_per_epoch: int | None) -> Tuned:
         """The bounds and the plan that a curve gives.
 
         Raises:
             Inconclusive: If the range test gives no answer.
         """
-        bounds = curve.bounds(self.search.signal)
+        bounds = curve.bounds(self.search.signal, budget=steps)
         chosen, opposed = self.planned(bounds, steps, steps_per_epoch)
         for reason in (*bounds.evidence, *chosen.reasons):
             _log.info(reason)

@@ -12,7 +12,7 @@ import cyclr.torch
 from cyclr._check import choice, problem
 from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
-from cyclr._range import Bounds, Curve, HeldOut, Progress, Ramp, Search
+from cyclr._range import Bounds, Curve, HeldOut, Progress, Ramp, Search, enough
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr._schedules import Schedule, parse
@@ -49,6 +49,7 @@ def range_test(
     ramp: Ramp = Ramp(),
     repeats: int = 1,
     effort: str = "quick",
+    budget: int | None = None,
     held_out: HeldOut | None = None,
     progress: Progress | None = None,
 ) -> Curve:
@@ -64,6 +65,7 @@ def range_test(
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
         effort: "quick" or "thorough", as in `cyclr.torch.range_test`.
+        budget: Steps of the training that the test prepares: it then costs at most 15 % of them, as there.
         held_out: Held-out batches with metrics, as in `cyclr.torch.range_test`; functions of (model, batch) if a
             batch is a dict.
         progress: Called after each block of steps with (steps done, total steps, rate, loss).
@@ -92,6 +94,7 @@ def range_test(
     """
     _check_trainer(trainer)
     how = {"ramp": ramp, "repeats": repeats, "held_out": held_out, "progress": progress}
+    how["budget"] = budget
     recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work
     return _test(trainer, how, lambda _: effort)
 
@@ -235,8 +238,11 @@ def auto(
             resolve("momentum", opposed, optimizer.param_groups)
         return effort
 
+    def test(full: bool) -> Curve:
+        return _test(owner, {**how, "budget": None if full else asked.within(steps)}, begin)
+
     with voice:
-        curve = _test(owner, how, begin)
+        curve = enough(test, lambda: steps, steps=search.ramp.steps, signal=search.signal)
     tuned = asked.tuned(curve, steps, epoch)
     use_schedule(trainer, tuned.plan, tuned.momentum, on_mismatch=on_mismatch)
     voice.found(tuned)

@@ -200,7 +200,7 @@ def test_auto_plans_the_trainers_own_length_and_changes_nothing_but_the_schedule
         (pytest.approx(tuned.plan.schedule(step)), pytest.approx(tuned.momentum(step))) for step in range(steps)
     ]
     assert itself == trained(lambda _, net, __: use_schedule(net, tuned.plan, tuned.momentum), **options)
-    assert tuned.curve.bounds().max_lr == tuned.bounds.max_lr
+    assert tuned.curve.bounds(budget=steps).max_lr == tuned.bounds.max_lr
 
 
 @pytest.mark.filterwarnings("ignore:When using .Trainer.accumulate_grad_batches")

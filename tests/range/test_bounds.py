@@ -88,7 +88,7 @@ def test_the_interval_holds_the_upper_bound_and_grows_with_its_level(seed):
 
 def test_the_interval_covers_the_answer_of_another_repeat():
     made = [curve(seed, noise=0.2).bounds() for seed in range(20)]
-    covered = [a.max_interval[0] <= b.max_lr <= a.max_interval[1] for a in made for b in made if a is not b]
+    covered = [a.max_repeat[0] <= b.max_lr <= a.max_repeat[1] for a in made for b in made if a is not b]
     assert np.mean(covered) > 0.8
 
 

@@ -114,7 +114,7 @@ def test_what_is_noted_belongs_to_sweeps_and_not_to_probe_cycles():
 @pytest.mark.parametrize("loss_of", [learning, lambda step, rate: 1.0], ids=["conclusive", "flat"])
 @pytest.mark.parametrize("effort", ["quick", "thorough"])
 def test_the_number_of_steps_has_a_bound_that_is_known_before(repeats, loss_of, effort):
-    recorder = Recorder(Ramp(1e-4, 10.0, steps=80), repeats=repeats, effort=effort)
+    recorder = Recorder(Ramp(1e-4, 10.0, steps=80, furthest=10.0), repeats=repeats, effort=effort)
     most = recorder.most_steps
     rates = answer(recorder, loss_of)
     assert recorder.curve().tuning_cost <= len(rates) <= most

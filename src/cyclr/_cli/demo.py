@@ -68,7 +68,7 @@ def demo(
     claim(out / SETTINGS, Settings(TASK, seeds, epochs, FIXED_RATES))
     with engine.apart() as apart, pieces() as progress:
         curve = curve_in(out, TASK, epochs * STEPS_PER_EPOCH, apart, progress)
-    bounds = curve.bounds()
+    bounds = curve.bounds(budget=epochs * STEPS_PER_EPOCH)
     made = plan(bounds, epochs=epochs, steps_per_epoch=STEPS_PER_EPOCH)
     if not json:
         _tell_plan(curve, made)
@@ -105,7 +105,7 @@ def _tell_plan(curve: Curve, made: Plan) -> None:
         "Fashion-MNIST at 14x14: 6,000 training and 2,000 test images; a network with one hidden layer, SGD with "
         "momentum, batches of 50. Fixed rates are tuned on 1,000 held-out training images."
     )
-    _sections.show(describe(Reading.of(curve)), title="1. Range test: which bounds?")
+    _sections.show(describe(Reading.of(curve, budget=made.steps)), title="1. Range test: which bounds?")
     _sections.show(describe(made), title=f"2. Plan: which schedule for {count(made.steps, 'step')}?")
 
 

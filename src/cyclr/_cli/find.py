@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from cyclr import plot
+from cyclr import _check, plot
 from cyclr._cli import _console, _sections
 from cyclr._cli._data import curve_data
 from cyclr._cli._progress import steps_of
 from cyclr._page.registry import describe
 from cyclr._page.views import Reading
-from cyclr._range import Inconclusive, Ramp
+from cyclr._range import Inconclusive, Ramp, effort_for
 
 PLACE = 1  # among the verbs, in the order in which they are used
 EXAMPLES = (
-    "cyclr find fashion",
+    "cyclr find fashion --budget 4000",
     "cyclr find my_task.py:task --low 1e-5 --high 1 --out curve.json --png curve.png",
     "cyclr find my_package.tasks:task --scale linear --high 0.1 --steps 500",
 )
@@ -31,7 +31,8 @@ def find(
     steps: int = 300,
     repeats: int = 1,
     scale: Literal["log", "linear"] = "log",
-    effort: Literal["quick", "thorough"] = "quick",
+    effort: Literal["quick", "thorough"] | None = None,
+    budget: int | None = None,
     signal: str = "loss",
     out: Path | None = None,
     png: Path | None = None,
@@ -52,7 +53,9 @@ def find(
         repeats: Number of sweeps; more of them make the bounds more precise.
         scale: How the rate increases: log, by equal factors; or linear, by equal differences, as in the paper.
         effort: quick, the sweeps alone; or thorough, then three to five short cycles with peaks around their result,
-            which takes about 600 to 900 more steps.
+            which takes about 600 to 900 more steps. By default quick; with --budget, thorough from 2,000 steps on.
+        budget: Optimizer steps of the training to come: the test then costs at most 15 % of them, and the bounds are
+            for a training of this length.
         signal: The signal to read the bounds from: loss, or a metric of the task, measured on its held-out data.
         out: Save the curve to this JSON file, for `cyclr plan --curve`; by default it is not saved.
         png: Also save a plot to this image file; by default none.
@@ -60,16 +63,19 @@ def find(
     """
     _console.check_target(out)
     _console.check_target(png, image=True)
+    budget = None if budget is None else _check.count("--budget", budget)
     from cyclr.tasks import _find as tasks
     from cyclr.tasks import _run as work
 
     made = tasks.build(task, seed, tuning=signal != "loss")  # only then do built-in tasks hold out data
     ramp = Ramp(low, high, steps, scale)
+    chosen = effort or ("quick" if budget is None or signal != "loss" else effort_for(budget))
     with steps_of(f"range test on {task}") as tell:
-        curve = work.find_curve(made, task, ramp=ramp, repeats=repeats, effort=effort, signal=signal, progress=tell)
+        how = {"repeats": repeats, "effort": chosen, "budget": budget, "signal": signal, "strict": True}
+        curve = work.find_curve(made, task, ramp=ramp, progress=tell, **how)
     if out is not None:
         curve.save(out)
-    reading = Reading.of(curve, signal)
+    reading = Reading.of(curve, signal, budget=budget)
     if png is not None:
         figure, (ax,) = plot.figure()
         plot.plot_curve(curve, reading.bounds, ax, signal=signal)

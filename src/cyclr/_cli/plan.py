@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cyclr import plot
 from cyclr._cli import _console, _sections
@@ -80,23 +80,14 @@ def plan(
     """
     _console.check_target(out)
     _console.check_target(png, image=True)
-    found = bounds_of(bounds, curve, signal)
-    if found is None:
+    if bounds is None and curve is None:
         raise ValueError("--bounds LOW HIGH or --curve FILE must be given; `cyclr find TASK --out FILE` makes a curve")
     if (task is not None) != measure:
         raise ValueError("TASK and --measure must be given together: cyclr plan TASK --measure --steps N")
-    made = make_plan(
-        found,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        steps=steps,
-        minutes=minutes,
-        step_seconds=step_seconds,
-        cycles=cycles,
-        anneal=not no_anneal,
-        goal=goal,
-    )
-    shown: object = made
+    length: dict[str, Any] = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "steps": steps}
+    length |= {"minutes": minutes, "step_seconds": step_seconds}
+    how: dict[str, Any] = {"cycles": cycles, "anneal": not no_anneal, "goal": goal}
+    shown: object = (made := _planned(bounds, curve, signal, length | how))
     if task is not None:
         if cycles is not None or no_anneal:
             raise ValueError("--measure chooses the number of cycles and anneals; leave out --cycles and --no-anneal")
@@ -113,6 +104,14 @@ def plan(
         _console.document(plan_data(made))
     else:
         _sections.show(describe(shown))
+
+
+def _planned(bounds: tuple[float, float] | None, curve: Path | None, signal: str, how: dict[str, Any]) -> Plan:
+    """The plan, with the bounds for its length."""
+    trial = make_plan(Bounds(0.1, 1.0), **how)
+    found = bounds_of(bounds, curve, signal, budget=trial.steps)
+    assert found is not None
+    return make_plan(found, **how)
 
 
 def _measured(task: str, made: Plan, seeds: int, outputs: str) -> MeasuredCycles:
@@ -132,10 +131,12 @@ def _measured(task: str, made: Plan, seeds: int, outputs: str) -> MeasuredCycles
         )
 
 
-def bounds_of(bounds: tuple[float, float] | None, curve: Path | None, signal: str = "loss") -> Bounds | None:
-    """The bounds that were given, or those read off a curve file; None if neither was given."""
+def bounds_of(
+    bounds: tuple[float, float] | None, curve: Path | None, signal: str = "loss", *, budget: int | None = None
+) -> Bounds | None:
+    """The bounds that were given, or those read off a curve file, for a training of `budget` steps; None if neither."""
     if bounds is not None and curve is not None:
         raise ValueError("--bounds and --curve must not both be given; leave one out")
     if bounds is not None:
         return Bounds(*bounds)
-    return None if curve is None else Curve.load(curve).bounds(signal)
+    return None if curve is None else Curve.load(curve).bounds(signal, budget=budget)

@@ -118,6 +118,8 @@ def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet
         read(text, Bounds(0.1, 1), steps=steps, epoch=per_epoch)  # report errors in the text before the range test
     if out is not None:
         processes.once(lambda: claim(out / SETTINGS, settings))
+    if settings.curve is not None:
+        bounds = Curve.load(settings.curve).bounds(budget=steps)
     if text is None or uses_bounds(text):
         bounds = bounds or _find(settings, made, steps, out, quiet=quiet)
     if text is not None:
@@ -137,12 +139,12 @@ def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet
     curve = processes.once(lambda: Curve.load(path) if path is not None and path.exists() else None)
     if curve is None:
         with steps_of(f"range test on {settings.task}") as tell:
-            curve = made = work.find_curve(task, settings.task, effort=effort_for(steps), progress=tell)
+            curve = made = work.find_curve(task, settings.task, effort=effort_for(steps), budget=steps, progress=tell)
         if path is not None:
             processes.once(lambda: made.save(path))
-    bounds = curve.bounds()
+    bounds = curve.bounds(budget=steps)
     if not quiet:
-        _sections.show(describe(Reading.of(curve)))
+        _sections.show(describe(Reading.of(curve, budget=steps)))
     return bounds
 
 

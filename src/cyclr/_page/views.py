@@ -104,15 +104,15 @@ class Reading:
     rules: dict[str, float | None]
 
     @classmethod
-    def of(cls, curve: Curve, signal: str = "loss") -> Reading:
-        """Read the bounds from `signal` of `curve`.
+    def of(cls, curve: Curve, signal: str = "loss", *, budget: int | None = None) -> Reading:
+        """Read the bounds from `signal` of `curve`, for a training of `budget` steps.
 
         Raises:
             ValueError: If there is no such signal.
         """
         rules = {rule: _suggested(curve, rule, signal) for rule in RULES}
         try:
-            return cls(curve, signal, curve.bounds(signal), "", rules)
+            return cls(curve, signal, curve.bounds(signal, budget=budget), "", rules)
         except Inconclusive as unclear:
             return cls(curve, signal, None, str(unclear), rules)
 

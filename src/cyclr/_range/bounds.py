@@ -19,9 +19,18 @@ class Inconclusive(ValueError):  # noqa: N818 (it is an answer, too)
 
     Attributes:
         curve: The curve that it was asked of, to look at or to save; None if there was none.
+        fallback: A rate that the curve does not rule out, but does not prove either; None if there is none.
     """
 
     curve: Curve | None = None
+    fallback: float | None = None
+
+
+def refusal(why: str, fallback: float | None = None) -> Inconclusive:
+    """An `Inconclusive` with the rate that it does not prove."""
+    made = Inconclusive(why)
+    made.fallback = None if fallback is None else float(f"{fallback:.3g}")
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +40,16 @@ class Bounds(Displayed):
     Args:
         base_lr: Lower bound.
         max_lr: Upper bound.
-        base_interval: Prediction interval (from, to) for the lower bound of one more repeat; None if unknown.
-        max_interval: The same for the upper bound.
+        base_interval: Interval (from, to) of the lower bound, as that of the upper one; None if unknown.
+        max_interval: Interval of the upper bound: whatever the test cannot know included, a peak that is about the best
+            one for the training lies in it.
         level: Nominal coverage of the intervals.
         evidence: What was observed, one sentence each.
         tuning_cost: Optimizer steps spent to find the bounds.
+        base_repeat: Prediction interval for the lower bound of one more range test, with other weights and batches.
+            Repeats may agree on a wrong answer. None if unknown.
+        max_repeat: The same for the upper bound.
+        budget: Steps of the training that the bounds are for; None for any length.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -52,6 +66,9 @@ class Bounds(Displayed):
     level: float = 0.9
     evidence: tuple[str, ...] = ()
     tuning_cost: int = 0
+    base_repeat: Interval | None = None
+    max_repeat: Interval | None = None
+    budget: int | None = None
 
     def __post_init__(self) -> None:
         base_lr, max_lr = positive("base_lr", self.base_lr), positive("max_lr", self.max_lr)
@@ -64,6 +81,9 @@ class Bounds(Displayed):
             "level": probability("level", self.level),
             "evidence": tuple(self.evidence),
             "tuning_cost": count("tuning_cost", self.tuning_cost, least=0),
+            "base_repeat": _interval("base_repeat", self.base_repeat),
+            "max_repeat": _interval("max_repeat", self.max_repeat),
+            "budget": None if self.budget is None else count("budget", self.budget),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +18,8 @@ from cyclr._check import choice, count, problem
 from cyclr._displayed import Displayed
 from cyclr._files import replacing
 from cyclr._range.bounds import Bounds, Inconclusive, probability
+from cyclr._range.find import find
 from cyclr._range.ramp import SCALES
-from cyclr._range.reading import find
 from cyclr._range.rules import RULES
 
 Array = NDArray[np.float64]
@@ -134,26 +135,35 @@ class Curve(Displayed):
         """Names of the recorded signals: "loss" and the metrics."""
         return ("loss", *self.metrics)
 
-    def bounds(self, signal: str = "loss", *, level: float = 0.9) -> Bounds:
+    def bounds(self, signal: str = "loss", *, level: float = 0.9, budget: int | None = None) -> Bounds:
         """Lower and upper bound of the learning rate, with intervals and evidence.
 
         Args:
             signal: "loss" (training loss) or the name of a metric.
-            level: Nominal probability that the interval contains the bound from one more repeat.
+            level: Nominal coverage of the intervals.
+            budget: Steps of the training to come: the best peak falls with its length. Without it the answer is one
+                that is safe at any length, and a little low for a short one.
 
         Returns:
             The bounds.
 
         Raises:
-            Inconclusive: If the curve is too short, flat, rising from its start, or dominated by noise, or if the
-                signal was never a number. Its attribute `curve` is this curve.
-            ValueError: If there is no such signal, or `level` is not a probability.
+            Inconclusive: If the curve is too short, flat, rising from its start, or dominated by noise, if the
+                signal was never a number, or if the interval would span more than a power of ten. Its attribute `curve`
+                is this curve, and `fallback` a rate that is not proved.
+            TypeError: If `budget` is not an integer.
+            ValueError: If there is no such signal, `level` is not a probability, or `budget` is below 1.
+
+        Reference:
+            Bjorck et al. (2024), Scaling Optimal LR Across Token Horizons. https://arxiv.org/abs/2409.19913
         """
         probability("level", level)
+        budget = None if budget is None else count("budget", budget)
         read = f"negated {signal}" if signal in self.maximize else signal
         probes = (self.peaks, self.probes) if signal == "loss" and len(self.peaks) else None
         control = self.control if signal == "loss" and self.control.size else None
-        made = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "log": self.scale == "log"}
+        made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost}
+        made |= {"log": self.scale == "log", "budget": budget}
         with self._carried(self._ends()):
             rates, values = self._points(signal)
             bounds = find(rates, values, control=control, probes=probes, level=level, signal=read, **made)
@@ -258,7 +268,8 @@ class Curve(Displayed):
         try:
             yield
         except Inconclusive as refusal:
-            refusal.args = (f"{refusal}{more}",)
+            unproven = "" if refusal.fallback is None else f"; a rate to try, unproven: {refusal.fallback}"
+            refusal.args = (f"{refusal}{more}{unproven}",)
             refusal.curve = self
             raise
 

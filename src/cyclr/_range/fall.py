@@ -13,12 +13,23 @@ Array = NDArray[np.float64]
 
 LEAST = 12  #: minimum number of points; with fewer, a sweep is inconclusive
 CLEAR = 4.0  #: minimum fall in standard errors: 98 % of sweeps of pure noise stay below
+SOON_CLEAR = 3.0  #: the same for few points, among which a low mean is less often found by chance
+FEW, MANY = 60, 300  #: points: in between, the minimum rises with their number
 OWN = 0.25  #: minimum fall due to the rates, relative to the whole and to how far the order of the data alone moves it
 
 
 def neighbours(points: int) -> int:
     """How many neighbours are averaged on a curve of so many points: an order that repeats within them is not seen."""
     return max(3, points // 10)
+
+
+def clear(points: int) -> float:
+    """The minimum fall of a curve of so many points, in standard errors.
+
+    >>> clear(60), clear(300)
+    (3.0, 4.0)
+    """
+    return float(np.interp(points, (FEW, MANY), (SOON_CLEAR, CLEAR)))
 
 
 def beginning(points: int, steps: int, *, log: bool) -> int:
@@ -33,7 +44,15 @@ def falls(row: Array, *, log: bool) -> bool:
     """Whether the losses of a sweep fall clearly."""
     values = calm(row[np.isfinite(row)]) if np.isfinite(row).sum() >= LEAST else np.zeros(LEAST)
     points = len(values)
-    return in_errors(values, neighbours(points), beginning(points, len(row), log=log)) >= CLEAR
+    return in_errors(values, neighbours(points), beginning(points, len(row), log=log)) >= clear(points)
+
+
+def rises(row: Array) -> bool:
+    """Whether the losses of a sweep end clearly above where they began."""
+    values = calm(row[np.isfinite(row)]) if np.isfinite(row).sum() >= LEAST else np.zeros(LEAST)
+    together = neighbours(len(values))
+    risen = values[-together:].mean() - values[: 2 * together].mean()
+    return bool(risen > CLEAR * standard_error(values, together, together) > 0)
 
 
 def noise(values: Array) -> float:

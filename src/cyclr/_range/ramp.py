@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import floor, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from cyclr._check import choice, count, non_negative, ordered, positive, problem
 from cyclr._schedules import Exponential, Linear, Schedule
 
 SCALES = ("log", "linear")
+HIGH, FURTHEST = 10.0, 1000.0  #: where a sweep ends by default, and where it does if the loss is still falling
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Ramp:
         high: Last learning rate, above `low`.
         steps: Number of optimizer steps, at least 2.
         scale: "log" or "linear".
+        furthest: A log sweep at whose end the loss is still falling goes on beyond `high`, by the same factors, up to
+            this rate. By default 1,000 where `high` is 10, its default; else `high`, so that the sweep ends there.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -38,9 +42,10 @@ class Ramp:
     """
 
     low: float = 1e-6
-    high: float = 10.0
+    high: float = HIGH
     steps: int = 300
     scale: str = "log"
+    furthest: float | None = None
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
@@ -51,7 +56,10 @@ class Ramp:
         if low == high:
             raise ValueError(problem("low and high must differ", low, "widen the ramp"))
         steps = count("steps", self.steps, "a ramp needs two steps", least=2)
-        for name, value in {"low": low, "high": high, "steps": steps}.items():
+        furthest = None if self.furthest is None else positive("furthest", self.furthest)
+        if furthest is not None:
+            ordered("high", high, "furthest", furthest)
+        for name, value in {"low": low, "high": high, "steps": steps, "furthest": furthest}.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -68,6 +76,20 @@ class Ramp:
     def rates(self) -> NDArray[np.float64]:
         """The rate of each step; shape (steps,)."""
         return np.asarray(self.schedule(np.arange(self.steps)), dtype=np.float64)
+
+    @property
+    def beyond(self) -> int:
+        """How many steps lead from `high` to the rate at which a sweep ends in any case."""
+        furthest = self.furthest or (FURTHEST if self.high == HIGH else self.high)
+        if self.scale != "log":
+            return 0
+        return floor(log(furthest / self.high) / log(self.high / self.low) * (self.steps - 1) + 1e-9)
+
+    def longer(self, steps: int) -> Ramp:
+        """The same rates and `steps` more, by the same factor from one to the next."""
+        high = self.high * (self.high / self.low) ** (steps / (self.steps - 1))
+        furthest = None if self.furthest is None else max(high, self.furthest)
+        return replace(self, high=high, steps=self.steps + steps, furthest=furthest)
 
     def slower(self, times: int) -> Ramp:
         """The same range with `times` as many steps."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cyclr._range.bounds import Bounds, Inconclusive, probability
-from cyclr._range.fall import CLEAR, LEAST, beginning, in_errors, means, neighbours, noise, order
-from cyclr._range.probe import ends, probed
+from cyclr._range.bounds import Inconclusive, refusal
+from cyclr._range.fall import LEAST, beginning, clear, in_errors, means, neighbours, noise, order
 from cyclr._range.risk import grid, risk
 from cyclr._range.smooth import calm, smoother
 
@@ -21,17 +21,19 @@ MOST = 300  #: maximum number of points to smooth; longer sweeps are averaged in
 DEEP = 20.0  #: times the noise at the bottom: values far above that are compared by their logarithms
 DOUBT = 1.0  #: standard deviation of the log of the factor by which the optimum of a sweep may be off
 LOST = 0.2  #: a curve that has lost this fraction of its gain again has turned
+MARGIN = 2.0  #: an answer from sweeps alone stays this factor below the rate at which they become unstable
 FALLS = 0.05  #: a curve with this fraction of its gain within the last factor of doubt is still falling
-CYCLING = 4.0  #: the lower bound is the upper one divided by this (the paper's advice) ...
-LEARNING = 0.2  #: ... or, if that is higher, the rate at which this fraction of the gain is made
-SCATTER = 0.08  #: standard deviation of a log bound over initial weights: at least this ...
-INITIAL = 3.0  #: ... and this multiple of the variance due to the noise in a curve (a typical value)
+LEARNING = 0.2  #: learning starts at the rate at which this fraction of the gain is made
+SOLVED = 0.03  #: a loss that has fallen to this fraction of its start, and never below zero, may be at its floor ...
+FLOOR = 2.0  #: ... from the first rate on at which it is at most this multiple of its lowest mean
+TYPICAL = 20.0  #: in sweeps that have an answer, it lies about this factor below the rate at which they end
 RESAMPLES = 40
+QUARTERS = 1.35  #: standard deviations between the quartiles of a normal distribution
 BLOCK = 5  #: number of neighbouring residuals that are resampled together
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class Reading:
     """The regret of one sweep, in log rates."""
 
     where: Array
@@ -39,98 +41,59 @@ class _Reading:
     top: float
     start: float  #: the signal before any training
     onset: float
-    spread: float
+    spread: float  #: standard deviation of `top` due to noise
+    usual: float  #: the same by its quartiles, without regard to outliers
     ordered: bool  #: whether the order of the data moves the signal
     lowest: float
     turned: bool
     rises: bool  #: again, by more than the noise: it has not only ended
     last: float
+    edge: float  #: the rate at which the signal becomes unstable; infinite if it does not
+    floor: float  #: the rate from which the signal is at its floor; infinite if it is not
+
+    @property
+    def cap(self) -> float:
+        """The highest log rate that the sweep has proved."""
+        return _cap(self.edge, self.floor)
 
 
-def find(
+def swept(at: Array, readings: Sequence[Reading], longer: float) -> Array:
+    """The expected regret of log rates by all sweeps; `longer` is by how much the log of the best rate is lower."""
+    return np.mean([risk(at, one.where, one.regret, doubt=DOUBT, shift=longer) for one in readings], axis=0)
+
+
+def still_falling(rates: Array, losses: Array) -> bool:
+    """Whether the losses of a log sweep, of one after the other, are still falling at its highest rate."""
+    there = np.isfinite(losses)
+    how = {"steps": len(losses), "signal": "loss", "log": True, "ended": not there[-1], "longer": 0.0}
+    try:
+        read(rates[: len(losses)][there], losses[there], None, **how)
+    except _StillFalling:
+        return True
+    except Inconclusive:
+        return False
+    return False
+
+
+class _StillFalling(Inconclusive):
+    """Inconclusive, because the ramp ends too low."""
+
+
+def read(
     rates: Array,
     values: Array,
+    control: Array | None,
     *,
-    control: Array | None = None,
-    probes: tuple[Array, Array] | None,
     steps: int,
-    tuning_cost: int,
-    level: float,
     signal: str,
     log: bool,
-) -> Bounds:
-    """Bounds from a signal for which lower is better; rows are repeats, NaN after the end of a repeat.
+    ended: bool,
+    longer: float,
+) -> Reading:
+    """One sweep of `steps` steps, up to its last valid value; `ended` if that is before its highest rate.
 
-    `control` are the values of the same batches at a rate of zero, where they were measured: a fall that only follows
-    the order of the data is no evidence. `probes` are the peaks and the losses of probe cycles, or None. `steps` is the
-    length of a sweep, of which `values` may hold only a few points.
-
-    Raises:
-        Inconclusive: If most repeats do not fall clearly, or fall until the end.
+    `longer` is by how much the log of the best rate is lower than it seems.
     """
-    probability("level", level)
-    readings = _readings(rates, values, control, steps=steps, signal=signal, log=log)
-    tops = np.array([reading.top for reading in readings])
-    top = float(np.median(tops))
-    if probes is not None:
-        low, high = (np.log(probes[0][place]) for place in (0, -1))
-        at = grid(min(readings[0].where[0], low), max(readings[0].where[-1], high))
-        swept = np.mean([risk(at, reading.where, reading.regret, doubt=DOUBT) for reading in readings], axis=0)
-        start = float(np.mean([reading.start for reading in readings]))
-        top = float(at[np.argmin(probed(at, swept, start, *probes))])
-    # A bound varies with initial weights, which repeats do not change, and with batches, which they average out.
-    noise = float(np.mean([reading.spread**2 for reading in readings]))
-    between = float(tops.var(ddof=1)) if len(tops) > 1 else noise
-    scatter = np.sqrt(SCATTER**2 + INITIAL * noise + between / len(tops))
-    # The difference of two bounds varies more than each of them.
-    half = NormalDist().inv_cdf(0.5 + level / 2) * np.sqrt(2) * scatter
-    max_lr = _short(np.exp(top))
-    onset = float(np.exp(np.median([reading.onset for reading in readings])))
-    base_lr = _short(max(max_lr / CYCLING, min(onset, max_lr / 2)))
-    wide = float(np.exp(half))
-    return Bounds(
-        base_lr,
-        max_lr,
-        (_short(base_lr / wide), _short(base_lr * wide)),
-        (_short(max_lr / wide), _short(max_lr * wide)),
-        level,
-        _evidence(readings, len(values), signal, probes, max_lr, base_lr, onset),
-        tuning_cost,
-    )
-
-
-def _readings(
-    rates: Array, values: Array, control: Array | None, *, steps: int, signal: str, log: bool
-) -> list[_Reading]:
-    """What the repeats show, without those that show nothing; an error if that is half of them."""
-    readings: list[_Reading] = []
-    refusals: list[Inconclusive] = []
-    for number, row in enumerate(values):
-        known = np.isfinite(row)
-        still = None if control is None else control[number][known]
-        if still is not None and not np.isfinite(still).all():
-            still = None  # not measured for this repeat, or spoilt by a bad batch
-        how = {"steps": steps, "signal": signal, "log": log, "ended": not known[-1]}
-        try:
-            readings.append(_read(rates[known], row[known], still, **how))
-        except Inconclusive as refusal:
-            refusals.append(refusal)
-    if len(refusals) < len(readings):
-        return readings
-    if len(values) == 1:
-        raise refusals[0]
-    raise Inconclusive(f"in {len(refusals)} of {len(values)} repeats {refusals[0]}")
-
-
-def _short(rate: float) -> float:
-    """Rounded to three digits: no range test is more precise, and users read and copy these."""
-    return float(f"{rate:.3g}")
-
-
-def _read(
-    rates: Array, values: Array, control: Array | None, *, steps: int, signal: str, log: bool, ended: bool
-) -> _Reading:
-    """One sweep of `steps` steps, up to its last valid value; `ended` if that is before its highest rate."""
     if len(values) < LEAST:
         raise Inconclusive(
             f"the {signal} was measured at only {len(values)} rates, {LEAST} are needed: use more steps, or start lower"
@@ -143,39 +106,71 @@ def _read(
     start = float(np.median(values[:opening]))
     calmed = calm(values)
     along = means(calmed, head)
-    errors = in_errors(calmed, head, opening)
-    if errors < CLEAR:
-        raise Inconclusive(
-            f"the {signal} does not fall clearly: {max(errors, 0):.1f} standard errors, {CLEAR:.0f} are needed; "
-            "it is flat, rising or dominated by noise; start lower, use more steps or larger batches"
-        )
+    _check_fall(in_errors(calmed, head, opening), clear(len(values)), signal, float(rates[-1]))
     # The size of a divergence is not informative, and would dominate the smoothing.
     calmed = np.minimum(calmed, start + max(start - along.min(), 0))
-    positions = np.log(rates) if log else rates
     lowered, height = _lowered(calmed, along, start)
-    matrix = smoother(positions, lowered)
+    matrix = smoother(np.log(rates) if log else rates, lowered)
     line = matrix @ lowered
     regret = _regret(line, height)
     lowest = int(np.argmin(line))
     if lowest == 0:
-        raise Inconclusive(
-            f"the smoothed {signal} is lowest at the first rate: noise dominates; use more steps or larger batches"
-        )
+        why = "is lowest at the first rate: noise dominates; use more steps or larger batches"
+        raise refusal(f"the smoothed {signal} {why}", float(rates[-1]) / TYPICAL)
     rises = bool((regret[lowest:] > LOST).any())
     turned = ended or rises
     logs = np.log(np.maximum(rates, rates[-1] * LEAST_RATE))
     # On a plateau the lowest point is arbitrary; a curve is still falling if much is gained within the last factor.
     falls = np.interp(logs[-1] - DOUBT, logs, regret) > FALLS
     if falls and not turned and lowest >= len(line) - head:
-        raise Inconclusive(
-            f"the {signal} is still falling at the highest rate, {rates[-1]:.2g}; use a ramp that goes higher"
-        )
+        raise _too_low(signal, float(rates[-1]))
+    edge, floor = _edge(rates, regret, lowest, ended=ended), _floor(rates, values, start)
     residuals, rng = lowered - line, np.random.default_rng(0)
-    again = [_top(logs, _regret(matrix @ (line + _resampled(residuals, rng)), height)) for _ in range(RESAMPLES)]
-    made = np.flatnonzero(regret < 1 - LEARNING)
-    onset = logs[made[0] if len(made) else lowest]
-    seen = {"lowest": float(rates[lowest]), "turned": turned, "rises": rises, "last": float(rates[-1])}
-    return _Reading(logs, regret, _top(logs, regret), start, float(onset), float(np.std(again)), ordered, **seen)
+    again = (_regret(matrix @ (line + _resampled(residuals, rng)), height) for _ in range(RESAMPLES))
+    tops = np.minimum([_top(logs, one, longer) for one in again], _cap(edge, floor))
+    onset = float(logs[next(iter(np.flatnonzero(regret < 1 - LEARNING)), lowest)])
+    seen: dict[str, Any] = {"lowest": float(rates[lowest]), "turned": turned, "rises": rises, "last": float(rates[-1])}
+    seen |= {"edge": edge, "floor": floor, "spread": float(np.std(tops)), "ordered": ordered}
+    seen["usual"] = float(np.ptp(np.quantile(tops, (0.25, 0.75)))) / QUARTERS
+    return Reading(logs, regret, _top(logs, regret, longer), start, onset, **seen)
+
+
+def _check_fall(errors: float, needed: float, signal: str, last: float) -> None:
+    if errors < needed:
+        raise refusal(
+            f"the {signal} does not fall clearly: {max(errors, 0):.1f} standard errors, {needed:.2g} are needed; "
+            "it is flat, rising or dominated by noise; start lower, use more steps or larger batches (or accumulate), "
+            "or let probe cycles decide (effort='thorough')",
+            last / TYPICAL,
+        )
+
+
+def _too_low(signal: str, last: float) -> Inconclusive:
+    made = _StillFalling(f"the {signal} is still falling at the highest rate, {last:.2g}; use a ramp that goes higher")
+    made.fallback = float(f"{last / np.exp(DOUBT):.3g}")
+    return made
+
+
+def _edge(rates: Array, regret: Array, lowest: int, *, ended: bool) -> float:
+    """The rate beyond the lowest point from which a fifth of the gain stays lost, or at which the sweep ended."""
+    kept = lowest + int(np.flatnonzero(regret[lowest:] <= LOST)[-1])
+    if kept + 1 < len(rates):
+        return float(rates[kept + 1])
+    return float(rates[-1]) if ended else float("inf")
+
+
+def _cap(edge: float, floor: float) -> float:
+    return float(np.log(min(edge / MARGIN, floor)))
+
+
+def _floor(rates: Array, values: Array, start: float) -> float:
+    """The first rate at which a loss that cannot fall below zero is at its floor: what follows proves nothing."""
+    together = neighbours(len(values))
+    along = means(calm(values), together)
+    lowest = along.min()
+    if values.min() < 0 or lowest > SOLVED * start:
+        return float("inf")
+    return float(rates[int(np.argmax(along <= max(FLOOR * lowest, 1e-12 * start))) + together // 2])
 
 
 def _without_order(values: Array, control: Array | None, head: int, opening: int, signal: str) -> tuple[Array, bool]:
@@ -213,10 +208,10 @@ def _regret(line: Array, height: float) -> Array:
     return np.clip(np.where(np.arange(len(line)) > bottom, rising, falling), 0, 1)
 
 
-def _top(where: Array, regret: Array) -> float:
+def _top(where: Array, regret: Array, longer: float = 0.0) -> float:
     """The log rate with the lowest expected regret; beyond the ramp the gain is taken as zero."""
     at = grid(where[0], where[-1])
-    return float(at[np.argmin(risk(at, where, regret, doubt=DOUBT))])
+    return float(at[np.argmin(risk(at, where, regret, doubt=DOUBT, shift=longer))])
 
 
 def _resampled(residuals: Array, rng: np.random.Generator) -> Array:
@@ -232,44 +227,3 @@ def _thinned(rates: Array, values: Array) -> tuple[Array, Array]:
         return rates, values
     whole = len(values) // size * size
     return rates[:whole].reshape(-1, size).mean(axis=1), values[:whole].reshape(-1, size).mean(axis=1)
-
-
-def _evidence(
-    readings: list[_Reading],
-    repeats: int,
-    signal: str,
-    probes: tuple[Array, Array] | None,
-    max_lr: float,
-    base_lr: float,
-    onset: float,
-) -> tuple[str, ...]:
-    """What was observed, in sentences."""
-    alone = float(np.exp(np.median([reading.top for reading in readings])))
-    lowest = float(np.exp(np.median(np.log([reading.lowest for reading in readings]))))
-    kept = f" (in {len(readings)} of {repeats} repeats)" if len(readings) < repeats else ""
-    last = float(np.exp(np.median(np.log([reading.last for reading in readings]))))
-    if sum(reading.turned and not reading.rises for reading in readings) * 2 > len(readings):
-        top = (
-            f"The {signal} is lowest at a rate of {lowest:.2g} and does not rise before the sweep ends at {last:.2g}; "
-            "if training should not break down at so low a rate, check the data"
-        )
-    elif sum(reading.turned for reading in readings) * 2 > len(readings):
-        top = f"The {signal} is lowest at a rate of {lowest:.2g} and rises beyond it"
-    else:
-        top = f"The {signal} is lowest at a rate of {lowest:.2g} and hardly rises up to the highest rate"
-    robust = f"has the lowest expected regret if the true optimum is off by a factor of about {np.exp(DOUBT):.2g}"
-    seen: tuple[str, ...] = (f"{top}{kept}; {alone:.2g} {robust}.",)
-    if any(reading.ordered for reading in readings):
-        seen = (*seen, f"The order of the data moves the {signal}, too: its values at a rate of zero were subtracted.")
-    if probes is not None:
-        tried = float(probes[0][np.argmin(ends(probes[1]))])
-        seen = (
-            *seen,
-            f"The probe cycle with a peak of {tried:.2g} ended lowest; sweep and probe cycles together give {max_lr}.",
-        )
-    if base_lr > _short(max_lr / CYCLING):
-        return (
-            *seen,
-            f"Learning starts late, at {onset:.2g}: the lower bound is set there, not at a quarter of the upper bound.",
-        )
-    return (*seen, f"Learning starts at {onset:.2g}; the lower bound is a quarter of the upper bound.")

@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 
 from cyclr._check import choice, count, problem
 from cyclr._range.bounds import Bounds, Inconclusive
-from cyclr._range.curve import Curve, known
-from cyclr._range.fall import falls
-from cyclr._range.probe import LENGTH, MOST, TAIL, candidates, cycle, further
+from cyclr._range.curve import Curve
+from cyclr._range.fall import falls, rises
+from cyclr._range.horizon import Extent, extent
+from cyclr._range.probe import BELOW, candidates, cycle, further
 from cyclr._range.ramp import Ramp
-from cyclr._range.stop import DIVERGED, GO, NON_FINITE, StopRule
+from cyclr._range.reading import still_falling
+from cyclr._range.stop import DIVERGED, NON_FINITE
+from cyclr._range.sweep import BLOCK, Sweep
 
 Array = NDArray[np.float64]
 L = TypeVar("L")
 
 EFFORTS = ("quick", "thorough")
-BLOCK = 10  #: losses are read from the device in blocks, as waiting for each one would slow every step
 SLOWER = 3  #: a thorough test repeats an inconclusive sweep this many times slower
 
 #: Called after each block with (steps done, total steps, rate, loss).
@@ -118,11 +120,14 @@ class Recorder:
         ramp: The rates of a sweep.
         repeats: Number of sweeps. Each begins from the same weights, with the batches that come next.
         effort: "quick" (the sweeps alone), or "thorough": then three to five probe cycles around the answer of the
-            sweeps, which are made again three times slower first if they are inconclusive.
+            sweeps, which are made again three times slower first if they are inconclusive. Where they show no fall even
+            then, the cycles lie below the rate at which the loss rises.
         every: Steps between two measurements on held-out data, the first one after the first step; 0 for none.
         maximize: Names of the metrics of which higher values are better.
         progress: Called after each block of steps; None or False for nothing.
         block: Steps between two readings of the losses.
+        budget: Steps of the training that the test prepares: it then costs at most 15 % of them, or 30 steps a sweep.
+            Sweeps get shorter, and so do probe cycles, or there are none.
         in_order: Whether the batches come in an order of their own and, after `Rewind(data=True)`, again in the same
             one. A fall of the loss may then be due to that order: steps at a rate of zero tell.
 
@@ -137,6 +142,7 @@ class Recorder:
         *,
         repeats: int = 1,
         effort: str = "quick",
+        budget: int | None = None,
         every: int = 0,
         maximize: Iterable[str] = (),
         progress: Progress | Literal[False] | None = None,
@@ -149,35 +155,54 @@ class Recorder:
             raise TypeError(
                 problem("progress must be callable", progress, "pass a function of (step, total, rate, loss)")
             )
-        self.ramp, self.repeats, self.effort = ramp, count("repeats", repeats), choice("effort", effort, EFFORTS)
+        self.effort, self.budget = (
+            choice("effort", effort, EFFORTS),
+            None if budget is None else count("budget", budget),
+        )
+        self._asked = ramp
+        self.set_repeats(repeats)
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
         self.in_order = in_order
         self.swept = False  #: whether the sweeps are complete: other steps may follow
-        self._sweeps: list[_Sweep] = []
-        self._sweep: _Sweep | None = None  # the current sweep, or the one that was made last
+        self._sweeps: list[Sweep] = []
+        self._sweep: Sweep | None = None  # the current sweep, or the one that was made last
         self._probed: dict[float, Array] = {}
         self._earlier = 0
+
+    def set_repeats(self, repeats: int) -> None:
+        """Set the number of sweeps, before the test begins."""
+        self.repeats = count("repeats", repeats)
+        self.extent: Extent = extent(self._asked, self.effort, repeats=self.repeats, budget=self.budget)
+        self.ramp = self.extent.ramp
+        self._beyond = self._most_beyond  #: steps that the sweeps may still go on beyond the highest rate
 
     @property
     def most_steps(self) -> int:
         """Maximum steps of the whole test."""
-        sweeps = self.repeats * self.ramp.steps * (2 if self.in_order else 1)
-        return sweeps if self.effort == "quick" else (1 + SLOWER) * sweeps + MOST * (LENGTH + TAIL)
+        once = 2 if self.in_order else 1
+        sweeps = self.repeats * (self.ramp.steps + self._most_beyond) * once
+        slower = SLOWER * self.repeats * self.ramp.steps * once if self.effort == "thorough" else 0
+        if self.extent.most is not None:
+            slower = 0
+        return sweeps + slower + self.extent.cycles * self.extent.cycle
 
     def orders(self) -> Orders:
         """Yield all orders of the test; the generator's return value is the curve."""
         yield from self._all_sweeps()
-        if self.effort == "thorough":
+        if self.extent.cycles:
             bounds = _bounds_of(self.curve())
-            if bounds is None:
+            if bounds is None and self.extent.most is None:
                 yield Rewind(data=True)
                 self._earlier = self.curve().tuning_cost
                 self.ramp, self.every = self.ramp.slower(SLOWER), SLOWER * self.every
+                self._beyond = 0
                 self._sweeps.clear()
                 yield from self._all_sweeps()
                 bounds = _bounds_of(self.curve())
             if bounds is not None:
                 yield from self._probes(bounds.max_lr)
+            elif (edge := self._edge()) is not None:
+                yield from self._probes(edge / BELOW)
         return self.curve()
 
     def note(self, metrics: Mapping[str, float]) -> None:
@@ -218,7 +243,7 @@ class Recorder:
         for repeat in range(self.repeats):
             if repeat:
                 yield Rewind(data=False)
-            self._sweep = _Sweep()
+            self._sweep = Sweep()
             self._sweeps.append(self._sweep)
             try:
                 yield from self._one_sweep(repeat, self._sweep)
@@ -258,9 +283,28 @@ class Recorder:
                 losses += yield Steps([0.0] * min(self.block, sweep.made - len(losses)))
             sweep.control = losses[: sweep.known]
 
-    def _one_sweep(self, repeat: int, sweep: _Sweep) -> Generator[Order, Any, None]:
+    def _one_sweep(self, repeat: int, sweep: Sweep) -> Generator[Order, Any, None]:
+        yield from self._steps_of(repeat, sweep, 0)
+        while not repeat and self._beyond and sweep.going and still_falling(self.ramp.rates, np.array(sweep.losses)):
+            more, done = min(BLOCK, self._beyond), self.ramp.steps
+            self._beyond -= more
+            self.ramp = self.ramp.longer(more)
+            yield from self._steps_of(repeat, sweep, done)
+
+    @property
+    def _most_beyond(self) -> int:
+        """How many steps the first sweep may go on beyond the highest rate; later ones then go as far."""
+        steps = self.extent.ramp.beyond
+        return steps if self.extent.left is None else min(steps, self.extent.left // self.repeats)
+
+    def _edge(self) -> float | None:
+        """Where sweeps that showed no fall became unstable; None if their rates did nothing at all."""
+        ended = [sweep.known for sweep in self._sweeps if sweep.stop != "end" or rises(np.array(sweep.losses))]
+        return float(np.median(self.ramp.rates[np.array(ended) - 1])) if ended else None
+
+    def _steps_of(self, repeat: int, sweep: Sweep, end: int) -> Generator[Order, Any, None]:
+        """The steps of a sweep from the step `end` on."""
         rates = self.ramp.rates.tolist()
-        end = 0
         while end < len(rates) and sweep.going:
             start, end = end, self._next_reading(end)
             sweep.add((yield Steps(rates[start:end])))
@@ -291,13 +335,14 @@ class Recorder:
                 self._sweep = None
                 found[peak] = yield from self._one_probe(peak, len(found))
             peaks = np.array(sorted(found))
-            peak = further(peaks, np.array([found[peak] for peak in peaks.tolist()]))
+            peak = further(peaks, np.array([found[peak] for peak in peaks.tolist()]), self.extent.cycles)
             todo = () if peak is None else (peak,)
         self._probed = found
 
     def _one_probe(self, peak: float, number: int) -> Generator[Order, Any, Array]:
         """The losses of one cycle and of some steps more at its last rate, zero; a single non-finite one is a gap."""
-        rates = np.asarray(cycle(peak)(np.arange(LENGTH + TAIL)), dtype=np.float64).tolist()
+        whole = self.extent.cycle
+        rates = np.asarray(cycle(peak, whole)(np.arange(whole)), dtype=np.float64).tolist()
         losses: list[float] = []
         while len(losses) < len(rates):
             start = len(losses)
@@ -306,7 +351,7 @@ class Recorder:
             if (ended := np.flatnonzero(bad[1:] & bad[:-1])).size:
                 del losses[ended[0] :]
                 break
-            self._tell(number * len(rates) + len(losses), MOST * len(rates), rates[len(losses) - 1], losses[-1])
+            self._tell(number * whole + len(losses), self.extent.cycles * whole, rates[len(losses) - 1], losses[-1])
         return np.pad(losses, (0, len(rates) - len(losses)), constant_values=np.nan)
 
     def _control(self) -> Array:
@@ -323,55 +368,6 @@ class Recorder:
         for row, there in zip(rows, values, strict=True):
             row[list(there)] = list(there.values())
         return rows
-
-
-class _Sweep:
-    """One sweep: its losses, its metrics by step, and when it ends."""
-
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-        self.metrics: dict[str, dict[int, float]] = {}
-        self.control: list[float] = []  #: losses of the same batches at a rate of zero
-        self.made = 0  #: steps, those after the end included
-        self._rule = StopRule()
-
-    @property
-    def going(self) -> bool:
-        return self._rule.reason == GO
-
-    @property
-    def known(self) -> int:
-        """The number of steps up to the last finite loss."""
-        return known(np.array(self.losses))
-
-    @property
-    def stop(self) -> str:
-        """Why it ended."""
-        if self.going:
-            return "end" if np.isfinite(self.losses[-1:]).all() else NON_FINITE
-        return self._rule.reason
-
-    def add(self, losses: Iterable[float]) -> None:
-        """Losses of the next steps; those after the end of the sweep are no evidence, and dropped."""
-        values = [float(loss) for loss in losses]
-        if not self.losses and not np.isfinite(values[:1]).all():
-            what = "the loss must be finite at the first step, before any update"
-            raise ValueError(problem(what, values[0], "check the data, the loss and the weights"))
-        self._rule.feed(enumerate(values, len(self.losses)))
-        self.made += len(values)
-        self.losses += values
-        if self._rule.index is not None:
-            del self.losses[self._rule.index + 1 :]
-
-    def is_above(self, loss: float) -> bool:
-        """Whether the loss at its end is nearer to the level at which it was stopped than to `loss`."""
-        finite = np.array(self.losses)[np.isfinite(self.losses)]
-        return loss < (np.median(finite[:BLOCK]) + np.median(finite[-5:])) / 2
-
-    def note(self, metrics: Mapping[str, float]) -> None:
-        """Metrics measured after the last step."""
-        for name, value in metrics.items():
-            self.metrics.setdefault(name, {})[len(self.losses) - 1] = float(value)
 
 
 def _bounds_of(curve: Curve) -> Bounds | None:

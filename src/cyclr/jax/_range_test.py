@@ -11,7 +11,6 @@ import jax
 from cyclr import _rng
 from cyclr._check import count, problem
 from cyclr._interrupt import Restored, Undo, put_back
-from cyclr._metrics import as_metrics
 from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder
 from cyclr._range.fall import neighbours
 from cyclr._range.ramp import RAMP_0_1
@@ -33,6 +32,7 @@ def range_test(
     repeats: int | None = None,
     stacked: bool = False,
     effort: str = "quick",
+    budget: int | None = None,
     held_out: HeldOut | None = None,
     progress: Progress | None = None,
 ) -> Curve:
@@ -62,6 +62,8 @@ def range_test(
             `jax.vmap(init)(jax.random.split(key, 3))` makes them.
         effort: "quick" (the sweeps alone) or "thorough": also short probe cycles around the max_lr that the sweeps
             suggest, and sweeps three times as slow first if they are inconclusive.
+        budget: Steps of the training that the test prepares. It then costs at most 15 % of them (but 30 steps a sweep):
+            sweeps get shorter, and so do probe cycles, or there are none. Data in a fixed order may cost that twice.
         held_out: Held-out data and metrics: the loader in one of the forms of `batches` (but not an iterator), and
             metrics as functions of (state, batch) that return a scalar. Means are weighted by batch size.
         progress: Called after each block of steps with (steps done, total steps, rate, loss).
@@ -95,24 +97,21 @@ def range_test(
         count("repeats", repeats)
     if held_out is not None and not isinstance(held_out, HeldOut):
         raise TypeError(problem("held_out must be a cyclr.HeldOut", held_out, "write HeldOut(loader, metrics)"))
-    recorder = Recorder(ramp, effort=effort, progress=progress, block=BLOCK)
-    if held_out is not None:
-        recorder.every = held_out.steps_between(ramp.steps)
-        recorder.maximize = frozenset(
-            name for name, metric in as_metrics(held_out.metrics).items() if metric.better == "max"
-        )
+    recorder = Recorder(ramp, effort=effort, budget=budget, progress=progress, block=BLOCK)
     number = number_of(batches)
     with _Randomness(batches, held_out) as randomness:
         feed = None if number is not None else Feed(batches, randomness.put_back)
         try:
             example = jax.tree.map(itemgetter(0), batches) if feed is None else feed.first
-            pure, arrays, recorder.repeats = pure_step(step, state, example, repeats, stacked)
+            pure, arrays, starts = pure_step(step, state, example, repeats, stacked)
+            recorder.set_repeats(starts)
+            if held_out is not None:
+                recorder.every, recorder.maximize = held_out.steps_between(recorder.ramp.steps), held_out.maximize
             one = [array[0] for array in arrays] if stacked else arrays
             evaluation = None if held_out is None else Evaluation(held_out, pure, one)
-            recorder.in_order = not feed.once if feed is not None else (number or 0) > neighbours(ramp.steps)
+            recorder.in_order = not feed.once if feed is not None else (number or 0) > neighbours(recorder.ramp.steps)
             if feed is not None:
                 return walk(OneByOne(pure, arrays, feed, stacked=stacked, held_out=evaluation), recorder)
-            starts = recorder.repeats
             return walk(AtHand(pure, arrays, batches, starts=starts, stacked=stacked, held_out=evaluation), recorder)
         finally:
             if feed is not None and feed.once:

@@ -11,7 +11,7 @@ import keras
 from cyclr._check import count, problem
 from cyclr._metrics import Better
 from cyclr._plan import Plan
-from cyclr._range import Search
+from cyclr._range import Curve, Search, enough
 from cyclr._schedules import Constant, Schedule
 from cyclr._tuned import Asked, Tuned
 from cyclr.keras._drive import LearningRate
@@ -108,13 +108,22 @@ def auto(
     steps = count("epochs", epochs) * epoch
     effort = _effort(asked, steps, epoch)
     voice = asked.voice()
-    test = RangeTest(model, ramp=search.ramp, effort=effort, better=better, progress=voice.progress)
-    data = {"x": x, "y": y, "batch_size": batch_size, "sample_weight": sample_weight}
-    enough = 2 * ceil(test.most_steps / epoch) + 1  # for data that are not shuffled; the test ends the training
-    with voice, test:
-        for _ in range(search.repeats):
-            model.fit(**data, steps_per_epoch=steps_per_epoch, epochs=enough, verbose=0, callbacks=[test])
-    tuned = asked.tuned(test.curve, steps, epoch)
+    data = {"x": x, "y": y, "batch_size": batch_size, "sample_weight": sample_weight, "verbose": 0}
+
+    def made(full: bool) -> Curve:
+        budget = None if full else asked.within(steps)
+        each = None if budget is None else max(1, budget // search.repeats)
+        how = {"ramp": search.ramp, "effort": effort, "better": better}
+        test = RangeTest(model, budget=each, progress=voice.progress, **how)
+        longest = 2 * ceil(test.most_steps / epoch) + 1  # for data that are not shuffled; the test ends the training
+        with test:
+            for _ in range(search.repeats):
+                model.fit(**data, steps_per_epoch=steps_per_epoch, epochs=longest, callbacks=[test])
+        return test.curve
+
+    with voice:
+        curve = enough(made, lambda: steps, steps=search.ramp.steps)
+    tuned = asked.tuned(curve, steps, epoch)
     use_schedule(model, _from_now_on(tuned.plan.schedule, innermost(model.optimizer)))
     voice.found(tuned)
     return tuned

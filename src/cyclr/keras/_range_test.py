@@ -51,6 +51,8 @@ class RangeTest(Restored, keras.callbacks.Callback):
         ramp: The rates of a sweep.
         effort: "quick" (sweeps alone) or "thorough": also short probe cycles around the max_lr that the sweep
             suggests, and a sweep three times as slow first if it is inconclusive.
+        budget: Steps of the training that the test prepares. Each sweep then costs at most 15 % of them (but 30 steps),
+            and so does a thorough test: sweeps get shorter, and so do probe cycles, or there are none.
         better: "min" or "max" for each metric whose direction follows neither from Keras nor from its name.
         progress: Called after each step with (steps done, total steps, rate, loss).
 
@@ -79,13 +81,14 @@ class RangeTest(Restored, keras.callbacks.Callback):
         *,
         ramp: Ramp = Ramp(),
         effort: str = "quick",
+        budget: int | None = None,
         better: Mapping[str, Better] | None = None,
         progress: Progress | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(model, keras.Model):
             raise TypeError(problem("model must be a keras.Model", model, "pass the model itself"))
-        self._recorder = Recorder(ramp, effort=effort, progress=progress, block=1)
+        self._recorder = Recorder(ramp, effort=effort, budget=budget, progress=progress, block=1)
         self._better = checked(better)
         if not getattr(model, "compiled", False) or model.optimizer is None:
             raise ValueError(problem("model must be compiled with an optimizer", model.name, "call model.compile"))

@@ -44,6 +44,7 @@ def range_test(
     ramp: Ramp = Ramp(),
     repeats: int = 1,
     effort: str = "quick",
+    budget: int | None = None,
     held_out: HeldOut | None = None,
     progress: Progress | None = None,
 ) -> Curve:
@@ -66,6 +67,7 @@ def range_test(
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
         effort: "quick" or "thorough", as in `cyclr.torch.range_test`.
+        budget: Steps of the training that the test prepares: it then costs at most 15 % of them, as there.
         held_out: Held-out batches with metrics, as in `cyclr.torch.range_test`; functions of (outputs, targets) or
             (module, batch).
         progress: Called after each block of steps with (steps done, total steps, rate, loss).
@@ -89,7 +91,9 @@ def range_test(
     """
     check_parts(trainer, module)
     how = {"ramp": ramp, "repeats": repeats, "effort": effort, "held_out": held_out, "progress": progress}
-    return run(Only(optimizer=optimizer, loss=loss, **how), trainer, module, train_dataloaders, datamodule)
+    return run(
+        Only(optimizer=optimizer, loss=loss, budget=budget, **how), trainer, module, train_dataloaders, datamodule
+    )
 
 
 class RangeTest(Callback):
@@ -101,6 +105,7 @@ class RangeTest(Callback):
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
         effort: "quick" or "thorough".
+        budget: Steps of the training that the test prepares.
         held_out: Held-out batches with metrics.
         progress: Called after each block of steps.
 
@@ -121,13 +126,15 @@ class RangeTest(Callback):
         ramp: Ramp = Ramp(),
         repeats: int = 1,
         effort: str = "quick",
+        budget: int | None = None,
         held_out: HeldOut | None = None,
         progress: Progress | None = None,
     ) -> None:
-        recorder_of(ramp, held_out, None, repeats=repeats, effort=effort, progress=progress)  # errors before any work
+        how = {"repeats": repeats, "effort": effort, "budget": budget, "progress": progress}
+        recorder_of(ramp, held_out, None, **how)  # errors before any work
         self.optimizer, self.loss = optimizer, loss
         self.curve: Curve | None = None
-        self._how = {"ramp": ramp, "repeats": repeats, "effort": effort, "held_out": held_out, "progress": progress}
+        self._how = {"ramp": ramp, "held_out": held_out, **how}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Run the test, unless steps have been made already."""
@@ -140,15 +147,18 @@ class Only(RangeTest):
     """Makes the test and ends the training there."""
 
     error: BaseException | None = None
-    #: Called with the trainer before the test, for what is known only now; says how thorough the test is.
-    effort_in: Callable[[Trainer], str] | None = None
+    #: Called with the trainer before the test, for what is known only now; says how thorough the test is, and the
+    #: steps of the training.
+    length_in: Callable[[Trainer], tuple[str, int | None]] | None = None
+    full = False  #: whether the test is of full size whatever the length
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning answers an exception with "failed" in every logger and Ctrl-C with the end of the process. So it
         # hears of neither; but the other processes wait for this one, and must be told in Lightning's own way.
         try:
-            if self.effort_in is not None:
-                self._how["effort"] = self.effort_in(trainer)
+            if self.length_in is not None:
+                self._how["effort"], steps = self.length_in(trainer)
+                self._how["budget"] = None if self.full else steps
             self.curve = _test(trainer, pl_module, self.optimizer, self.loss, self._how)
         except BaseException as error:
             if trainer.world_size > 1:

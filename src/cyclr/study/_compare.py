@@ -178,7 +178,7 @@ def curve_in(out: Path, task: str, steps: int, apart: Apart, progress: Progress 
             if progress is not None:
                 progress(title, step, total, "steps", f"rate {rate:.3g}  loss {loss:.3g}")
 
-        apart.call(_MAKE_CURVE, task, effort_for(steps), path, tell=tell)
+        apart.call(_MAKE_CURVE, task, effort_for(steps), steps, path, tell=tell)
     return Curve.load(path)
 
 
@@ -389,7 +389,7 @@ def _bounds(task: str, steps: int, given: Curve | None, out: Path, apart: Apart,
     if given is not None and not (out / CURVE).exists():
         given.save(out / CURVE)
     try:
-        return curve_in(out, task, steps, apart, progress).bounds()
+        return curve_in(out, task, steps, apart, progress).bounds(budget=steps)
     except Inconclusive as error:
         raise Inconclusive(
             f"the range test is inconclusive: {error}. Run another with `cyclr find {task} --out curve.json` and pass "

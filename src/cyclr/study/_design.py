@@ -74,8 +74,8 @@ def grid(found: Bounds) -> tuple[Bounds, ...]:
 def scaled(peak: float, found: Bounds | None = None) -> Bounds:
     """Bounds with another peak, and with the ratio and the tuning cost of those found, if any.
 
-    >>> scaled(0.4)
-    Bounds(base_lr=0.1, max_lr=0.4, base_interval=None, max_interval=None, level=0.9, evidence=(), tuning_cost=0)
+    >>> scaled(0.4) == Bounds(base_lr=0.1, max_lr=0.4)
+    True
     """
     ratio = BASE_RATIO if found is None else found.base_lr / found.max_lr
     return Bounds(min(peak, ratio * peak), peak, tuning_cost=0 if found is None else found.tuning_cost)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
-from cyclr._range import Curve, HeldOut, Ramp
+from cyclr._range import Curve, HeldOut, Ramp, enough
 from cyclr._schedules import parse
 from cyclr.study._records import Run, Setup
 from cyclr.study._worker import reporter
@@ -33,7 +33,9 @@ def find_curve(
     ramp: Ramp | None = None,
     repeats: int = 1,
     effort: str = "quick",
+    budget: int | None = None,
     signal: str = "loss",
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Curve:
     """Run a range test; the task is restored afterwards.
@@ -44,7 +46,9 @@ def find_curve(
         ramp: The rates of a sweep; by default `Ramp()`.
         repeats: Number of sweeps.
         effort: "quick" or "thorough".
+        budget: Steps of the training that the test prepares; None if unknown.
         signal: The signal that the bounds are read from: "loss" or a metric of the task.
+        strict: Whether a test that is too short for an answer is left at that, and not made again in full.
         progress: Called with step, steps, rate and loss as it progresses.
     """
     from cyclr.torch import range_test
@@ -57,16 +61,24 @@ def find_curve(
             )
         _check.choice("--signal", signal, ("loss", "val_loss", *task.metrics))
         held_out = HeldOut(task.val_loader, task.metrics)
-    return range_test(task, ramp=ramp or Ramp(), repeats=repeats, effort=effort, held_out=held_out, progress=progress)
+    sweep = ramp or Ramp()
+
+    def test(full: bool) -> Curve:
+        how = {"repeats": repeats, "effort": effort, "held_out": held_out, "progress": progress}
+        return range_test(task, ramp=sweep, budget=None if full else budget, **how)
+
+    if strict or budget is None:
+        return test(False)
+    return enough(test, lambda: budget, steps=sweep.steps, signal=signal)
 
 
 _CHECKPOINT_SECONDS = 10.0  # a study can have many short runs
 
 
-def save_curve(text: str, effort: str, path: Path, report: Path) -> None:
+def save_curve(text: str, effort: str, budget: int, path: Path, report: Path) -> None:
     """Run a range test of the task with seed 0 and write it to a file; progress is written to another file."""
     _few_threads()
-    find_curve(tasks.build(text, 0), text, effort=effort, progress=reporter(report)).save(path)
+    find_curve(tasks.build(text, 0), text, effort=effort, budget=budget, progress=reporter(report)).save(path)
 
 
 def make_study_run(setup: Setup, folder: Path) -> Run:

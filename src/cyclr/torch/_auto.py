@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from cyclr._check import problem
 from cyclr._plan import plan
-from cyclr._range import Bounds, Curve, Search
+from cyclr._range import Bounds, Curve, Search, enough
 from cyclr._renamed import renamed, same
 from cyclr._schedules import parse
 from cyclr._tuned import Asked, Voice
@@ -126,9 +126,17 @@ def auto(
     prepared = Prepared.of(network, driver, data, loss, update=update, search=search, **budget)
     if resume is not None:
         return resumed(driver, resume, prepared)
-    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "effort": prepared.effort}
-    with prepared.voice as voice:
-        curve = range_test(network, driver, data, loss, update=update, progress=voice.progress, **how)
+    asked = prepared.asked
+    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out}
+
+    def test(full: bool) -> Curve:
+        given = {"update": update, "effort": prepared.effort, "progress": prepared.voice.progress}
+        return range_test(
+            network, driver, data, loss, budget=None if full else asked.within(prepared.total), **given, **how
+        )
+
+    with prepared.voice:
+        curve = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal)
     return prepared.scheduler(driver, curve)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
-from cyclr._range import Curve, Recorder, Search
+from cyclr._range import Curve, Recorder, Search, joined, too_short
 from cyclr._range.walk import Measure, Rewind, Steps
 from cyclr.torch._auto import Prepared, resumed
 from cyclr.torch._batches import checked_loss, in_order, length
@@ -179,8 +179,10 @@ class AutoLoop(Closed):
         prepared = self._prepared
         search = prepared.asked.search
         how = {"repeats": search.repeats, "effort": prepared.effort, "progress": prepared.voice.progress}
-        recorder = recorder_of(search.ramp, search.held_out, None, **how)
-        recorder.in_order = in_order(self._loader, search.ramp.steps)
+        recorder = recorder_of(search.ramp, search.held_out, None, budget=prepared.asked.within(prepared.total), **how)
+        full = recorder_of(search.ramp, search.held_out, None, **how)
+        for one in (recorder, full):
+            one.in_order = in_order(self._loader, one.ramp.steps)
         data: list[Any] = [self._loader]
         functions: list[Any] = list(running)
         if search.held_out is not None:
@@ -194,6 +196,9 @@ class AutoLoop(Closed):
             if not self._model.training:
                 self._model.train()
             curve = yield from self._walked(training, recorder)
+            if too_short(curve, prepared.total, steps=search.ramp.steps, signal=search.signal):
+                training.rewind(data=True)
+                curve = joined((yield from self._walked(training, full)), curve)
             watch.finish(curve)
         return curve
 

@@ -37,6 +37,7 @@ def range_test(
     ramp: Ramp = ...,
     repeats: int = 1,
     effort: str = "quick",
+    budget: int | None = None,
     update: Update | StepFunction | None = None,
     held_out: HeldOut | None = None,
     scheduler: Any = None,
@@ -53,6 +54,7 @@ def range_test(
     ramp: Ramp = ...,
     repeats: int = 1,
     effort: str = "quick",
+    budget: int | None = None,
     update: Update | StepFunction | None = None,
     held_out: HeldOut | None = None,
     scheduler: Any = None,
@@ -74,6 +76,7 @@ def range_test(
     ramp: Ramp = Ramp(),
     repeats: int = 1,
     effort: str = "quick",
+    budget: int | None = None,
     update: Update | StepFunction | None = None,
     held_out: HeldOut | None = None,
     scheduler: Any = None,
@@ -112,6 +115,8 @@ def range_test(
         effort: "quick" (the sweeps alone) or "thorough" (then three to five probe cycles of 180 steps, with peaks
             around the answer of the sweeps; they sharpen the bounds by the training loss. If the sweeps are
             inconclusive, they are made again first, three times slower).
+        budget: Steps of the training that the test prepares. It then costs at most 15 % of them (but 30 steps a sweep):
+            sweeps get shorter, and so do probe cycles, or there are none. Data in a fixed order may cost that twice.
         update: How a step is made: an `Update`, or your own step function: it makes one whole step from a batch
             (zero_grad, forward, backward, optimizer.step) and returns the loss as a tensor. Without a loader it is
             called with the number of the step, or with nothing if it takes nothing.
@@ -145,8 +150,8 @@ def range_test(
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """
     model, optimizer, loader, loss_fn = parts_of(model, optimizer, loader, loss_fn, update)
-    recorder = recorder_of(ramp, held_out, loss_fn, repeats=repeats, effort=effort, progress=progress)
-    recorder.in_order = in_order(loader, ramp.steps)
+    recorder = recorder_of(ramp, held_out, loss_fn, repeats=repeats, effort=effort, budget=budget, progress=progress)
+    recorder.in_order = in_order(loader, recorder.ramp.steps)
     step = _step(model, optimizer, loss_fn, update)
     data, functions = [loader], [loss_fn, update]
     if held_out is not None:
@@ -240,15 +245,15 @@ def recorder_of(
     *,
     repeats: int = 1,
     effort: str = "quick",
+    budget: int | None = None,
     progress: Progress | None = None,
 ) -> Recorder:
     """The recorder of a test with these held-out data."""
-    how = {"repeats": repeats, "effort": effort, "progress": progress}
-    if held_out is None:
-        return Recorder(ramp, **how)
-    check_held_out(held_out, loss_fn)
-    steps = ramp.steps if isinstance(ramp, Ramp) else 1
-    return Recorder(ramp, every=held_out.steps_between(steps), maximize=held_out.maximize, **how)
+    recorder = Recorder(ramp, repeats=repeats, effort=effort, budget=budget, progress=progress)
+    if held_out is not None:
+        check_held_out(held_out, loss_fn)
+        recorder.every, recorder.maximize = held_out.steps_between(recorder.ramp.steps), held_out.maximize
+    return recorder
 
 
 def check_held_out(held_out: HeldOut, loss_fn: object) -> None:

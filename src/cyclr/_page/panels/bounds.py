@@ -26,6 +26,7 @@ def found(bounds: Bounds) -> Part:
         Facts((
             ("base_lr", f"{rate(bounds.base_lr)} ({interval}: {between(bounds.base_interval)})"),
             ("max_lr", f"{rate(bounds.max_lr)} ({interval}: {between(bounds.max_interval)})"),
+            *((("max_lr of a repeat", between(bounds.max_repeat)),) if bounds.max_repeat else ()),
             ("tuning cost", count(bounds.tuning_cost, "optimizer step")),
         )),
     ))  # fmt: skip

@@ -62,11 +62,12 @@ def _bounds(bounds: Bounds) -> Table:
         ("base_lr", rate(bounds.base_lr), between(bounds.base_interval)),
         ("max_lr", rate(bounds.max_lr), between(bounds.max_interval)),
     )
-    columns = ("bound", "rate", f"{share(bounds.level)} interval for one more repeat")
-    short = (*columns[:2], f"{share(bounds.level)} interval")
-    return Table(
-        "range-test/bounds", f"Bounds, found in {count(bounds.tuning_cost, 'step')}.", columns, rows, short=short
-    )
+    columns = ("bound", "rate", f"{share(bounds.level)} interval")
+    length = "" if bounds.budget is None else f" for a training of {count(bounds.budget, 'step')}"
+    caption = f"Bounds{length}, found in {count(bounds.tuning_cost, 'step')}"
+    if bounds.max_repeat is not None:
+        caption += f"; the max_lr of another range test is expected at {between(bounds.max_repeat)}"
+    return Table("range-test/bounds", f"{caption}.", columns, rows)
 
 
 def _rules(reading: Reading) -> Table:

@@ -1,0 +1,311 @@
+"""What each rule's peak loses for trainings of each length, from the records of lengths.py and ramps.py.
+
+quick, thorough           our range test as `budget=` makes it for this length, and its bounds for it
+auto                      thorough from 2,000 steps on, else quick; a full sweep after a short one that is inconclusive
+quick or its fallback     the rate that a refusal names as unproven counts
+quick, no budget          a sweep of 300 steps, whose bounds know no length; the same for thorough
+fastai's and others'      read off a sweep of 100 steps from 1e-6 to 10; Lightning's ends at 1
+blind                     0.1 for SGD, 1e-3 for others, without any test
+
+For 2,000 steps, a thorough test is put together: the sweep of 100 steps, and cycles of 40 and 10 steps to peaks of the
+landscape (at a ratio of 4, where `range_test` takes 3.2); for 10,000, cycles of 160 and 20 steps follow a flat sweep.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import lengths
+import numpy as np
+import ramps
+from finetune import FINETUNE
+from lengths_lands import PLATEAU, Landscape, landscape
+
+from cyclr import Bounds, Curve, Inconclusive
+from cyclr._range import horizon, reading, smooth
+from cyclr._range.horizon import allowed
+from cyclr._range.probe import BELOW, ends
+
+SHORT_SWEEPS = ((30, 200), (60, 400), (100, 667))  #: the sweep that a budget pays for, and up to which one
+RATIO = 2  #: powers of two from one peak to the next
+FEW = 4  #: cycles of a short thorough test
+OWN = ("quick", "thorough", "auto", "quick or its fallback", "quick, no budget", "thorough, no budget")
+PEERS = ("minimum", "ignite", "slide", "valley", "torch-lr-finder", "steep", "lightning")
+Recorded = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a rule said of one seed of a task, for one length."""
+
+    task: str
+    steps: int
+    seed: int
+    peak: float  #: nan for a refusal
+    cost: int
+    bounds: Bounds | None = None
+
+
+def sweep(kept: Recorded, steps: int, **more) -> Curve:
+    """A recorded sweep as a curve."""
+    losses = kept["quick" if steps == 300 else f"ramp-{steps}"]
+    stop = "end" if np.isfinite(losses[-1]) else "diverged"
+    return Curve(ramps.rates(steps), losses, stops=(stop,), **more)
+
+
+def first_sweep(steps: int) -> int:
+    """The recorded sweep that a training of so many steps pays for."""
+    return next((short for short, longest in SHORT_SWEEPS if steps <= longest), 300)
+
+
+def short_thorough(kept: Recorded, steps: int) -> Curve | None:
+    """A thorough test within 15 % of so many steps; None where cycles are not recorded for this seed."""
+    if allowed(steps) < horizon.CHEAPEST:
+        return sweep(kept, first_sweep(steps))
+    if "cycle-peaks" not in kept:
+        return None
+    long = allowed(steps) >= horizon.DEAREST
+    swept, most = (sweep(kept, 300), 5) if long else (sweep(kept, 100), FEW)
+    cycles = kept["cycles-160"] if long else kept["cycles-40"][:, :50]
+    peaks = np.log(kept["cycle-peaks"])
+    try:
+        first = math.log(swept.bounds().max_lr)
+    except Inconclusive:
+        first = math.log(swept.rates[np.flatnonzero(np.isfinite(swept.losses[0]))[-1]] / BELOW)
+    place = int(np.argmin(np.abs(peaks - first)))
+    tried = [one for one in (place - RATIO, place, place + RATIO) if 0 <= one < len(peaks)]
+    while len(tried) < most:
+        best = int(np.argmin(ends(cycles[tried])))
+        further = tried[-1] + RATIO if best == len(tried) - 1 else tried[0] - RATIO
+        if 0 < best < len(tried) - 1 or not 0 <= further < len(peaks):
+            break
+        tried = sorted([*tried, further])
+    return sweep(kept, len(swept.rates), peaks=np.exp(peaks[tried]), probes=cycles[tried])
+
+
+def thorough(kept: Recorded) -> Curve:
+    """The recorded thorough test."""
+    more = {"peaks": kept["peaks"], "probes": kept["probes"], "earlier_steps": int(kept["spent"].item())}
+    losses = kept["thorough"]
+    return Curve(ramps.rates(len(losses)), losses, stops=("end" if np.isfinite(losses[-1]) else "diverged",), **more)
+
+
+@cache
+def recorded(name: str) -> dict[int, Recorded]:
+    """The range tests of a task, by seed."""
+    found: dict[int, Recorded] = defaultdict(dict)
+    for key, value in ramps.load(name).items():
+        seed, what = key.split("/")
+        found[int(seed)][what] = value
+    return {seed: kept for seed, kept in found.items() if "ramp-100" in kept}
+
+
+@cache
+def lands(name: str) -> dict[int, Landscape]:
+    return {steps: land for steps in lengths.lengths_of(name) if (land := landscape(name, steps)) is not None}
+
+
+def read(curve: Curve, budget: int | None) -> tuple[Bounds | None, float]:
+    """Bounds and the upper one, or none and the fallback."""
+    try:
+        found = curve.bounds(budget=budget)
+    except Inconclusive as refusal:
+        return None, math.nan if refusal.fallback is None else refusal.fallback
+    return found, found.max_lr
+
+
+def ours(rule: str, kept: Recorded, steps: int) -> tuple[Bounds | None, float, int] | None:
+    """Our bounds, the peak and what they cost; None where that was not recorded."""
+    if rule.endswith("no budget"):
+        if "quick" not in kept:
+            return None
+        curve: Curve | None = sweep(kept, 300) if rule.startswith("quick") else thorough(kept)
+        budget = None
+    else:
+        if first_sweep(steps) == 300 and "quick" not in kept:
+            return None
+        curve = short_thorough(kept, steps) if rule in {"thorough", "auto"} else sweep(kept, first_sweep(steps))
+        budget = steps
+    if curve is None:
+        return None
+    bounds, peak = read(curve, budget)
+    if rule == "auto" and bounds is None and len(curve.rates) < 300 and "quick" in kept:
+        full = sweep(kept, 300)
+        bounds, peak = read(full, budget)
+        return bounds, peak if bounds is not None else math.nan, full.tuning_cost + curve.tuning_cost
+    return bounds, peak if bounds is not None or rule.endswith("fallback") else math.nan, curve.tuning_cost
+
+
+def theirs(rule: str, kept: Recorded) -> float:
+    curve = sweep(kept, 100)
+    if rule == "lightning":
+        curve = Curve(curve.rates[curve.rates <= 1], curve.losses[:, curve.rates <= 1])
+    try:
+        return curve.suggest(rule)
+    except Inconclusive:
+        return math.nan
+
+
+def blind(name: str) -> float:
+    plain = {"linear-sgd", "mlp-momentum", "noisy-batches", "islands-momentum", "group-norm-momentum", "deep-sigmoid"}
+    return 0.1 if name in plain or name.endswith("-sgd") or name.startswith("resnet") else 1e-3
+
+
+def answers(rule: str, names: Iterable[str]) -> Iterator[Answer]:
+    """What a rule says of all seeds and lengths."""
+    for name in names:
+        for seed, kept in recorded(name).items():
+            for steps in lands(name):
+                if rule in OWN:
+                    found = ours(rule, kept, steps)
+                    if found is not None:
+                        bounds, peak, cost = found
+                        yield Answer(name, steps, seed, peak, cost, bounds)
+                elif rule == "blind":
+                    yield Answer(name, steps, seed, blind(name), 0)
+                else:
+                    yield Answer(name, steps, seed, theirs(rule, kept), 100)
+
+
+@cache
+def every_answer(rule: str, names: tuple[str, ...]) -> list[Answer]:
+    return list(answers(rule, names))
+
+
+def regret(one: Answer) -> float:
+    land = lands(one.task)[one.steps]
+    return max(0.0, land.at(one.peak, land.lost))
+
+
+def diverged(one: Answer) -> float:
+    """The share of trainings at this peak that diverge."""
+    land = lands(one.task)[one.steps]
+    return 0.0 if math.isnan(one.peak) else land.at(one.peak, land.diverged)
+
+
+@contextmanager
+def few_resamples() -> Iterator[None]:
+    """Intervals are not needed, and the same curves are smoothed again and again."""
+    before, reading.RESAMPLES = reading.RESAMPLES, 10
+    kept, smooth._matrices = smooth._matrices, lru_cache(maxsize=80)(smooth._matrices.__wrapped__)
+    try:
+        yield
+    finally:
+        reading.RESAMPLES, smooth._matrices = before, kept
+
+
+def by_length(names: list[str]) -> list[str]:
+    """One line for each length and rule."""
+    lines = ["| steps | rule | mean | 95 % below | worst | refused | diverge | testing |", "|---" * 8 + "|"]
+    every = {rule: every_answer(rule, tuple(names)) for rule in (*OWN, *PEERS, "blind")}
+    for steps in sorted({one.steps for found in every.values() for one in found}):
+        for rule, found in every.items():
+            if here := [one for one in found if one.steps == steps]:
+                lost = np.array([regret(one) for one in here])
+                refused = sum(math.isnan(one.peak) for one in here)
+                cost = np.mean([one.cost for one in here]) / steps
+                lines.append(
+                    f"| {steps:,} | {rule} | {lost.mean():.3f} | {np.quantile(lost, 0.95):.2f} | {lost.max():.2f} "
+                    f"| {refused} of {len(here)} | {np.mean([diverged(one) for one in here]):.1%} | {cost:.0%} |"
+                )
+    return lines
+
+
+def by_task(names: list[str]) -> list[str]:
+    """Mean and worst of ours and some others, for each task and length."""
+    shown = (
+        "quick",
+        "thorough",
+        "auto",
+        "quick, no budget",
+        "thorough, no budget",
+        "minimum",
+        "valley",
+        "ignite",
+        "blind",
+    )
+    lines = ["| task | steps | " + " | ".join(shown) + " |", "|---" * (len(shown) + 2) + "|"]
+    every = {rule: every_answer(rule, tuple(names)) for rule in shown}
+    for name in names:
+        for steps in lands(name):
+            cells = []
+            for rule in shown:
+                lost = [regret(one) for one in every[rule] if (one.task, one.steps) == (name, steps)]
+                cells.append(f"{np.mean(lost):.2f} / {max(lost):.2f}" if lost else "")
+            if any(cells):
+                lines.append(f"| {name} | {steps:,} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def covered(names: list[str]) -> list[str]:
+    """How often the interval holds a peak that is about the best."""
+    lines = ["| task | quick | thorough |", "|---|---|---|"]
+    every = {rule: [one for one in answers(rule, names) if one.bounds is not None] for rule in ("quick", "thorough")}
+    kept: dict[str, list[bool]] = defaultdict(list)
+    for name in names:
+        cells = []
+        for rule, found in every.items():
+            held = [_holds(one) for one in found if one.task == name]
+            kept[rule] += held
+            cells.append(f"{np.mean(held):.0%}" if held else "refused")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return [*lines, "| *all* | " + " | ".join(f"{np.mean(kept[rule]):.0%}" for rule in every) + " |"]
+
+
+def _holds(one: Answer) -> bool:
+    land = lands(one.task)[one.steps]
+    assert one.bounds is not None
+    assert one.bounds.max_interval is not None
+    low, high = one.bounds.max_interval
+    inside = np.geomspace(low, high, 50)
+    return min(land.at(float(peak), land.lost) for peak in inside) <= PLATEAU
+
+
+CHOICES: dict[str, tuple[Callable[[float], None], tuple[float, ...]]] = {
+    "horizon": (lambda value: setattr(horizon, "HORIZON", value), (0.0, 0.1, 0.15, 0.2, 0.3)),
+    "fast": (lambda value: setattr(horizon, "FAST", value), (0.2, 0.3, 0.4, 0.5)),
+    "doubt": (lambda value: setattr(reading, "DOUBT", value), (0.7, 1.0, 1.4)),
+}
+
+
+def left_out(names: list[str]) -> list[str]:
+    """Quick with the constants that are best on the other tasks: lowest mean plus a twentieth of the worst."""
+    now = {"horizon": horizon.HORIZON, "fast": horizon.FAST, "doubt": reading.DOUBT}
+    sets = [now] + [
+        now | {name: value} for name, (_, values) in CHOICES.items() for value in values if value != now[name]
+    ]
+    tried, tasks = [], []
+    for one in sets:
+        for name, value in one.items():
+            CHOICES[name][0](value)
+        found = list(answers("quick", names))
+        tried.append([regret(answer) for answer in found])
+        tasks = [answer.task for answer in found]
+    for name, value in now.items():
+        CHOICES[name][0](value)
+    lost, which = np.array(tried), np.array(tasks)
+    outside = np.zeros(len(which))
+    for task in names:
+        others = lost[:, which != task]
+        outside[which == task] = lost[int(np.argmin(others.mean(axis=1) + others.max(axis=1) / 20)), which == task]
+    lines = []
+    for name, (_, values) in CHOICES.items():
+        means = {value: lost[sets.index(now | {name: value})].mean() for value in values}
+        lines.append(
+            f"- {name}: mean regret " + ", ".join(f"{value:g}: {mean:.4f}" for value, mean in means.items()) + "."
+        )
+    return [*lines, f"- Chosen on the other tasks: mean {outside.mean():.4f}, as they are: {lost[0].mean():.4f}."]
+
+
+def tables() -> dict[str, list[str]]:
+    """The tables of docs/bounds.md, by name."""
+    own, trained = ([name for name in lengths.CENTRES if (name in FINETUNE) == kind] for kind in (False, True))
+    with few_resamples():
+        made = {"lengths": by_length(own), "lengths tasks": by_task(own), "lengths left out": left_out(own)}
+        made |= {"trained": by_length(trained), "trained tasks": by_task(trained), "interval": covered(own)}
+    return made
