@@ -1,22 +1,20 @@
 """How long cycles should be: the plan's shapes for an ensemble and an average beside a grid of others, on ten tasks.
 
-    python experiments/cycles/shapes.py run      # resumes if interrupted: about half an hour of one core
-    python experiments/cycles/shapes.py table    # writes the table in docs/cycles.md
+    python experiments/cycles/shapes.py      # resumes if interrupted: about half an hour of one core a seed
 
 Tasks are those of bench/bounds, in two budgets, at the peak that was best there for one cycle of the same budget
 (records/lengths); seeds are others than those that the peaks were chosen on. A shape is a first cycle over a share of
 the budget and a number of later ones, to the full peak or to half of it; or equal cycles. The plan's own shape,
 whatever the length of an epoch makes of it, is in the grid under its own name. Every shape is finished in three ways:
-its last snapshot, an ensemble of all snapshots, and the average of their weights. Appends to records/shapes.csv.
+its last snapshot, an ensemble of all snapshots, and the average of their weights. Appends to records/shapes.csv;
+table.py says what came of it.
 """
 
 from __future__ import annotations
 
 import csv
-import math
 import statistics
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,7 +40,6 @@ TASKS = (
 BUDGETS = (400, 2000)
 SEEDS = range(3)
 FIRST_SEED = 7000
-FINISHES = ("single", "ensemble", "average")
 #: (share of the first cycle, number of later cycles, their peak as a share of the first); share 0: equal cycles
 GRID = {
     "one": (1.0, 0, 1.0),
@@ -160,68 +157,5 @@ def write(name: str, steps: int, which: str, seed: int, members: int, scores: tu
         file.write(f"{name},{steps},{which},{seed},{members},{','.join(f'{score:.6g}' for score in scores)}\n")
 
 
-# ---------------------------------------------------------------- the table
-
-Scores = dict[str, dict[int, float]]  #: by shape and seed
-
-
-def scores(rows: list[dict[str, str]], name: str, steps: int, finish: str) -> Scores:
-    """Higher is better; 0 for the untrained model of the seed."""
-    sign = 1 if make(name, 0).higher else -1
-    own = [row for row in rows if row["task"] == name and int(row["steps"]) == steps]
-    start = {int(row["seed"]): sign * float(row["single"]) for row in own if row["shape"] == "untrained"}
-    found: Scores = defaultdict(dict)
-    for row in own:
-        if row["shape"] != "untrained":
-            score = sign * float(row[finish])
-            seed = int(row["seed"])
-            found[row["shape"]][seed] = max(0.0, score - start[seed]) if math.isfinite(score) else 0.0
-    return found
-
-
-def share_lost(found: Scores, which: str, best: str) -> tuple[float, float]:
-    """What a shape loses against the best, as a share of the gain, and the standard error over seeds."""
-    gain = statistics.mean(found[best].values())
-    differences = [(found[best][seed] - found[which][seed]) / gain for seed in found[which].keys() & found[best].keys()]
-    spread = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else math.nan
-    return statistics.mean(differences), spread
-
-
-def table() -> str:
-    """What the plan's shape loses against the best of the grid, and which that is."""
-    rows = load()
-    head = "task | steps | ensemble: lost by the plan's shape | best of the grid | average: lost | best of the grid"
-    lines = [
-        f"| {head} | one cycle, single: lost against the best ensemble |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lost: dict[str, list[float]] = defaultdict(list)
-    for name in TASKS:
-        for steps in BUDGETS:
-            cells = []
-            for goal in ("ensemble", "average"):
-                found = scores(rows, name, steps, goal)
-                if f"plan-{goal}" not in found:
-                    break
-                best = max(found, key=lambda which: statistics.mean(found[which].values()))
-                value, error = share_lost(found, f"plan-{goal}", best)
-                lost[goal].append(value)
-                real = "" if not value > 2 * error else " *"
-                cells += [f"{value:.3f} ± {error:.3f}{real}", best]
-            if len(cells) == 4:
-                ensemble, single = scores(rows, name, steps, "ensemble"), scores(rows, name, steps, "single")
-                best = max(ensemble, key=lambda which: statistics.mean(ensemble[which].values()))
-                value, _ = share_lost({**ensemble, "alone": single["one"]}, "alone", best)
-                lost["alone"].append(value)
-                lines.append(f"| {name} | {steps:,} | {' | '.join(cells)} | {value:.3f} |")
-    if lost:
-        mean = {key: statistics.mean(values) for key, values in lost.items()}
-        lines.append(f"| mean | | {mean['ensemble']:.3f} | | {mean['average']:.3f} | | {mean['alone']:.3f} |")
-    return "\n".join(lines)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["run"]:
-        run()
-    else:
-        print(table())
+    run()

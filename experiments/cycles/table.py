@@ -6,14 +6,18 @@ With --check nothing is written, and the exit status says whether the tables are
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
+SHAPES = RECORDS / "shapes.csv"
 PAGE = HERE.parent.parent / "docs" / "cycles.md"
 FIXED = HERE.parent / "paper" / "records" / "fixed"  # the paper's fixed policy, 70,000 steps
 BEGIN, END = "<!-- tables: made by experiments/cycles/table.py -->\n", "<!-- end of tables -->\n"
@@ -71,12 +75,97 @@ def tables() -> Iterator[str]:
         if any(found.values()):
             yield f"### {title}\n"
             yield from compared(found, fixed() if name.startswith("caffe") else {})
+    yield from shapes()
     for name, title in SETTINGS.items():
         anytime, dedicated = read(name, "anytime"), read(name, "dedicated")
         seeds = sorted(anytime.keys() & dedicated.keys())
         if seeds:
             yield f"### A model at any time: {title}\n"
             yield from against_dedicated(anytime, dedicated, seeds)
+
+
+# ---------------------------------------------------------------- shapes.csv
+
+Scores = dict[str, dict[int, float]]  #: by shape and seed
+KINDS = {"high": "of the budget, then {} to the full peak", "low": "of the budget, then {} to half the peak"}
+
+
+def shapes() -> Iterator[str]:
+    """What the plan's shapes lose against the best of a grid, on small tasks."""
+    rows = list(csv.DictReader(SHAPES.read_text(encoding="utf-8").splitlines())) if SHAPES.exists() else []
+    lines, lost = list[str](), defaultdict[str, list[float]](list)
+    for name, steps in dict.fromkeys((row["task"], int(row["steps"])) for row in rows):
+        own = [row for row in rows if row["task"] == name and int(row["steps"]) == steps]
+        scores = {finish: gains(own, finish) for finish in ("single", "ensemble", "average")}
+        if not {"one", "plan-ensemble", "plan-average", "equal-5"} <= scores["single"].keys():
+            continue
+        cells = []
+        for goal in ("ensemble", "average"):
+            best = best_of(scores[goal])
+            value, error = regret(scores[goal], f"plan-{goal}", best)
+            lost[goal].append(value)
+            known = "" if math.isnan(error) else f" ± {error:.3f}"
+            cells += [f"{value:.3f}{known}", in_words(best)]
+        best = best_of(scores["ensemble"])
+        value, _ = regret({**scores["ensemble"], "alone": scores["single"]["one"]}, "alone", best)
+        lost["alone"].append(value)
+        lines.append(f"| {name} | {steps:,} | {' | '.join(cells)} | {value:+.3f} |")
+    if lines:
+        seeds = len({row["seed"] for row in rows})
+        head = "goal ensemble loses | best of the grid | goal average loses | best of the grid"
+        yield "### Shapes beside a grid of others\n"
+        yield (
+            "What the plan's shape loses against the best shape of the grid under the same finish, as a share of the "
+            f"gain over the untrained network ({seeds} seed{'s' if seeds > 1 else ''}"
+            f"{', ± standard error' if seeds > 1 else ''}); the last column is the single model of one cycle against "
+            "the best ensemble. The best of twenty is best by chance, too. Where an epoch is long, the plan has one "
+            "cycle.\n"
+        )
+        yield f"| task | steps | {head} | one cycle, single |"
+        yield "|---|---|---|---|---|---|---|"
+        yield from lines
+        mean = {key: statistics.mean(values) for key, values in lost.items()}
+        yield f"| mean | | {mean['ensemble']:.3f} | | {mean['average']:.3f} | | {mean['alone']:+.3f} |\n"
+
+
+def gains(rows: list[dict[str, str]], finish: str) -> Scores:
+    """By shape and seed: the held-out score's gain over the untrained network; 0 where it is no better."""
+    start = {row["seed"]: float(row["single"]) for row in rows if row["shape"] == "untrained"}
+    one = [float(row["single"]) - start[row["seed"]] for row in rows if row["shape"] == "one"]
+    sign = 1 if not one or statistics.mean(one) > 0 else -1  # a loss falls
+    found: Scores = defaultdict(dict)
+    for row in rows:
+        if row["shape"] != "untrained":
+            gain = sign * (float(row[finish]) - start[row["seed"]])
+            found[row["shape"]][int(row["seed"])] = max(0.0, gain) if math.isfinite(gain) else 0.0
+    return found
+
+
+def best_of(scores: Scores) -> str:
+    return max(scores, key=lambda which: statistics.mean(scores[which].values()))
+
+
+def regret(scores: Scores, which: str, best: str) -> tuple[float, float]:
+    """What a shape loses against the best as a share of the gain, and the standard error over seeds."""
+    gain = statistics.mean(scores[best].values())
+    lost = [(scores[best][seed] - scores[which][seed]) / gain for seed in scores[which].keys() & scores[best].keys()]
+    return statistics.mean(lost), statistics.stdev(lost) / math.sqrt(len(lost)) if len(lost) > 1 else math.nan
+
+
+def in_words(shape: str) -> str:
+    """The name of a shape of the grid: "high-0.3-4" is "30 % of the budget, then 4 to the full peak"."""
+    kind, _, rest = shape.partition("-")
+    if shape == "one":
+        return "one cycle"
+    if kind == "equal":
+        return f"{rest} equal cycles"
+    if kind == "plan":
+        return f"that of goal {rest}"
+    share, _, later = rest.partition("-")
+    return f"{100 * float(share):.0f} % {KINDS[kind].format(later)}"
+
+
+# ---------------------------------------------------------------- the records of run.py
 
 
 def compared(found: dict[str, dict[int, Any]], fixed_at: dict[int, float]) -> Iterator[str]:

@@ -168,9 +168,7 @@ class _Search:
             self.progress(self.done, self.most, f"{cycles} cycles, {steps} steps, seed {seed}")
         with tempfile.TemporaryDirectory() as folder:
             snapshots = Snapshots(folder, made.model, plan=short)
-            hook = made.optimizer.register_step_post_hook(_Counted(snapshots))
-            train(made, short.schedule, steps=steps, eval_every=steps)
-            hook.remove()
+            train(made, short.schedule, steps=steps, eval_every=steps, snapshots=snapshots)
             self.done += steps
             return self._judged(made, snapshots, steps)
 
@@ -190,17 +188,6 @@ class _Search:
     def _evaluated(self, made: Task, model: nn.Module) -> float:
         assert made.val_loader is not None
         return evaluate(model, made.val_loader, made.loss_fn, made.metrics)[self.metric]
-
-
-class _Counted:
-    """Saves the snapshots that are due after an optimizer step."""
-
-    def __init__(self, snapshots: Snapshots) -> None:
-        self.snapshots, self.steps = snapshots, 0
-
-    def __call__(self, *_: Any) -> None:
-        self.steps += 1
-        self.snapshots.step(self.steps)
 
 
 def _metric_of(task: Task) -> tuple[str, Metric[..., Any]]:
