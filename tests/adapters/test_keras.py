@@ -398,7 +398,7 @@ def test_a_model_that_is_not_built_is_back_at_its_first_weights():
 def test_too_few_batches_for_the_ramp_are_an_error_that_says_so():
     model = linear()
     with (
-        pytest.raises(ValueError, match="a batch for each of the 20 steps, got 12; pass more epochs"),
+        pytest.raises(ValueError, match="a batch for each of the 25 steps, got 12; pass more epochs"),
         RangeTest(model, ramp=cyclr.Ramp(steps=20)) as test,
     ):
         model.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[test])
@@ -495,7 +495,7 @@ def test_a_thorough_test_that_is_inconclusive_sweeps_again_more_slowly():
 def test_a_thorough_test_is_one_fit_with_steps_enough():
     model = linear()
     with (
-        pytest.raises(ValueError, match="a batch for each of up to 1020 steps, got 12; pass more epochs"),
+        pytest.raises(ValueError, match="a batch for each of up to 1022 steps, got 12; pass more epochs"),
         RangeTest(model, ramp=cyclr.Ramp(steps=10), effort="thorough") as test,
     ):
         model.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[test])

@@ -107,7 +107,7 @@ def test_progress_is_a_bar_in_a_terminal() -> None:
     out = in_a_terminal("find", "fashion", "--steps", "60", "--repeats", "1", columns=100)
     assert "range test on fashion" in out
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", out)
-    assert re.search(r"\d+/60 steps rate \d\S*  loss \d\S* \d:\d\d:\d\d left", plain)
+    assert re.search(r"\d+/60 steps rate \d\S*  loss \d\S* \d\d:\d\d left", plain)
 
 
 def test_its_defaults_are_the_librarys() -> None:

@@ -58,7 +58,7 @@ def test_bounds_come_from_a_saved_curve(cyclr: Shell, tmp_path: Path) -> None:
     curve = Curve(rates, 2 - 1.5 / (1 + (1e-2 / rates) ** 2) + (rates / 0.5) ** 2 + noise)
     curve.save(tmp_path / "curve.json")
     found = cyclr("plan", "--curve", tmp_path / "curve.json", "--steps", 100, "--json").json
-    assert found["bounds"]["max_lr"] == curve.bounds().max_lr
+    assert found["bounds"]["max_lr"] == curve.bounds(budget=100).max_lr
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": "cyclr.curve.1"}'])
@@ -72,7 +72,6 @@ def test_numbers_of_cycles_are_measured_on_a_task(cyclr: Shell, tmp_path: Path) 
     called = cyclr("plan", "digits", *given, "--out", tmp_path / "plan.json")
     assert called.code == 0
     assert "Measured numbers of cycles" in called.out
-    assert "cycles for digits" in called.err
     saved = json.loads((tmp_path / "plan.json").read_text())
     assert " ".join(saved["reasons"][0].split()[:5]) in " ".join(called.out.split())
     assert saved["steps"] == 1280

@@ -50,8 +50,8 @@ def plan(
 ) -> None:
     """Plan a schedule for a budget: print the schedule to train with and the reason for each choice.
 
-    Pass the bounds as --bounds or --curve, and the budget as --steps, as --epochs with --steps-per-epoch, or as
-    --minutes with --step-seconds.
+    Pass the bounds as --bounds or --curve, and the budget as --steps, as --epochs and --steps-per-epoch, or in minutes
+    with --step-seconds.
 
     With --measure, other numbers of cycles are tried on TASK in short trainings, which take about half as many steps as
     the training itself; another number than the usual one is planned only if it is significantly better.
