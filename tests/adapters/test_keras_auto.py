@@ -181,7 +181,7 @@ def test_auto_on_a_trained_model_begins_its_plan_at_the_present_step_and_again()
     for done in (0, 30):
         model.set_weights(start)
         tuned = auto(model, X, Y, epochs=3, batch_size=16, search=Search(SEARCH.ramp, repeats=2))
-        assert tuned.curve.losses.shape == (2, 80)
+        assert len(tuned.curve.losses) == 2  # repeats, each as long as such a short training pays for
         assert int(model.optimizer.iterations) == done
         for epoch in range(3):
             assert float(model.optimizer.learning_rate) == pytest.approx(tuned.plan.schedule(10 * epoch), rel=1e-5)

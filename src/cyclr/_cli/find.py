@@ -53,7 +53,8 @@ def find(
         repeats: Number of sweeps; more of them make the bounds more precise.
         scale: How the rate increases: log, by equal factors; or linear, by equal differences, as in the paper.
         effort: quick, the sweeps alone; or thorough, then three to five short cycles with peaks around their result,
-            which takes about 600 to 900 more steps. By default quick, or thorough if a budget of 2,000 steps or more is given.
+            which takes about 600 to 900 more steps. By default quick, or thorough
+            if a budget of 2,000 steps or more is given.
         budget: Optimizer steps of the training to come: the test then costs at most 15 % of them, and the bounds are
             for a training of this length. By default the test is in full, and the bounds are for any length.
         signal: The signal to read the bounds from: loss, or a metric of the task, measured on its held-out data.

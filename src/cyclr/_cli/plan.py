@@ -61,10 +61,10 @@ def plan(
         bounds: Lower and upper bound of the learning rate; by default those of --curve.
         curve: A range test saved by `cyclr find --out`, to read the bounds from; by default none.
         signal: The signal of that curve to read the bounds from: loss or a recorded metric.
-        epochs: Budget in epochs; by default the budget is --steps or --minutes.
+        epochs: Budget in epochs; by default it is in steps or minutes.
         steps_per_epoch: Optimizer steps in an epoch; by default unknown.
-        steps: Budget in optimizer steps; by default from --epochs or --minutes.
-        minutes: Budget in minutes of training; by default from --steps or --epochs.
+        steps: Budget in optimizer steps; by default from epochs or minutes.
+        minutes: Budget in minutes of training; by default from steps or epochs.
         step_seconds: Measured time of a step, in seconds; by default unknown.
         cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
             during training. For another goal, the number of its snapshots.
