@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,3 +44,11 @@ def opened(browser: Browser, path: Path, **context: Any) -> Iterator[Page]:
         page.goto(path.as_uri())
         yield page
         assert complaints == []
+
+
+def until(page: Page, expression: str, *, seconds: float = 60) -> None:
+    """Wait until an expression is true, which is asked from outside: the page's policy forbids to evaluate text in it."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"not true in {seconds} s: {expression}"
+        page.wait_for_timeout(50)

@@ -12,7 +12,7 @@ import pytest
 
 from cyclr import Bounds, parse, policy, report
 from cyclr.study._records import Study
-from tests.report.browser import PHONE, launched, opened
+from tests.report.browser import PHONE, launched, opened, until
 from tests.report.made import a_plan, curve, run, study
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def drawn(page: Page) -> None:
-    page.wait_for_function(DRAWN, timeout=60_000)
+    until(page, DRAWN)
 
 
 def test_a_large_study_is_a_small_page_that_shows_at_once(
@@ -152,9 +152,9 @@ def test_dragging_zooms_and_a_double_click_goes_back(browser: Browser, page_file
         page.mouse.down()
         page.mouse.move(x + 200, y + 2, steps=5)
         page.mouse.up()
-        page.wait_for_function(f"{seen} !== {whole!r}", timeout=20_000)
+        until(page, f"{seen} !== {whole!r}")
         page.mouse.dblclick(x, y)
-        page.wait_for_function(f"{seen} === {whole!r}", timeout=20_000)
+        until(page, f"{seen} === {whole!r}")
 
 
 def test_the_designers_of_a_report_are_independent(browser: Browser, page_file: Path) -> None:

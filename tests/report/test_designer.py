@@ -16,7 +16,7 @@ import cyclr
 from cyclr import Bounds, ExpRange, Linear, Opposed, Schedule, Sequential, Take, parse, policy, report
 from cyclr._page.views import Draft, Reading
 from cyclr._policies import POLICIES
-from tests.report.browser import PHONE, launched, opened
+from tests.report.browser import PHONE, launched, opened, until
 from tests.report.made import LOSSES, RATES, a_plan, curve, soup
 
 if TYPE_CHECKING:
@@ -268,9 +268,7 @@ def test_bounds_are_dragged_by_a_finger(browser: Browser, files: dict[str, Path]
         ):  # fmt: skip
             touches = [{"x": left, "y": top} for left, top in points]
             finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
-        page.wait_for_function(
-            "rate => Number(document.querySelector('[name=max_lr]').value) < rate", arg=before.highest
-        )
+        until(page, f"Number(document.querySelector('[name=max_lr]').value) < {before.highest!r}")
         assert text(page).highest < before.highest
 
 
@@ -340,7 +338,7 @@ def test_the_text_is_copied(browser: Browser, files: dict[str, Path], permitted:
         if not permitted:
             page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('refused')); }")
         page.click("[name=copy]")
-        page.wait_for_function("document.querySelector('.said').textContent === 'Copied.'")
+        until(page, "document.querySelector('.said').textContent === 'Copied.'")
         assert page.evaluate("navigator.clipboard.readText()") == page.inner_text(".code")
 
 
@@ -358,7 +356,7 @@ def copied(browser: Browser, path: Path, framework: str, momentum: bool) -> tupl
         schedule = text(page)
         page.select_option("[name=framework]", framework)
         page.click("[name=copy]")
-        page.wait_for_function("document.querySelector('.said').textContent === 'Copied.'")
+        until(page, "document.querySelector('.said').textContent === 'Copied.'")
         return str(page.evaluate("navigator.clipboard.readText()")), schedule
 
 
