@@ -47,7 +47,7 @@ def opened(browser: Browser, path: Path, **context: Any) -> Iterator[Page]:
 
 
 def until(page: Page, expression: str, *, seconds: float = 60) -> None:
-    """Wait until an expression is true, which is asked from outside: the page's policy forbids to evaluate text in it."""
+    """Wait until an expression is true. It is asked from outside: the page's policy lets nothing be evaluated in it."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
         assert time.monotonic() < end, f"not true in {seconds} s: {expression}"
