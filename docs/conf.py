@@ -31,7 +31,7 @@ extensions = [
 ]
 myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "conf.py"]
+exclude_patterns = ["jupyter_execute", "_build", "conf.py"]
 
 source_suffix = {".md": "myst-nb", ".py": "myst-nb"}
 nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}  # docs/notebooks: scripts that are notebooks
