@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import optuna
 import pytest
 import torch
 
 from cyclr import Bounds
 from cyclr.torch import Task, measure_cycles
 
+optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
 BOUNDS = Bounds(0.02, 0.2)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers.modeling_outputs import SequenceClassifierOutput
 
 from cyclr import HeldOut, Ramp
 from cyclr.torch import Task, Update, auto, evaluate, own_loss, range_test, train, with_model
@@ -42,6 +41,12 @@ def pack_tuple(logits: Any, loss: Any) -> Any:
     return logits, loss
 
 
+def of_transformers(**outputs: Any) -> Any:
+    """An output as models of transformers return them; imported here, as the core is tested without it, too."""
+    named = pytest.importorskip("transformers.modeling_outputs", reason="transformers is not installed")
+    return named.SequenceClassifierOutput(**outputs)
+
+
 class Returning(nn.Module):
     """A network that computes its loss where it is given targets; `pack` is how it returns both."""
 
@@ -64,8 +69,8 @@ PACKS: dict[str, Callable[[Any, Any], Any]] = {
     "named tuple": Named,
     "dataclass": Result,
     "dict": lambda logits, loss: {"logits": logits, "loss": loss},
-    "of transformers": lambda logits, loss: SequenceClassifierOutput(loss=loss, logits=logits),
-    "of transformers, as a tuple": lambda logits, loss: SequenceClassifierOutput(loss=loss, logits=logits).to_tuple(),
+    "of transformers": lambda logits, loss: of_transformers(loss=loss, logits=logits),
+    "of transformers, as a tuple": lambda logits, loss: of_transformers(loss=loss, logits=logits).to_tuple(),
 }
 
 
@@ -124,7 +129,7 @@ def test_tasks_training_and_auto_take_it_too() -> None:
         (lambda logits, loss: (loss, 2 * loss), "2 in a tuple"),  # a loss and an accuracy: which is it?
         (lambda logits, loss: {"logits": logits}, r"0 in \['logits'\]"),
         (lambda logits, loss: {"loss_box": loss, "loss_class": loss}, r"0 in \['loss_box', 'loss_class'\]"),
-        (lambda logits, loss: SequenceClassifierOutput(logits=logits), r"0 in \['logits'\]"),
+        (lambda logits, loss: of_transformers(logits=logits), r"0 in \['logits'\]"),
         (lambda logits, loss: Result(logits, None), "0 in a Result"),
     ],
 )
