@@ -46,7 +46,8 @@ def test_importing_loads_neither_plots_nor_pages_and_words_need_no_matplotlib() 
         "assert not {'cyclr.plot', 'cyclr._page', 'cyclr.report'} & set(sys.modules); "
         "html = cyclr.Linear(0, 1, steps=9)._repr_html_(); assert '<img' not in html; assert 'Linear(0.0, 1.0' in html"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_schedules_on_one_axes_differ_in_colour_and_are_named() -> None:

@@ -155,6 +155,7 @@ def test_dragging_zooms_and_a_double_click_goes_back(browser: Browser, page_file
         until(page, f"{seen} !== {whole!r}")
         page.mouse.dblclick(x, y)
         until(page, f"{seen} === {whole!r}")
+        assert page.evaluate(seen) == whole
 
 
 def test_the_designers_of_a_report_are_independent(browser: Browser, page_file: Path) -> None:

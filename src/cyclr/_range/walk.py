@@ -26,6 +26,7 @@ from cyclr._range.sweep import BLOCK, Sweep
 
 Array = NDArray[np.float64]
 L = TypeVar("L")
+Read = TypeVar("Read", contravariant=True)
 
 EFFORTS = ("quick", "thorough")
 SLOWER = 3  #: a thorough test repeats an inconclusive sweep this many times slower
@@ -34,14 +35,10 @@ SLOWER = 3  #: a thorough test repeats an inconclusive sweep this many times slo
 Progress: TypeAlias = Callable[[int, int, float, float], object]
 
 
-class Walker(Protocol[L]):
-    """The operations on a training that an adapter provides; `L` is a loss that may still be on the device."""
+class Reader(Protocol[Read]):
+    """What a range test asks of a training besides its steps; `Read` is a loss that may still be on the device."""
 
-    def step(self, rate: float, /) -> L:
-        """Make one optimizer step at `rate` and return its loss without waiting for it."""
-        ...
-
-    def read(self, losses: Sequence[L], /) -> Sequence[float]:
+    def read(self, losses: Sequence[Read], /) -> Sequence[float]:
         """The losses as numbers; with several processes, their mean, identical in all of them."""
         ...
 
@@ -55,6 +52,14 @@ class Walker(Protocol[L]):
         Args:
             data: Whether to restore batches and randomness, too; otherwise they continue from where they are.
         """
+        ...
+
+
+class Walker(Reader[L], Protocol[L]):
+    """The operations on a training that an adapter provides; `L` is a loss that may still be on the device."""
+
+    def step(self, rate: float, /) -> L:
+        """Make one optimizer step at `rate` and return its loss without waiting for it."""
         ...
 
 
@@ -98,6 +103,18 @@ def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
     Raises:
         ValueError: If the loss is not finite at the first step.
     """
+    steps = walking(walker, recorder)
+    loss = None
+    while True:
+        try:
+            rate = steps.send(loss)
+        except StopIteration as done:
+            return done.value
+        loss = walker.step(rate)
+
+
+def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Curve]:
+    """A whole range test whose steps are made elsewhere: yields the rate of each, and is sent its loss."""
     orders, answer = recorder.orders(), None
     while True:
         try:
@@ -106,11 +123,14 @@ def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
             return done.value
         match order:
             case Steps(rates):
-                answer = walker.read([walker.step(rate) for rate in rates])
+                losses = []
+                for rate in rates:
+                    losses.append((yield rate))  # noqa: PERF401 (a comprehension cannot yield)
+                answer = reader.read(losses)
             case Measure():
-                answer = walker.measure()
+                answer = reader.measure()
             case Rewind(data=data):
-                answer = walker.rewind(data=data)
+                answer = reader.rewind(data=data)
 
 
 class Recorder:

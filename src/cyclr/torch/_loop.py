@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from cyclr._check import problem
 from cyclr._range import Curve, Recorder, Search, joined, too_short
-from cyclr._range.walk import Measure, Rewind, Steps
+from cyclr._range.walk import walking
 from cyclr.torch._auto import Prepared, resumed
 from cyclr.torch._batches import checked_loss, in_order, length
 from cyclr.torch._parts import Models, parts_of
@@ -204,24 +204,15 @@ class AutoLoop(Closed):
 
     def _walked(self, training: Training, recorder: Recorder) -> Generator[Any, None, Curve]:
         """As `walk` does it; here the loop that is given the batches makes the steps."""
-        orders, answer = recorder.orders(), None
+        steps = walking(training, recorder)
+        loss = None
         while True:
             try:
-                order = orders.send(answer)
+                rate = steps.send(loss)
             except StopIteration as done:
                 return done.value
-            match order:
-                case Steps(rates):
-                    losses: list[torch.Tensor] = []
-                    for rate in rates:
-                        training.put(rate)
-                        loss = yield from self._until_stepped(training)
-                        losses.append(training.stepped(loss))
-                    answer = training.read(losses)
-                case Measure():
-                    answer = training.measure()
-                case Rewind(data=data):
-                    answer = training.rewind(data=data)
+            training.put(rate)
+            loss = training.stepped((yield from self._until_stepped(training)))
 
     def _until_stepped(self, training: Training) -> Generator[Any, None, torch.Tensor]:
         """Batches until the loop reports a step: with accumulation, several."""
