@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from cyclr import _check
 from cyclr._files import clear_drafts, drafted
-from cyclr._metrics import Better
+from cyclr._metrics import Better, GivenMetric, Metric, as_metric
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule, parse
 
@@ -284,6 +284,20 @@ def name_of(metric: object) -> str:
     """The name of a metric's function."""
     function: object = metric[0] if isinstance(metric, tuple) and metric else getattr(metric, "function", metric)
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+def judge_of(metric: GivenMetric | None) -> tuple[Metric[..., float] | None, str, Better]:
+    """The metric that decides which snapshots to keep, its name and its direction; ("", "max") without one.
+
+    Raises:
+        TypeError: If it is none.
+        ValueError: If its direction is not known.
+    """
+    if metric is None:
+        return None, "", "max"
+    name = name_of(metric)
+    judge = as_metric(name, metric, "metric")
+    return judge, name, judge.better
 
 
 def files_in(folder: Path) -> list[Path]:

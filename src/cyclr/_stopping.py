@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import get_args
 
@@ -11,7 +12,9 @@ from cyclr import _check
 from cyclr._metrics import Better
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
-from cyclr._snapshots import Course
+from cyclr._snapshots import Course, Snapshot
+
+_log = logging.getLogger("cyclr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,43 @@ class EarlyStopping:
             return True
         gain = value - self.best if self.better == "max" else self.best - value
         return gain > self.min_delta
+
+
+class Patience:
+    """Early stopping as the callback of a trainer has it: from the start of a training to its end.
+
+    Args:
+        cycles: Number of cycle ends in a row without a better metric; None never stops.
+        judged: Whether there is a metric.
+
+    Raises:
+        TypeError: If `cycles` is not an integer.
+        ValueError: If it is not positive, or there is no metric.
+    """
+
+    def __init__(self, cycles: int | None, *, judged: bool) -> None:
+        if cycles is not None and not judged:
+            advice = "pass metric=(function of the model, 'min')"
+            raise ValueError(_check.problem("patience needs a metric", None, advice))
+        self.cycles = None if cycles is None else _check.count("patience", cycles)
+        self._stopping: EarlyStopping | None = None
+
+    def begin(self, course: Course, better: Better, snapshots: Iterable[Snapshot]) -> None:
+        """Go on where the values of the snapshots end."""
+        if self.cycles is not None:
+            self._stopping = EarlyStopping(course, self.cycles, better=better)
+            for snapshot in snapshots:
+                self.exhausted(snapshot.step, snapshot.value)
+
+    def exhausted(self, done: int, value: float | None) -> bool:
+        """Whether to stop after so many steps; `value` is None where the model was not judged."""
+        return self._stopping is not None and value is not None and self._stopping.step(done, value)
+
+
+def tell_interruption(course: Course, done: int) -> None:
+    """Log what it costs that a training has stopped after `done` steps, if that is in the middle of a cycle."""
+    if done and (cost := interruption(course, done)).left:
+        _log.warning("the training has stopped in the middle of a cycle. %s", cost)
 
 
 def interruption(course: Course, done: int) -> Interruption:

@@ -11,10 +11,10 @@ import jax
 from safetensors.flax import load_file, save_file
 
 from cyclr._check import count, problem
-from cyclr._metrics import GivenMetric, as_metric
+from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
-from cyclr._snapshots import Course, Folder, Snapshot, check_shapes, header_of, name_of
+from cyclr._snapshots import Course, Folder, Snapshot, check_shapes, header_of, judge_of
 
 
 class Snapshots:
@@ -58,7 +58,7 @@ class Snapshots:
         metric: GivenMetric | None = None,
         on_error: str = "raise",
     ) -> None:
-        self.metric = None if metric is None else as_metric(name_of(metric), metric, "metric")
+        self.metric, judged, better = judge_of(metric)
         #: The value of the metric at each cycle end that was judged.
         self.values: dict[int, float] = {}
         named = _named(params)
@@ -68,8 +68,8 @@ class Snapshots:
             {name: tuple(leaf.shape) for name, leaf in named.items()},
             sum(leaf.nbytes for leaf in named.values()),
             keep=keep,
-            judged="" if self.metric is None else name_of(metric),
-            better="max" if self.metric is None else self.metric.better,
+            judged=judged,
+            better=better,
             on_error=on_error,
         )
 

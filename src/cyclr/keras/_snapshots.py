@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +11,13 @@ import keras
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from cyclr._check import count, problem
-from cyclr._metrics import GivenMetric, as_metric
+from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
-from cyclr._snapshots import Course, Folder, Snapshot, check_shapes, header_of, name_of
-from cyclr._stopping import EarlyStopping, interruption
+from cyclr._snapshots import Course, Folder, Snapshot, check_shapes, header_of, judge_of
+from cyclr._stopping import Patience, tell_interruption
 from cyclr.keras._drive import LearningRate
 from cyclr.keras._loan import innermost
-
-_log = logging.getLogger("cyclr")
 
 
 class Snapshots(keras.callbacks.Callback):
@@ -69,15 +65,12 @@ class Snapshots(keras.callbacks.Callback):
         on_error: str = "raise",
     ) -> None:
         super().__init__()
-        if patience is not None and metric is None:
-            raise ValueError(problem("patience needs a metric", None, "pass metric=(function of the model, 'min')"))
-        self.plan, self.patience = plan, None if patience is None else count("patience", patience)
-        self.metric = None if metric is None else as_metric(name_of(metric), metric, "metric")
-        self._given: dict[str, Any] = {"path": folder, "keep": keep, "on_error": on_error}
-        if self.metric is not None:
-            self._given |= {"judged": name_of(metric), "better": self.metric.better}
+        self.plan, self._patience = plan, Patience(patience, judged=metric is not None)
+        self.metric, judged, self._better = judge_of(metric)
+        self._given: dict[str, Any] = {
+            "path": folder, "keep": keep, "on_error": on_error, "judged": judged, "better": self._better
+        }  # fmt: skip
         self._folder: Folder | None = None
-        self._stopping: EarlyStopping | None = None
         self._first = self._before = self._batches = 0
 
     @property
@@ -98,11 +91,7 @@ class Snapshots(keras.callbacks.Callback):
         size = sum(array.nbytes for array in arrays.values())
         self._folder = folder = Folder(course=course, shapes=_shapes(arrays), size=size, **self._given)
         self._first, self._batches = int(optimizer.iterations), 0
-        if self.patience is not None and self.metric is not None:
-            self._stopping = EarlyStopping(course, self.patience, better=self.metric.better)
-            for snapshot in folder.kept:
-                if snapshot.value is not None:
-                    self._stopping.step(snapshot.step, snapshot.value)
+        self._patience.begin(course, self._better, folder.kept)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Count from here: batches are numbered within an epoch."""
@@ -120,14 +109,13 @@ class Snapshots(keras.callbacks.Callback):
         value = None if self.metric is None else self._judged()
         arrays = _named(self._trained.get_weights())
         folder.save(done, lambda path, said: save_file(arrays, path, metadata=said), value)
-        if self._stopping is not None and value is not None and self._stopping.step(done, value):
+        if self._patience.exhausted(done, value):
             self._trained.stop_training = True
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Say where the training was stopped."""
-        done = self._done()
-        if self._folder is not None and done and (cost := interruption(self._folder.course, done)).left:
-            _log.warning("the training has stopped in the middle of a cycle. %s", cost)
+        if self._folder is not None:
+            tell_interruption(self._folder.course, self._done())
 
     def _done(self) -> int:
         """Optimizer steps; to read the optimizer's own count would wait for the device."""

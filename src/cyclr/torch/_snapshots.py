@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,18 +12,16 @@ from safetensors.torch import save_file
 from torch.optim.lr_scheduler import LRScheduler
 
 from cyclr._check import count, problem
-from cyclr._metrics import GivenMetric, Metric, as_metric
+from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
-from cyclr._snapshots import Course, Folder, Snapshot, name_of
-from cyclr._stopping import EarlyStopping, Interruption, interruption
+from cyclr._snapshots import Course, Folder, Snapshot, judge_of
+from cyclr._stopping import Interruption, Patience, interruption, tell_interruption
 from cyclr.torch._batches import check_callable
 from cyclr.torch._distributed import everybody, group_of, once
 from cyclr.torch._members import check_savable, shapes_of, size_of_weights, to_save, unwrapped, weights_of
 from cyclr.torch._scheduler import Scheduler
 from cyclr.torch._task import check_model
-
-_log = logging.getLogger("cyclr")
 
 
 class Snapshots:
@@ -89,7 +86,9 @@ class Snapshots:
         check_model("model", model)
         self.scheduler = _counting(scheduler)
         course = Course.of(_planned(self.scheduler) if plan is None else plan)
-        self.metric = None if metric is None else _judge(metric)
+        self.metric, judged, better = judge_of(metric)
+        if self.metric is not None:
+            check_callable("metric", self.metric.function, "pass a pair (function of the model, 'min')")
         check_savable(unwrapped(model).state_dict())
         if any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules()):
             raise ValueError(
@@ -98,7 +97,6 @@ class Snapshots:
         self.model, self.group = model, group_of(model) or everybody()
         #: The value of the metric at each cycle end that was judged.
         self.values: dict[int, float] = {}
-        judged, better = ("", "max") if self.metric is None else (name_of(metric), self.metric.better)
         shapes, size = shapes_of(model), size_of_weights(model)
         self._folder: Folder = once(
             lambda: Folder(folder, course, shapes, size, keep=keep, judged=judged, better=better, on_error=on_error),
@@ -184,9 +182,7 @@ class Saving:
         patience: int | None,
         on_error: str,
     ) -> None:
-        if patience is not None and metric is None:
-            raise ValueError(problem("patience needs a metric", None, "pass metric=(function of the model, 'min')"))
-        self.patience = None if patience is None else count("patience", patience)
+        self.patience = Patience(patience, judged=metric is not None)
         self.given: dict[str, Any] = {
             "folder": folder,
             "plan": plan,
@@ -195,29 +191,23 @@ class Saving:
             "on_error": on_error,
         }
         self.snapshots: Snapshots | None = None
-        self.stopping: EarlyStopping | None = None
 
     def begin(self, model: torch.nn.Module, scheduler: LRScheduler | None) -> Snapshots:
         """Look at what is there; early stopping goes on where the values in the files end."""
         self.snapshots = found = Snapshots(model=model, scheduler=scheduler, **self.given)
-        if self.patience is not None and found.metric is not None:
-            self.stopping = EarlyStopping(found._folder.course, self.patience, better=found.metric.better)
-            for snapshot in found:
-                if snapshot.value is not None:
-                    self.stopping.step(snapshot.step, snapshot.value)
+        self.patience.begin(found._folder.course, found._folder.better, found)
         return found
 
     def step(self, done: int) -> bool:
         """Save where a cycle ends; whether to stop."""
         assert self.snapshots is not None
         self.snapshots.step(done)
-        value = self.snapshots.values.get(done)
-        return self.stopping is not None and value is not None and self.stopping.step(done, value)
+        return self.patience.exhausted(done, self.snapshots.values.get(done))
 
     def end(self, done: int) -> None:
         """Say what it costs to have stopped here."""
-        if self.snapshots is not None and done and (cost := self.snapshots.cost(done)).left:
-            _log.warning("the training has stopped in the middle of a cycle. %s", cost)
+        if self.snapshots is not None:
+            tell_interruption(self.snapshots._folder.course, done)
 
 
 def _write(weights: dict[str, torch.Tensor], path: Path, said: dict[str, str]) -> None:
@@ -240,9 +230,3 @@ def _planned(scheduler: Any) -> Plan | Schedule:
         advice = "pass cyclr.plan(...) or a schedule as plan"
         raise ValueError(problem("plan must be given without a cyclr.torch.Scheduler", scheduler, advice))
     return scheduler.plan or max(scheduler.schedules["schedule"], key=lambda schedule: schedule.highest)
-
-
-def _judge(metric: GivenMetric) -> Metric[[torch.nn.Module], float]:
-    given = as_metric(name_of(metric), metric, "metric")
-    check_callable("metric", given.function, "pass a pair (function of the model, 'min')")
-    return given
