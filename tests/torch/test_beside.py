@@ -406,7 +406,8 @@ def test_a_hook_of_all_modules_is_followed() -> None:
     assert average.look() == before
 
 
-def test_variables_of_a_generator_that_cannot_be_set_are_named() -> None:
+def test_variables_of_a_generator_come_back() -> None:
+    """What it yields next is computed from the average as it was before the test."""
     model, optimizer, batches = made()
 
     def averaging() -> Any:
@@ -416,9 +417,26 @@ def test_variables_of_a_generator_that_cannot_be_set_are_named() -> None:
             shadow = 0.9 * shadow + 0.1 * next(model.parameters()).detach()
 
     running = averaging()
+    before = next(running).clone()
+    range_test(model, optimizer, batches, update=step_of(model, optimizer, lambda: next(running)), ramp=Ramp(steps=20))
+    expected = 0.9 * before + 0.1 * next(model.parameters()).detach()
+    torch.testing.assert_close(next(running), expected, rtol=0, atol=0)
+
+
+def test_a_generator_that_waits_elsewhere_is_named() -> None:
+    model, optimizer, batches = made()
+
+    def averaging() -> Any:
+        shadow = next(model.parameters()).detach().clone()
+        yield shadow
+        while True:
+            shadow = 0.9 * shadow + 0.1 * next(model.parameters()).detach()
+            yield shadow
+
+    running = averaging()
     next(running)
     with pytest.warns(
-        RuntimeWarning, match=r"wrote to the variables of .*running \(a generator\), which is not restored"
+        RuntimeWarning, match=r"wrote to the position of .*running \(a generator\), which is not restored"
     ):
         range_test(
             model, optimizer, batches, update=step_of(model, optimizer, lambda: next(running)), ramp=Ramp(steps=20)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import operator
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import cached_property
-from types import AsyncGeneratorType, CellType, CoroutineType, FrameType, GeneratorType
+from functools import cached_property, partial
+from types import CellType, FrameType
 from typing import Any
 
 import torch
@@ -18,13 +16,12 @@ from torch.utils.data import DataLoader
 
 from cyclr import _rng as rng
 from cyclr.torch._restore import undo
-from cyclr.torch._restore.reachable import FEW, Reached, Search, Variable
+from cyclr.torch._restore.reachable import FEW, SUSPENDED, Reached, Search, Variable, frame_of
 from cyclr.torch._restore.snapshot import KNOWN, Snapshot
 from cyclr.torch._restore.variables import variables
 
 SMALL = 1 << 16  #: bytes of a tensor that is copied whatever its shape; a larger one may be data
 _CONTAINERS = (list, deque, set, dict, tuple)
-_SUSPENDED = (AsyncGeneratorType, CoroutineType, GeneratorType)
 
 
 class Beside:
@@ -99,15 +96,16 @@ class Beside:
             look = _versions(one.value)
             self._watched.append((f"{one.name} ({len(values)} tensors)", look, look()))
 
-    def _watch_variables(self, one: Reached, suspended: Any) -> None:
-        """Variables of a suspended generator cannot be set from outside; whether one was set can be seen."""
-        before = gc.get_referents(suspended)
-
-        def look() -> bool:
-            now = gc.get_referents(suspended)
-            return len(now) == len(before) and all(map(operator.is_, now, before))
-
-        self._watched.append((f"the variables of {one.name} (a {type(suspended).__name__})", look, True))
+    def _hold_variables(self, one: Reached, suspended: Any) -> None:
+        """Variables of a suspended generator come back; where in its code it waits does not, but can be seen."""
+        frame = frame_of(suspended)
+        if frame is None:
+            return
+        restore = variables(frame)
+        self._weights.hold(lambda: restore() if frame_of(suspended) is frame else None)
+        kind = type(suspended).__name__
+        look = partial(_position, suspended)
+        self._watched.append((f"the position of {one.name} (a {kind})", look, look()))
 
     def _hold(self, one: Reached, *, whole: bool) -> None:
         """Note where a tensor stands: the containers, up to the object or the variable that has them.
@@ -120,8 +118,8 @@ class Beside:
         if holder is None or (key := id(holder) if whole else hash((id(holder), one.name))) in self._held:
             return
         self._held.add(key)
-        if isinstance(holder, _SUSPENDED):
-            self._watch_variables(one, holder)
+        if isinstance(holder, SUSPENDED):
+            self._hold_variables(one, holder)
         elif not isinstance(holder, FrameType):  # whose variables come back, all of them
             self._weights.hold(*_putting_back(one, holder, whole=whole))
         if isinstance(holder, _CONTAINERS) and one.before is not None:
@@ -135,6 +133,11 @@ class Beside:
     def _shapes(self) -> set[tuple[int, ...]]:
         together = sum(parameter.numel() for model in self._models for parameter in model.parameters())
         return ({tuple(tensor.shape) for tensor in self._tensors} | {(together,)}) - {()}
+
+
+def _position(suspended: Any) -> int | None:
+    frame = frame_of(suspended)
+    return None if frame is None else frame.f_lasti
 
 
 def _is_known(value: Any) -> bool:

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import (
+    AsyncGeneratorType,
     BuiltinFunctionType,
     CellType,
     CodeType,
+    CoroutineType,
     FrameType,
     FunctionType,
+    GeneratorType,
     GetSetDescriptorType,
     MemberDescriptorType,
     MethodType,
@@ -40,6 +43,24 @@ _OPAQUE = {"builtins", "functools", "itertools"}
 #: Methods that a framework calls, whoever names them.
 _CALLED = {"forward", "backward", "step", "training_step", "compute_loss", "optimizer_step", "optimizer_zero_grad",
            "on_before_backward", "on_after_backward", "on_before_optimizer_step", "on_before_zero_grad"}  # fmt: skip
+
+
+SUSPENDED = (AsyncGeneratorType, CoroutineType, GeneratorType)
+
+
+def frame_of(suspended: Any) -> FrameType | None:
+    """The frame of a generator or coroutine that waits; None if it has ended or is running."""
+    for name in ("gi", "cr", "ag"):
+        if hasattr(suspended, f"{name}_frame"):
+            return None if getattr(suspended, f"{name}_running") else getattr(suspended, f"{name}_frame")
+    return None
+
+
+def _referents(value: Any) -> list[Any]:
+    """What an object written in C holds; of a generator not its frame, which newer Pythons would name, too."""
+    frame = frame_of(value) if isinstance(value, SUSPENDED) else None
+    own = None if frame is None else frame.f_locals
+    return [part for part in gc.get_referents(value) if part is not own and not isinstance(part, FrameType)]
 
 
 class Closed:
@@ -129,7 +150,7 @@ class Search:
         elif isinstance(value, _CONTAINERS):
             yield from self._of_container(now)
         elif isinstance(value, BuiltinFunctionType) or (_is_opaque(value) and not hasattr(value, "__dict__")):
-            yield from (Reached(part, now.name, value, now) for part in gc.get_referents(value))
+            yield from (Reached(part, now.name, value, now) for part in _referents(value))
         elif not isinstance(value, ModuleType) and (root or not _is_closed(type(value).__module__, _HOLDERS)):
             yield from self._of_object(now)
 
