@@ -18,7 +18,7 @@ test: .venv/.dev ## run the tests and every example of README, docs and docstrin
 	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 CORE := _schedules _range _plan.py _policies.py torch
-test-core: .venv/.core ## run the tests of schedules, bounds, plans and torch: about a minute, installs no other framework
+test-core: .venv/.core ## run the tests of schedules, bounds, plans and torch: about three minutes on two free cores, installs no other framework
 	@$(BIN)/python -m pytest --numprocesses 2 tests/schedules tests/range tests/torch tests/test_plan.py tests/test_policies.py $(CORE:%=src/cyclr/%) $(ARGS)
 
 fuzz: .venv/.dev ## run the property tests on many random examples; SEED=N runs those of an earlier seed again
