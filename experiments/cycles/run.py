@@ -45,7 +45,7 @@ from cyclr.torch import Task, range_test, train
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
-FOUND = HERE.parent / "paper" / "records" / "claim" / "auto"  # a thorough range test of Caffe's network for each seed
+FOUND = HERE.parent / "paper" / "records" / "claim" / "auto-version-0.1"  # thorough range tests of Caffe's network
 WORK = Path(os.environ.get("CYCLR_CYCLES_WORK", HERE / "work"))  # checkpoints and snapshots
 State = dict[str, Tensor]
 

@@ -45,7 +45,8 @@ from cyclr.torch import Task, averaged_model, range_test, train
 
 WORK = Path(os.environ.get("CYCLR_PAPER_WORK", HERE / "work"))  # checkpoints
 FOUND = "found.json"
-AUTO = ("auto", QUICK := "auto, quick")  # schedules from a range test; for the second one always a quick test
+AUTO = "auto"  # the schedule is that of a range test
+EARLIER = "auto, version 0.1"  # the records are those of version 0.1, whose rule did not know the training's length
 AVERAGED = ("cifar10",)  # tasks of which averaged weights are evaluated, too, which doubles the time of evaluations
 KEPT = 1_000  # most steps between two checkpoints
 DEFAULTS = {"precision": "bfloat16"}  # compared with float32 in README.md
@@ -113,9 +114,9 @@ def run_all(group: Group, seed: int, given: argparse.Namespace) -> None:
     """The selected rows of a group, for one seed."""
     setups = {}
     for row in group.filled():
-        if wanted(group, row, given.rows):
+        if wanted(group, row, given.rows) and row.schedule != EARLIER:
             name = run_name(group, row, seed)
-            schedule = found(group, row, seed, given.records / name) if row.schedule in AUTO else row.schedule
+            schedule = found(group, row, seed, given.records / name) if row.schedule == AUTO else row.schedule
             if schedule is not None:
                 setups[name] = setup_of(group, row, seed, schedule)
     left = len(setups) - len(finished_runs(given.records, setups))
@@ -188,9 +189,9 @@ def find(setup: Setup) -> dict[str, Any]:
     """Like `auto`, without human choices and without the test images: bounds, then a plan."""
     torch.set_num_threads(1)
     task = made(setup)
-    effort = "quick" if setup.schedule == QUICK else effort_for(setup.steps)  # as cyclr.torch.auto does
-    curve = range_test(task.model, task.optimizer, task.train_loader, task.loss_fn, effort=effort)
-    bounds = curve.bounds()
+    effort = effort_for(setup.steps)  # as cyclr.torch.auto does
+    curve = range_test(task, effort=effort, budget=setup.steps)
+    bounds = curve.bounds(budget=setup.steps)
     # The range test records the largest rate, in Caffe's networks that of the biases; schedules are for the weights.
     largest = max(group.get("lr_mult", 1) for group in task.optimizer.param_groups)
     weights = Bounds(bounds.base_lr / largest, bounds.max_lr / largest)
