@@ -2,7 +2,8 @@
 
 quick, thorough           our range test as `budget=` makes it for this length, and its bounds for it
 auto                      thorough from 2,000 steps on, else quick; a full sweep after a short one that is inconclusive
-quick or its fallback     the rate that a refusal names as unproven counts
+... or the fallback       the rate that a refusal names as unproven counts
+training losses alone     the same where reference batches cannot be evaluated: with a step function of one's own
 quick, no budget          a sweep of 300 steps, whose bounds know no length; the same for thorough
 fastai's and others'      read off a sweep of 100 steps from 1e-6 to 10; Lightning's ends at 1
 blind                     0.1 for SGD, 1e-3 for others, without any test
@@ -32,9 +33,13 @@ from cyclr._range.horizon import allowed
 from cyclr._range.probe import BELOW, ends
 
 SHORT_SWEEPS = ((30, 200), (60, 400), (100, 667))  #: the sweep that a budget pays for, and up to which one
+REFERENCED = ((18, 200), (36, 400), (60, 1999))  #: the same with reference batches
 RATIO = 2  #: powers of two from one peak to the next
 FEW = 4  #: cycles of a short thorough test
-OWN = ("quick", "thorough", "auto", "quick or its fallback", "quick, no budget", "thorough, no budget")
+OWN = (
+    "quick", "thorough", "auto", "training losses alone", "training losses alone, or the fallback", "quick, no budget",
+    "thorough, no budget",
+)  # fmt: skip
 PEERS = ("minimum", "ignite", "slide", "valley", "torch-lr-finder", "steep", "lightning")
 Recorded = dict[str, np.ndarray]
 
@@ -51,11 +56,26 @@ class Answer:
     bounds: Bounds | None = None
 
 
+def recorded_as(steps: int) -> str:
+    """The name of a sweep of so many steps."""
+    return "quick" if steps == 300 else f"ramp-{steps}"
+
+
 def sweep(kept: Recorded, steps: int, **more) -> Curve:
     """A recorded sweep as a curve."""
-    losses = kept["quick" if steps == 300 else f"ramp-{steps}"]
+    losses = kept[recorded_as(steps)]
     stop = "end" if np.isfinite(losses[-1]) else "diverged"
     return Curve(ramps.rates(steps), losses, stops=(stop,), **more)
+
+
+def referenced(kept: Recorded, steps: int) -> Curve | None:
+    """The short sweep with reference batches that a training of so many steps pays for; None if it pays for more."""
+    short = next((short for short, longest in REFERENCED if steps <= longest), None)
+    if short is None:
+        return None
+    losses = kept[f"reference-{short}"]
+    rates = 1e-6 * 1e7 ** (np.arange(len(losses)) / (short - 1))
+    return Curve(rates, losses, stops=("end" if np.isfinite(losses[-1]) else "diverged",), reference=losses)
 
 
 def first_sweep(steps: int) -> int:
@@ -102,7 +122,7 @@ def recorded(name: str) -> dict[int, Recorded]:
     for key, value in ramps.load(name).items():
         seed, what = key.split("/")
         found[int(seed)][what] = value
-    return {seed: kept for seed, kept in found.items() if "ramp-100" in kept}
+    return {seed: kept for seed, kept in found.items() if "reference-60" in kept}
 
 
 @cache
@@ -121,24 +141,26 @@ def read(curve: Curve, budget: int | None) -> tuple[Bounds | None, float]:
 
 def ours(rule: str, kept: Recorded, steps: int) -> tuple[Bounds | None, float, int] | None:
     """Our bounds, the peak and what they cost; None where that was not recorded."""
-    if rule.endswith("no budget"):
-        if "quick" not in kept:
+    alone = rule.startswith("training losses alone")
+    budget: int | None = None if rule.endswith("no budget") else steps
+    curve = None if alone or budget is None else referenced(kept, steps)
+    if curve is None:
+        if recorded_as(300 if budget is None else first_sweep(steps)) not in kept:
             return None
-        curve: Curve | None = sweep(kept, 300) if rule.startswith("quick") else thorough(kept)
-        budget = None
-    else:
-        if first_sweep(steps) == 300 and "quick" not in kept:
-            return None
-        curve = short_thorough(kept, steps) if rule in {"thorough", "auto"} else sweep(kept, first_sweep(steps))
-        budget = steps
+        if budget is None:
+            curve = sweep(kept, 300) if rule.startswith("quick") else thorough(kept)
+        else:
+            curve = short_thorough(kept, steps) if rule in {"thorough", "auto"} else sweep(kept, first_sweep(steps))
     if curve is None:
         return None
     bounds, peak = read(curve, budget)
-    if rule == "auto" and bounds is None and len(curve.rates) < 300 and "quick" in kept:
-        full = sweep(kept, 300)
-        bounds, peak = read(full, budget)
-        return bounds, peak if bounds is not None else math.nan, full.tuning_cost + curve.tuning_cost
-    return bounds, peak if bounds is not None or rule.endswith("fallback") else math.nan, curve.tuning_cost
+    cost = curve.tuning_cost
+    if rule == "auto" and bounds is None and "quick" in kept:  # the other kind of test follows
+        curve = referenced(kept, REFERENCED[-1][1]) if steps > REFERENCED[-1][1] else sweep(kept, 300)
+        assert curve is not None
+        bounds, peak = read(curve, budget)
+        cost += curve.tuning_cost
+    return bounds, peak if bounds is not None or rule.endswith("fallback") else math.nan, cost
 
 
 def theirs(rule: str, kept: Recorded) -> float:
@@ -168,7 +190,7 @@ def answers(rule: str, names: Iterable[str]) -> Iterator[Answer]:
                         yield Answer(name, steps, seed, peak, cost, bounds)
                 elif rule == "blind":
                     yield Answer(name, steps, seed, blind(name), 0)
-                else:
+                elif "ramp-100" in kept:
                     yield Answer(name, steps, seed, theirs(rule, kept), 100)
 
 

@@ -6,6 +6,8 @@
 Writes records/ramps/TASK.npz after each seed, in single precision with about four digits. All of a seed start from
 the same weights with the same batches, which are not those of the landscapes. Names are SEED/WHAT:
 
+reference-18, reference-36, reference-60
+                                    losses of the reference batches in the sweeps of trainings of 200, 400, 1,000 steps
 quick, ramp-30, ramp-60, ramp-100   losses of one sweep from 1e-6 to 10 in 300, 30, 60, 100 steps, nan beyond its end
 beyond                              if quick did not diverge: the same rates and on to 1,000, in 386 steps
 thorough, first, peaks, probes, spent
@@ -35,6 +37,7 @@ from cyclr.torch import Update, range_test
 
 FOLDER = Path(__file__).parent / "records" / "ramps"
 SHORT, TAIL = (30, 60, 100), 20
+REFERENCE = {18: 200, 36: 400, 60: 1000}  #: steps of a sweep with reference batches: a training that pays for it
 BEYOND = 386  #: steps to the highest rate, with the ratio from step to step that 300 steps to 10 have
 HIGHEST = 1e-6 * 10 ** (7 * (BEYOND - 1) / 299)
 Arrays = dict[str, np.ndarray]
@@ -53,7 +56,7 @@ CHEAP, DEAR = Extent(), Extent(range(4), range(2), (20, 40))
 
 
 def rates(steps: int) -> np.ndarray:
-    """The rates of a recorded sweep."""
+    """The rates of a recorded sweep; one with reference batches may go on beyond, by the same factor."""
     return np.geomspace(1e-6, HIGHEST if steps == BEYOND else 10, steps)
 
 
@@ -117,14 +120,24 @@ def short_sweeps(name: str, seed: int) -> Arrays:
     return {f"ramp-{steps}": sweep(name, seed, ramp=fixed(steps)).losses[0] for steps in SHORT}
 
 
+def references(name: str, seed: int) -> Arrays:
+    """What the reference batches show in the sweeps that short trainings pay for."""
+    return {f"reference-{steps}": sweep(name, seed, budget=budget).reference[0] for steps, budget in REFERENCE.items()}
+
+
 def fixed(steps: int, high: float = 10.0) -> Ramp:
     """A ramp that ends at its highest rate whatever the loss does there."""
     return Ramp(high=high, steps=steps, furthest=high)
 
 
-def record(name: str, seed: int, *, short: bool = False) -> None:
+def record(name: str, seed: int, *, short: bool = False, only_reference: bool = False) -> None:
     """What is missing of a task and a seed."""
     arrays, extent = load(name), DEAR if name in FINETUNE else CHEAP
+    if seed in extent.sweeps and f"{seed}/reference-60" not in arrays:
+        arrays |= {f"{seed}/{key}": value for key, value in references(name, seed).items()}
+        save(name, arrays)
+    if only_reference:
+        return
     if short:
         if seed in extent.sweeps and f"{seed}/ramp-{SHORT[-1]}" not in arrays:
             save(name, arrays | {f"{seed}/{key}": value for key, value in short_sweeps(name, seed).items()})
@@ -143,6 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=len(CHEAP.sweeps), help="how many seeds")
     parser.add_argument("--short", action="store_true", help="only the sweeps of 30, 60 and 100 steps")
+    parser.add_argument("--reference", action="store_true", help="only the sweeps with reference batches")
     chosen = lengths.names(parser)
     torch.set_num_threads(1)
     given = parser.parse_args()
@@ -150,7 +164,7 @@ def main() -> None:
         for name in chosen:
             try:
                 with FileLock(str(file(name)) + ".lock", timeout=0):
-                    record(name, seed, short=given.short)
+                    record(name, seed, short=given.short, only_reference=given.reference)
             except Timeout:
                 continue  # another process is at it
         print(seed, flush=True)

@@ -20,6 +20,7 @@ from cyclr._tuned import Asked, Tuned
 from cyclr.torch._batches import checked_loss, start_pass
 from cyclr.torch._groups import Given, check_given, resolve
 from cyclr.torch._range_test import recorder_of
+from cyclr.torch._reference import Evaluates
 from cyclr.torch._restore.transaction import preserved
 from cyclr.torch._scheduler import DRIVEN, MISMATCH, Scheduler
 from cyclr.torch._snapshots import Saving
@@ -358,7 +359,7 @@ class _Feed:
             yield _Batches(*found)
 
 
-class _Step:
+class _Step(Evaluates):
     """One update, as the Trainer makes it: the body of its training loop without callbacks."""
 
     def __init__(self, trainer: Any, model: Any) -> None:
@@ -380,3 +381,12 @@ class _Step:
         trainer.optimizer.step()
         self.model.zero_grad()
         return total
+
+    def evaluated(self, update: _Batches, /) -> Any:
+        """The loss of an update's batches, without the update."""
+        losses = []
+        for batch in update.batches:
+            inputs = self.trainer._prepare_inputs(batch)
+            with self.trainer.compute_loss_context_manager():
+                losses.append(self.trainer.compute_loss(self.model, inputs, num_items_in_batch=update.targets).mean())
+        return checked_loss(sum(losses[1:], losses[0]))

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cyclr._displayed import Displayed
 from cyclr._files import replacing
 from cyclr._range.bounds import Bounds, Inconclusive, probability
 from cyclr._range.find import find
+from cyclr._range.horizon import EVALUATION, REFERENCE
 from cyclr._range.ramp import SCALES
 from cyclr._range.rules import RULES
 
@@ -48,6 +50,8 @@ class Curve(Displayed):
             a rate of zero after a sweep that ended early.
         control: Losses of the same batches at a rate of zero, of the shape of `losses`, if they were measured: data in
             a fixed order may make the loss fall by themselves.
+        reference: Losses before each step of two batches that stay the same and are not trained on, of the shape of
+            `losses`, if they were evaluated: short sweeps need them.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -71,6 +75,7 @@ class Curve(Displayed):
     probes: Array = field(default_factory=lambda: np.empty((0, 0)))
     earlier_steps: int = 0
     control: Array = field(default_factory=lambda: np.empty((0, 0)))
+    reference: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
@@ -93,13 +98,14 @@ class Curve(Displayed):
             choice("stops", stop, STOPS)
         for name in self.maximize:
             choice("maximize", name, metrics)
-        control = _control(self.control, losses)
+        control, reference = _beside("control", self.control, losses), _beside("reference", self.reference, losses)
         peaks, probes = _probes(self.peaks, self.probes)
         earlier = count("earlier_steps", self.earlier_steps, least=0)
         values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops, "peaks": peaks}
         for name, value in (
             values
-            | {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier, "control": control}
+            | {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier}
+            | {"control": control, "reference": reference}
         ).items():
             object.__setattr__(self, name, value)
 
@@ -110,10 +116,14 @@ class Curve(Displayed):
 
     @property
     def tuning_cost(self) -> int:
-        """Optimizer steps that were made: sweeps and probe cycles, non-finite last steps included, and earlier ones."""
+        """Optimizer steps that were made: sweeps and probe cycles, non-finite last steps included, and earlier ones.
+
+        The evaluation of a reference batch counts as a third of a step.
+        """
         ended = self.stops.count("non-finite") + sum(known(row) < len(row) for row in self.probes)
         rows = (*self.losses, *self.probes, *self.control)
-        return sum(known(row) for row in rows) + ended + self.earlier_steps
+        evaluated = ceil(REFERENCE * EVALUATION * sum(known(row) for row in self.reference))
+        return sum(known(row) for row in rows) + ended + evaluated + self.earlier_steps
 
     @property
     def passed_over(self) -> tuple[tuple[int, ...], ...]:
@@ -162,7 +172,8 @@ class Curve(Displayed):
         read = f"negated {signal}" if signal in self.maximize else signal
         probes = (self.peaks, self.probes) if signal == "loss" and len(self.peaks) else None
         control = self.control if signal == "loss" and self.control.size else None
-        made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost}
+        steady = self.reference if signal == "loss" and self.reference.size else None
+        made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "reference": steady}
         made |= {"log": self.scale == "log", "budget": budget}
         with self._carried(self._ends()):
             rates, values = self._points(signal)
@@ -211,6 +222,7 @@ class Curve(Displayed):
             "probes": _plain(self.probes),
             "earlier_steps": self.earlier_steps,
             "control": _plain(self.control),
+            "reference": _plain(self.reference),
         }
         text = json.dumps(plain, allow_nan=False)
         with replacing(path) as file:
@@ -237,9 +249,10 @@ class Curve(Displayed):
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
-        fields = (*fields, "earlier_steps", "control")
+        fields = (*fields, "earlier_steps", "control", "reference")
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
-        plain.setdefault("control", [])
+        for later in ("control", "reference"):
+            plain.setdefault(later, [])
         for name in fields:
             if name not in plain:
                 raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")
@@ -336,14 +349,14 @@ def _rows(name: str, value: ArrayLike, steps: int) -> Array:
     return np.where(np.isfinite(rows), rows, np.nan)
 
 
-def _control(value: ArrayLike, losses: Array) -> Array:
-    """Losses at a rate of zero, or nothing."""
-    if not _array("control", value).size:
+def _beside(name: str, value: ArrayLike, losses: Array) -> Array:
+    """Other losses of the same steps, or nothing."""
+    if not _array(name, value).size:
         return np.empty((0, 0))
-    control = _rows("control", value, losses.shape[1])
-    if control.shape != losses.shape:
-        raise ValueError(problem(f"control must have the shape of losses {losses.shape}", control.shape))
-    return control
+    rows = _rows(name, value, losses.shape[1])
+    if rows.shape != losses.shape:
+        raise ValueError(problem(f"{name} must have the shape of losses {losses.shape}", rows.shape))
+    return rows
 
 
 def _probes(peaks: ArrayLike, probes: ArrayLike) -> tuple[Array, Array]:

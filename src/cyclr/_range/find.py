@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from math import log as ln
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cyclr._range import short
 from cyclr._range.bounds import Bounds, Inconclusive, probability, refusal
 from cyclr._range.fall import CLEAR, noise
-from cyclr._range.horizon import too_fast, too_long
+from cyclr._range.horizon import LONG, too_fast, too_long
 from cyclr._range.probe import DOUBT as PROBE_DOUBT
 from cyclr._range.probe import ends, probed, tail
 from cyclr._range.reading import DOUBT, Reading, read, swept
@@ -30,6 +32,7 @@ def find(
     values: Array,
     *,
     control: Array | None = None,
+    reference: Array | None = None,
     probes: tuple[Array, Array] | None,
     steps: int,
     tuning_cost: int,
@@ -41,7 +44,8 @@ def find(
     """Bounds from a signal for which lower is better; rows are repeats, NaN after the end of a repeat.
 
     `control` are the values of the same batches at a rate of zero, where they were measured: a fall that only follows
-    the order of the data is no evidence. `probes` are the peaks and the losses of probe cycles, or None. `steps` is the
+    the order of the data is no evidence. `reference` are the losses of the reference batches, from which alone the
+    answer then comes. `probes` are the peaks and the losses of probe cycles, or None. `steps` is the
     length of a sweep, of which `values` may hold only a few points. `budget` is that of the training to come.
 
     Raises:
@@ -49,6 +53,8 @@ def find(
     """
     probability("level", level)
     longer, made = too_long(budget), {"level": level, "tuning_cost": tuning_cost, "budget": budget}
+    if reference is not None:
+        return _from_reference(rates, reference, steps, made)
     try:
         readings = _readings(rates, values, control, longer=longer, steps=steps, signal=signal, log=log)
     except Inconclusive as unclear:
@@ -94,11 +100,36 @@ def _check(readings: list[Reading], between: float, max_lr: float) -> None:
         )
 
 
+def _from_reference(rates: Array, rows: Array, steps: int, made: dict[str, Any]) -> Bounds:
+    """Bounds from the loss of the reference batches alone.
+
+    Raises:
+        Inconclusive: If it does not fall in half of the sweeps.
+    """
+    readings, refusals = short.readings_of(rates, rows)
+    if len(refusals) >= len(readings):
+        raise refusals[0]
+    density = (steps - 1) / ln(rates[-1] / rates[0])
+    tops = np.array([short.best(one, density, made["budget"] or LONG) for one in readings])
+    max_lr = _short(float(np.exp(np.median(tops))))
+    onset = float(np.exp(np.median([one.onset for one in readings])))
+    base_lr = _short(max(max_lr / CYCLING, min(onset, max_lr / 2)))
+    scatter = float(tops.std(ddof=1)) if len(tops) > 1 else short.SCATTER
+    evidence = short.evidence(readings, max_lr, base_lr)
+    return _with_intervals(base_lr, max_lr, scatter, evidence, made, method=short.METHOD)
+
+
 def _with_intervals(
-    base_lr: float, max_lr: float, scatter: float, evidence: tuple[str, ...], made: dict[str, Any]
+    base_lr: float,
+    max_lr: float,
+    scatter: float,
+    evidence: tuple[str, ...],
+    made: dict[str, Any],
+    *,
+    method: float = METHOD,
 ) -> Bounds:
     """Bounds with their intervals; `scatter` is the standard deviation of a log bound over repeats."""
-    best = float(np.hypot(METHOD, scatter))
+    best = float(np.hypot(method, scatter))
     # The difference of two bounds varies more than each of them.
     repeat, about = (NormalDist().inv_cdf(0.5 + made["level"] / 2) * one for one in (np.sqrt(2) * scatter, best))
 

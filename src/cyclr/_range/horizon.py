@@ -21,6 +21,11 @@ CYCLES = 5  #: probe cycles of such a test at most
 FEW_CYCLES = 4  #: of a shorter one
 DEAREST = 300 + CYCLES * CYCLE  #: maximum steps of a sweep and its probe cycles
 CHEAPEST = 300  #: fewer steps are better spent on a slow sweep than on probe cycles
+REFERENCE = 2  #: batches that stay the same in a short sweep, and are evaluated before each of its steps
+EVALUATION = 1 / 3  #: cost of evaluating a batch, in steps
+SHORTEST_SHORT = 18  #: steps of a sweep with reference batches, which cost as much as FEWEST steps
+SHORT_TRAINING = 1000  #: a training of so many steps pays for the longest of them
+MOST_SHORT = 60  #: steps of such a sweep at most: more were no better
 
 
 def allowed(budget: int) -> int:
@@ -51,6 +56,7 @@ class Extent:
         repeats: Number of sweeps.
         cycles: Maximum number of probe cycles; 0 for a quick test.
         cycle: Steps of each.
+        reference: Whether the loss of the reference batches is evaluated before each step of a sweep.
     """
 
     ramp: Ramp
@@ -58,6 +64,7 @@ class Extent:
     repeats: int = 1
     cycles: int = 0
     cycle: int = CYCLE
+    reference: bool = False
 
     @property
     def left(self) -> int | None:
@@ -66,11 +73,15 @@ class Extent:
         return None if self.most is None else max(0, self.most - made)
 
 
-def extent(ramp: Ramp, effort: str, *, repeats: int = 1, budget: int | None = None) -> Extent:
+def extent(ramp: Ramp, effort: str, *, repeats: int = 1, budget: int | None = None, reference: bool = False) -> Extent:
     """How long the sweeps and the probe cycles of a test are.
+
+    `reference` says whether reference batches can be evaluated: short sweeps then do so, and are shorter for it.
 
     >>> extent(Ramp(), "quick", budget=400).ramp.steps
     60
+    >>> extent(Ramp(), "quick", budget=400, reference=True).ramp.steps
+    36
     >>> short = extent(Ramp(), "thorough", budget=2000)
     >>> short.ramp.steps, short.cycles, short.cycle
     (100, 4, 50)
@@ -79,6 +90,9 @@ def extent(ramp: Ramp, effort: str, *, repeats: int = 1, budget: int | None = No
     if budget is None:
         return Extent(ramp, None, repeats, CYCLES if thorough else 0)
     most = allowed(budget)
+    if reference and ramp.scale == "log" and most < CHEAPEST:
+        steps = min(MOST_SHORT, int(most / (1 + REFERENCE * EVALUATION)) // repeats)
+        return Extent(replace(ramp, steps=min(ramp.steps, max(SHORTEST_SHORT, steps))), most, repeats, reference=True)
     if not thorough or most < CHEAPEST:
         return Extent(_of(ramp, most // repeats), most, repeats)
     if most >= repeats * ramp.steps + CYCLES * CYCLE:

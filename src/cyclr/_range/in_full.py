@@ -12,32 +12,53 @@ from cyclr._range.curve import Curve
 _log = logging.getLogger("cyclr")
 
 
-def enough(make: Callable[[bool], Curve], budget: Callable[[], int], *, steps: int, signal: str = "loss") -> Curve:
-    """A range test within the budget; if that is too short to show anything, one of full size after it.
+def enough(
+    make: Callable[[bool], Curve],
+    budget: Callable[[], int],
+    *,
+    steps: int,
+    signal: str = "loss",
+    other: Callable[[], Curve] | None = None,
+) -> Curve:
+    """A range test within the budget, and another kind of test after it if that one shows nothing.
 
     Args:
         make: Makes a test: within the budget, or of full size if it is told True.
         budget: Says the steps of the training, once there was a test.
         steps: Steps of a sweep of full size.
         signal: The signal that the bounds are read from.
+        other: Makes a short test with reference batches, where that is possible. It may answer where a test of full
+            size, whose losses come from other batches at each step, does not.
 
     Returns:
-        The curve, whose tuning cost is that of both.
+        The curve, whose tuning cost is that of all tests. If none is conclusive, the last one of full size.
     """
     curve = make(False)
-    return joined(make(True), curve) if too_short(curve, budget(), steps=steps, signal=signal) else curve
+    if too_short(curve, budget(), steps=steps, signal=signal):
+        return joined(make(True), curve)
+    if other is not None and not curve.reference.size and _inconclusive(curve, budget(), signal):
+        last = other()
+        if not _inconclusive(last, budget(), signal):
+            return joined(last, curve)
+        return joined(curve, last)
+    return curve
 
 
 def too_short(curve: Curve, budget: int, *, steps: int, signal: str = "loss") -> bool:
     """Whether a curve of less than full size is inconclusive."""
-    if len(curve.rates) >= steps:
+    if len(curve.rates) >= steps or not (unclear := _inconclusive(curve, budget, signal)):
         return False
+    _log.debug("A range test within 15 %% of the training shows nothing (%s): it is made in full.", unclear)
+    return True
+
+
+def _inconclusive(curve: Curve, budget: int, signal: str) -> Inconclusive | None:
+    """Why the curve is inconclusive; None if it is not."""
     try:
         curve.bounds(signal, budget=budget)
     except Inconclusive as unclear:
-        _log.debug("A range test within 15 %% of the training shows nothing (%s): it is made in full.", unclear)
-        return True
-    return False
+        return unclear
+    return None
 
 
 def joined(curve: Curve, before: Curve) -> Curve:

@@ -124,7 +124,7 @@ def read(
     falls = np.interp(logs[-1] - DOUBT, logs, regret) > FALLS
     if falls and not turned and lowest >= len(line) - head:
         raise _too_low(signal, float(rates[-1]))
-    edge, floor = _edge(rates, regret, lowest, ended=ended), _floor(rates, values, start)
+    edge, floor = _edge(rates, regret, lowest, ended=ended), floor_of(rates, values, start)
     residuals, rng = lowered - line, np.random.default_rng(0)
     again = (_regret(matrix @ (line + _resampled(residuals, rng)), height) for _ in range(RESAMPLES))
     tops = np.minimum([_top(logs, one, longer) for one in again], _cap(edge, floor))
@@ -163,7 +163,7 @@ def _cap(edge: float, floor: float) -> float:
     return float(np.log(min(edge / MARGIN, floor)))
 
 
-def _floor(rates: Array, values: Array, start: float) -> float:
+def floor_of(rates: Array, values: Array, start: float) -> float:
     """The first rate at which a loss that cannot fall below zero is at its floor: what follows proves nothing."""
     together = neighbours(len(values))
     along = means(calm(values), together)

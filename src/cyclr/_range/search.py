@@ -40,6 +40,9 @@ class Search:
     progress: Progress | Literal[False] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.ramp, Ramp):
+            advice = "write Search(Ramp(high=1.0)); effort='thorough' has a name of its own"
+            raise TypeError(problem("ramp must be a cyclr.Ramp", self.ramp, advice))
         count("repeats", self.repeats)
         if self.effort is not None:
             choice("effort", self.effort, EFFORTS)

@@ -33,6 +33,9 @@ class StopRule:
         patience: How far the loss may rise above its start, as a multiple of the fall.
         window: Number of losses in a running median.
 
+    `least`, which may be set before the first loss, is a rise that never ends a sweep: losses of the same batches have
+    no noise, and each little rise would.
+
     Raises:
         TypeError: If an argument is of the wrong kind.
         ValueError: If `patience` is not positive or `window` below 1.
@@ -51,6 +54,7 @@ class StopRule:
     def __init__(self, *, patience: float = 1.0, window: int = 5) -> None:
         self.patience = positive("patience", patience)
         self.window = count("window", window)
+        self.least = 0.0
         self.reason: str = GO
         self.index: int | None = None  #: the step at which the sweep ended; later losses are no evidence
         self._bad: int | None = None  # the last step, if its loss was not finite
@@ -93,5 +97,5 @@ class StopRule:
             self._first = middle
         self._lowest = min(self._lowest, middle)
         noise = 8 * statistics.median(self._jumps) if self._jumps else 0.0
-        allowed = self._first + self.patience * max(self._first - self._lowest, noise)
+        allowed = self._first + max(self.patience * max(self._first - self._lowest, noise), self.least)
         return DIVERGED if middle > allowed and len(self._jumps) >= 4 * self.window - 1 else GO

@@ -10,6 +10,7 @@ from cyclr._check import problem
 from cyclr._range.curve import known
 from cyclr._range.stop import GO, NON_FINITE, StopRule
 
+LITTLE = 0.01  #: a rise of the reference loss by this share of its start is no divergence
 BLOCK = 10  #: losses are read from the device in blocks, as waiting for each one would slow every step
 
 
@@ -20,6 +21,7 @@ class Sweep:
         self.losses: list[float] = []
         self.metrics: dict[str, dict[int, float]] = {}
         self.control: list[float] = []  #: losses of the same batches at a rate of zero
+        self.reference: list[float] = []  #: losses of the reference batches before each step
         self.made = 0  #: steps, those after the end included
         self._rule = StopRule()
 
@@ -39,17 +41,24 @@ class Sweep:
             return "end" if np.isfinite(self.losses[-1:]).all() else NON_FINITE
         return self._rule.reason
 
-    def add(self, losses: Iterable[float]) -> None:
-        """Losses of the next steps; those after the end of the sweep are no evidence, and dropped."""
+    def add(self, losses: Iterable[float], reference: Iterable[float] = ()) -> None:
+        """Losses of the next steps; those after the end of the sweep are no evidence, and dropped.
+
+        Where the loss of the reference batches was evaluated before each of them, it decides when the sweep ends.
+        """
         values = [float(loss) for loss in losses]
+        steady = [float(loss) for loss in reference]
         if not self.losses and not np.isfinite(values[:1]).all():
             what = "the loss must be finite at the first step, before any update"
             raise ValueError(problem(what, values[0], "check the data, the loss and the weights"))
-        self._rule.feed(enumerate(values, len(self.losses)))
+        if steady and not self.reference:
+            self._rule.least = max(float(np.nanstd(values)), LITTLE * abs(steady[0]))
+        self._rule.feed(enumerate(steady or values, len(self.losses)))
         self.made += len(values)
         self.losses += values
+        self.reference += steady
         if self._rule.index is not None:
-            del self.losses[self._rule.index + 1 :]
+            del self.losses[self._rule.index + 1 :], self.reference[self._rule.index + 1 :]
 
     def is_above(self, loss: float) -> bool:
         """Whether the loss at its end is nearer to the level at which it was stopped than to `loss`."""

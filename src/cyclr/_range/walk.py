@@ -7,8 +7,7 @@ carries the orders out with an adapter's `Walker`; Keras, which owns its trainin
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,76 +17,21 @@ from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve
 from cyclr._range.fall import falls, rises
 from cyclr._range.horizon import Extent, extent
+from cyclr._range.orders import Measure, Order, Orders, Reader, Rewind, Steps, Walker
 from cyclr._range.probe import BELOW, candidates, cycle, further
 from cyclr._range.ramp import Ramp
 from cyclr._range.reading import still_falling
+from cyclr._range.short import still_falling as reference_falling
 from cyclr._range.stop import DIVERGED, NON_FINITE
 from cyclr._range.sweep import BLOCK, Sweep
 
 Array = NDArray[np.float64]
-L = TypeVar("L")
-Read = TypeVar("Read", contravariant=True)
 
 EFFORTS = ("quick", "thorough")
 SLOWER = 3  #: a thorough test repeats an inconclusive sweep this many times slower
 
 #: Called after each block with (steps done, total steps, rate, loss).
 Progress: TypeAlias = Callable[[int, int, float, float], object]
-
-
-class Reader(Protocol[Read]):
-    """What a range test asks of a training besides its steps; `Read` is a loss that may still be on the device."""
-
-    def read(self, losses: Sequence[Read], /) -> Sequence[float]:
-        """The losses as numbers; with several processes, their mean, identical in all of them."""
-        ...
-
-    def measure(self) -> Mapping[str, float]:
-        """The metrics on held-out data, by name. Only called if metrics are to be measured."""
-        ...
-
-    def rewind(self, *, data: bool) -> None:
-        """Restore the training to its state before the test.
-
-        Args:
-            data: Whether to restore batches and randomness, too; otherwise they continue from where they are.
-        """
-        ...
-
-
-class Walker(Reader[L], Protocol[L]):
-    """The operations on a training that an adapter provides; `L` is a loss that may still be on the device."""
-
-    def step(self, rate: float, /) -> L:
-        """Make one optimizer step at `rate` and return its loss without waiting for it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """Order: make a step at each of these rates and answer with their losses."""
-
-    rates: Sequence[float]
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """Order: measure the metrics on held-out data and answer with a mapping."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rewind:
-    """Order: restore the training to its start; with `data`, batches and randomness, too.
-
-    `same` if the steps that follow are compared with earlier ones of the very same batches.
-    """
-
-    data: bool
-    same: bool = False
-
-
-Order: TypeAlias = Steps | Measure | Rewind
-Orders: TypeAlias = Generator[Order, Any, Curve]
 
 
 def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
@@ -122,11 +66,14 @@ def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Cu
         except StopIteration as done:
             return done.value
         match order:
-            case Steps(rates):
-                losses = []
+            case Steps(rates, reference):
+                losses: list[Any] = []
+                beside: list[Any] = []
                 for rate in rates:
-                    losses.append((yield rate))  # noqa: PERF401 (a comprehension cannot yield)
-                answer = reader.read(losses)
+                    if reference:
+                        beside.append(reader.reference())
+                    losses.append((yield rate))
+                answer = (reader.read(losses), reader.read(beside)) if reference else reader.read(losses)
             case Measure():
                 answer = reader.measure()
             case Rewind(data=data):
@@ -150,6 +97,7 @@ class Recorder:
             Sweeps get shorter, and so do probe cycles, or there are none.
         in_order: Whether the batches come in an order of their own and, after `Rewind(data=True)`, again in the same
             one. A fall of the loss may then be due to that order: steps at a rate of zero tell.
+        reference: Whether the training can evaluate reference batches, which short sweeps then need.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -168,6 +116,7 @@ class Recorder:
         progress: Progress | Literal[False] | None = None,
         block: int = BLOCK,
         in_order: bool = False,
+        reference: bool = False,
     ) -> None:
         if not isinstance(ramp, Ramp):
             raise TypeError(problem("ramp must be a cyclr.Ramp", ramp, "write Ramp(low, high, steps=300)"))
@@ -179,7 +128,7 @@ class Recorder:
             choice("effort", effort, EFFORTS),
             None if budget is None else count("budget", budget),
         )
-        self._asked = ramp
+        self._asked, self._can_evaluate = ramp, reference
         self.set_repeats(repeats)
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
         self.in_order = in_order
@@ -192,7 +141,8 @@ class Recorder:
     def set_repeats(self, repeats: int) -> None:
         """Set the number of sweeps, before the test begins."""
         self.repeats = count("repeats", repeats)
-        self.extent: Extent = extent(self._asked, self.effort, repeats=self.repeats, budget=self.budget)
+        how: dict[str, Any] = {"budget": self.budget, "reference": self._can_evaluate}
+        self.extent: Extent = extent(self._asked, self.effort, repeats=self.repeats, **how)
         self.ramp = self.extent.ramp
         self._beyond = self._most_beyond  #: steps that the sweeps may still go on beyond the highest rate
 
@@ -255,7 +205,8 @@ class Recorder:
             np.array(peaks),
             np.array([self._probed[peak] for peak in peaks]),
             self._earlier,
-            self._control(),
+            self._beside("control"),
+            self._beside("reference"),
         )
 
     def _all_sweeps(self) -> Generator[Order, Any, None]:
@@ -271,6 +222,8 @@ class Recorder:
                 self._sweeps.pop()  # interrupted: its last step must not be taken for its end
                 raise
         self.swept = True
+        if self.extent.reference:  # which are the same at each rate, whatever the order of the data
+            return
         if self.in_order and self._falls() and not (yield from self._rates_acted()):
             yield from self._at_rate_zero()
 
@@ -305,17 +258,24 @@ class Recorder:
 
     def _one_sweep(self, repeat: int, sweep: Sweep) -> Generator[Order, Any, None]:
         yield from self._steps_of(repeat, sweep, 0)
-        while not repeat and self._beyond and sweep.going and still_falling(self.ramp.rates, np.array(sweep.losses)):
+        while not repeat and self._beyond and sweep.going and self._still_falls(sweep):
             more, done = min(BLOCK, self._beyond), self.ramp.steps
             self._beyond -= more
             self.ramp = self.ramp.longer(more)
             yield from self._steps_of(repeat, sweep, done)
 
+    def _still_falls(self, sweep: Sweep) -> bool:
+        if self.extent.reference:
+            return reference_falling(np.array(sweep.reference))
+        return still_falling(self.ramp.rates, np.array(sweep.losses))
+
     @property
     def _most_beyond(self) -> int:
         """How many steps the first sweep may go on beyond the highest rate; later ones then go as far."""
         steps = self.extent.ramp.beyond
-        return steps if self.extent.left is None else min(steps, self.extent.left // self.repeats)
+        if self.extent.left is None or self.extent.reference:  # a short sweep has few such steps
+            return steps
+        return min(steps, self.extent.left // self.repeats)
 
     def _edge(self) -> float | None:
         """Where sweeps that showed no fall became unstable; None if their rates did nothing at all."""
@@ -327,7 +287,8 @@ class Recorder:
         rates = self.ramp.rates.tolist()
         while end < len(rates) and sweep.going:
             start, end = end, self._next_reading(end)
-            sweep.add((yield Steps(rates[start:end])))
+            answer = yield Steps(rates[start:end], self.extent.reference)
+            sweep.add(*answer) if self.extent.reference else sweep.add(answer)
             self._tell(repeat * len(rates) + end, self.repeats * len(rates), rates[end - 1], sweep.losses[-1])
             if sweep.going and self._measures_after(end):
                 sweep.note((yield Measure()))
@@ -374,8 +335,8 @@ class Recorder:
             self._tell(number * whole + len(losses), self.extent.cycles * whole, rates[len(losses) - 1], losses[-1])
         return np.pad(losses, (0, len(rates) - len(losses)), constant_values=np.nan)
 
-    def _control(self) -> Array:
-        rows = [dict(enumerate(sweep.control)) for sweep in self._sweeps]
+    def _beside(self, name: str) -> Array:
+        rows = [dict(enumerate(getattr(sweep, name))) for sweep in self._sweeps]
         return self._rows(rows) if any(rows) else np.empty((0, 0))
 
     def _tell(self, done: int, total: int, rate: float, loss: float) -> None:

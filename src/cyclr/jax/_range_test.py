@@ -97,7 +97,7 @@ def range_test(
         count("repeats", repeats)
     if held_out is not None and not isinstance(held_out, HeldOut):
         raise TypeError(problem("held_out must be a cyclr.HeldOut", held_out, "write HeldOut(loader, metrics)"))
-    recorder = Recorder(ramp, effort=effort, budget=budget, progress=progress, block=BLOCK)
+    recorder = Recorder(ramp, effort=effort, budget=budget, progress=progress, block=BLOCK, reference=True)
     number = number_of(batches)
     with _Randomness(batches, held_out) as randomness:
         feed = None if number is not None else Feed(batches, randomness.put_back)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from cyclr._check import problem
 from cyclr._metrics import as_metrics
 from cyclr._range import HeldOut
+from cyclr._range.horizon import REFERENCE
 from cyclr.jax._step import Arrays, PureStep, first_axis, is_array
 
 BLOCK = 10  #: losses are read from the device in blocks, as waiting for each one would slow every step
@@ -61,31 +63,47 @@ class AtHand(Training):
         self._starts, self._next = starts, 0
         self._float = jnp.asarray(0.0).dtype
         self._rates: list[float] = []
+        self._reference = False
+        self._beside: list[float] = []
+        Losses = tuple[Arrays, jax.Array, jax.Array]
+        aside = [jax.tree.map(itemgetter(-1 - index), self._batches) for index in range(min(REFERENCE, number))]
 
-        def block(arrays: Arrays, batches: Any, first: int, rates: jax.Array, count: int) -> tuple[Arrays, jax.Array]:
-            def body(index: jax.Array, now: tuple[Arrays, jax.Array]) -> tuple[Arrays, jax.Array]:
+        def block(
+            arrays: Arrays, batches: Any, aside: list[Any], first: int, rates: jax.Array, count: int
+        ) -> tuple[Arrays, jax.Array, jax.Array]:
+            def body(index: jax.Array, now: Losses) -> Losses:
                 batch = jax.tree.map(itemgetter((first + index) % number), batches)
                 arrays, loss = pure.guarded(now[0], batch, rates[index])
-                return arrays, now[1].at[index].set(loss)
+                beside = mean_loss(pure, now[0], aside) if aside else 0.0
+                return arrays, now[1].at[index].set(loss), now[2].at[index].set(beside)
 
             # the number of steps is an argument, so that blocks of all lengths share one program
-            return jax.lax.fori_loop(0, count, body, (arrays, jnp.zeros(BLOCK, self._float)))
+            return jax.lax.fori_loop(0, count, body, (arrays, *jnp.zeros((2, BLOCK), self._float)))
 
-        self._block = jax.jit(block)
+        self._block, self._aside = jax.jit(block), aside
 
     def step(self, rate: float) -> None:
         """Queue a step, to be made with the others of its block."""
         self._rates.append(rate)
 
+    def reference(self) -> None:
+        """Queue an evaluation of the reference batches."""
+        self._reference = True
+
     def read(self, losses: Sequence[None]) -> Sequence[float]:
-        """Make the queued steps."""
+        """Make the queued steps, and return their losses; if there are none, those of the reference batches there."""
+        if not self._rates:
+            return self._beside
         count = len(losses)
         rates = np.zeros(BLOCK, self._float)
         rates[:count] = self._rates
+        aside = self._aside if self._reference else []
         self._rates.clear()
-        self._now, values = self._block(self._now, self._batches, self._next, rates, count)
+        self._reference = False
+        self._now, *values = self._block(self._now, self._batches, aside, self._next, rates, count)
         self._next = (self._next + count) % self._number
-        return np.asarray(values, dtype=np.float64)[:count].tolist()
+        found, self._beside = (np.asarray(one, dtype=np.float64)[:count].tolist() for one in values)
+        return found
 
     def rewind(self, *, data: bool) -> None:
         """Return to the start; each sweep begins at a different batch, and what follows the last goes on from there."""
@@ -102,12 +120,20 @@ class OneByOne(Training):
     ) -> None:
         super().__init__(pure, arrays, stacked, held_out)
         self._feed, self._step = feed, jax.jit(pure.guarded)
+        self._mean_loss = jax.jit(partial(mean_loss, pure))
+        self._aside: list[Any] = []
         self._float = jnp.asarray(0.0).dtype
 
     def step(self, rate: float) -> jax.Array:
         """One step."""
         self._now, loss = self._step(self._now, next(self._feed), np.asarray(rate, self._float))
         return loss
+
+    def reference(self) -> jax.Array:
+        """The loss of the first batches, which are set aside."""
+        if not self._aside:
+            self._aside = [next(self._feed) for _ in range(REFERENCE)]
+        return self._mean_loss(self._now, self._aside)
 
     def read(self, losses: Sequence[jax.Array]) -> Sequence[float]:
         """Wait for the losses."""
@@ -118,6 +144,12 @@ class OneByOne(Training):
         super().rewind(data=data)
         if data:
             self._feed.restart()
+
+
+def mean_loss(pure: PureStep, arrays: Arrays, batches: Sequence[Any]) -> jax.Array:
+    """The mean loss of batches; the state after the steps is not used, so the compiler leaves it out."""
+    rate = jnp.zeros((), jnp.asarray(0.0).dtype)
+    return jnp.stack([pure(arrays, batch, rate)[1] for batch in batches]).mean()
 
 
 class Feed(Iterator[Any]):

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer import call
 
 from cyclr._check import problem
 from cyclr.torch._batches import checked_loss
+from cyclr.torch._reference import Evaluates
 
 Group: TypeAlias = list[tuple[Any, int]]
 
@@ -73,13 +75,14 @@ class Feed:
             yield group
 
 
-class Step:
+class Step(Evaluates):
     """One optimizer step: the body of Lightning's training loop without callbacks."""
 
     def __init__(self, trainer: Trainer, module: LightningModule, loss: str) -> None:
         self.trainer, self.module, self.loss = trainer, module, loss
         self.loop = trainer.fit_loop.epoch_loop
         self.scaler = getattr(trainer.precision_plugin, "scaler", None)  # restored as part of the step function
+        self.can_evaluate = module.automatic_optimization  # with manual optimization, training_step makes the steps
 
     def __call__(self, batches: Batches) -> Any:
         """Make the step and return its mean loss. Where all its batches are skipped, the next ones make it."""
@@ -122,6 +125,23 @@ class Step:
         if output.get(self.loss) is None:
             raise self._no_loss(sorted(output))
         return checked_loss(output[self.loss]).detach() * (scale if self.loss == "loss" else 1)
+
+    def evaluated(self, batches: Batches, /) -> Any:
+        """The mean loss of a step's batches, without the step; not a number if all are skipped."""
+        trainer = self.trainer
+        losses: list[Any] = []
+        for batch, index in batches.group:
+            moved = self.module._on_before_batch_transfer(
+                trainer.precision_plugin.convert_input(batch), dataloader_idx=0
+            )
+            moved = call._call_strategy_hook(trainer, "batch_to_device", moved, dataloader_idx=0)
+            trainer._logger_connector.on_batch_start(moved)
+            kwargs = self.loop._build_kwargs(OrderedDict(), moved, index)
+            output = self.loop.automatic_optimization._training_step(kwargs).asdict()
+            trainer._logger_connector.on_batch_end()
+            if output.get(self.loss) is not None:
+                losses.append(checked_loss(output[self.loss]))
+        return sum(losses[1:], losses[0]) / len(losses) if losses else torch.tensor(float("nan"))
 
     def _no_loss(self, given: list[str]) -> ValueError:
         advice = "return the loss, or a dict and its name there as loss=..."

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from cyclr._check import problem
 from cyclr._plan import plan
 from cyclr._range import Bounds, Curve, Search, enough
+from cyclr._range.horizon import SHORT_TRAINING
 from cyclr._renamed import renamed, same
 from cyclr._schedules import parse
 from cyclr._tuned import Asked, Voice
@@ -135,8 +136,13 @@ def auto(
             network, driver, data, loss, budget=None if full else asked.within(prepared.total), **given, **how
         )
 
+    def other() -> Curve:
+        given = {"update": update, "progress": prepared.voice.progress}
+        return range_test(network, driver, data, loss, budget=SHORT_TRAINING, **given, **how)
+
+    evaluates = other if isinstance(update, Update | None) and search.signal == "loss" else None
     with prepared.voice:
-        curve = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal)
+        curve = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal, other=evaluates)
     return prepared.scheduler(driver, curve)
 
 

@@ -18,9 +18,10 @@ from cyclr.torch._batches import check_callable, check_loader, checked_loss, dev
 from cyclr.torch._distributed import averaged, group_of
 from cyclr.torch._groups import put, ratios
 from cyclr.torch._parts import NOTHING, Models, parts_of
+from cyclr.torch._reference import Evaluates, ReferenceBatches
 from cyclr.torch._restore import Transaction, preserved
 from cyclr.torch._task import Task
-from cyclr.torch._update import StepFunction, Update, evaluate
+from cyclr.torch._update import Step, StepFunction, Update, evaluate
 from cyclr.torch._watch import Watch
 
 Measured = Callable[[], Mapping[str, float]]
@@ -115,8 +116,10 @@ def range_test(
         effort: "quick" (the sweeps alone) or "thorough" (then three to five probe cycles of 180 steps, with peaks
             around the answer of the sweeps; they sharpen the bounds by the training loss. If the sweeps are
             inconclusive, they are made again first, three times slower).
-        budget: Steps of the training that the test prepares. It then costs at most 15 % of them (but 30 steps a sweep):
-            sweeps get shorter, and so do probe cycles, or there are none. Data in a fixed order may cost that twice.
+        budget: Steps of the training that the test prepares. It then costs at most 15 % of them (but 30 steps a sweep).
+            Below 2,000 steps, two training batches are set aside and evaluated before each step of a short sweep; their
+            loss, which has no noise, decides. With a step function as `update`, which gives no loss without a step, the
+            training losses decide, and data in a fixed order may cost twice as much.
         update: How a step is made: an `Update`, or your own step function: it makes one whole step from a batch
             (zero_grad, forward, backward, optimizer.step) and returns the loss as a tensor. Without a loader it is
             called with the number of the step, or with nothing if it takes nothing.
@@ -150,9 +153,10 @@ def range_test(
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """
     model, optimizer, loader, loss_fn = parts_of(model, optimizer, loader, loss_fn, update)
-    recorder = recorder_of(ramp, held_out, loss_fn, repeats=repeats, effort=effort, budget=budget, progress=progress)
-    recorder.in_order = in_order(loader, recorder.ramp.steps)
     step = _step(model, optimizer, loss_fn, update)
+    how = {"repeats": repeats, "effort": effort, "budget": budget, "progress": progress}
+    recorder = recorder_of(ramp, held_out, loss_fn, reference=loss_of_batch(step) is not None, **how)
+    recorder.in_order = in_order(loader, recorder.ramp.steps)
     data, functions = [loader], [loss_fn, update]
     if held_out is not None:
         data.append(held_out.loader)
@@ -206,6 +210,9 @@ class Training:
         self._device = losses[-1].device
         return averaged(torch.stack(list(losses)), self._together).tolist()
 
+    def reference(self) -> torch.Tensor:
+        raise NotImplementedError("only where a function of a batch gives its loss")
+
     def measure(self) -> dict[str, float]:
         found = self._measure()
         values = averaged(torch.tensor(list(found.values()), device=self._device), self._together).tolist()
@@ -232,10 +239,24 @@ class _Stepped(Training):
     ) -> None:
         super().__init__(model, optimizer, loader, measure, transaction, watch)
         self._make_step = step
+        loss = loss_of_batch(step)
+        accumulate = step.how.accumulate if isinstance(step, Step) else 1
+        self._reference = None if loss is None else ReferenceBatches(model, loss, lambda: self.batches, accumulate)
 
     def step(self, rate: float) -> torch.Tensor:
         self.put(rate)
         return self.stepped(self._make_step(self.batches))
+
+    def reference(self) -> torch.Tensor:
+        return super().reference() if self._reference is None else self._reference()
+
+
+def loss_of_batch(step: Callable[..., torch.Tensor]) -> Callable[[Any], torch.Tensor] | None:
+    """The function that gives the loss of a batch, if the step has one: a user's step function has none."""
+    if isinstance(step, Step):
+        return step.loss
+    own = getattr(step, "own", None)
+    return own.evaluated if isinstance(own, Evaluates) and own.can_evaluate else None
 
 
 def recorder_of(
@@ -247,9 +268,11 @@ def recorder_of(
     effort: str = "quick",
     budget: int | None = None,
     progress: Progress | None = None,
+    reference: bool = False,
 ) -> Recorder:
     """The recorder of a test with these held-out data."""
-    recorder = Recorder(ramp, repeats=repeats, effort=effort, budget=budget, progress=progress)
+    how = {"repeats": repeats, "effort": effort, "budget": budget, "progress": progress}
+    recorder = Recorder(ramp, reference=reference, **how)
     if held_out is not None:
         check_held_out(held_out, loss_fn)
         recorder.every, recorder.maximize = held_out.steps_between(recorder.ramp.steps), held_out.maximize
@@ -301,10 +324,15 @@ def _step(
         assert loss_fn is not None
         # Several processes would have to agree on which losses are not finite, and to wait for that at each step.
         return (update or Update()).of(model, optimizer, loss_fn, skip_non_finite=group_of(model) is None)
-    own, device = update, device_of(model)
+    return _OwnStep(update, device_of(model))
 
-    def step(batches: Iterator[Any]) -> torch.Tensor:
+
+class _OwnStep:
+    """A step that the user's function makes."""
+
+    def __init__(self, own: StepFunction, device: torch.device | None) -> None:
+        self.own, self._device = own, device
+
+    def __call__(self, batches: Iterator[Any]) -> torch.Tensor:
         batch = next(batches)
-        return checked_loss(own() if batch is NOTHING else own(moved(batch, device))).detach()
-
-    return step
+        return checked_loss(self.own() if batch is NOTHING else self.own(moved(batch, self._device))).detach()

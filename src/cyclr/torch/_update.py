@@ -162,13 +162,16 @@ class Step:
     def _driven(self) -> list[torch.Tensor]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def _backward(self, batch: Any) -> torch.Tensor:
+    def loss(self, batch: Any) -> torch.Tensor:
+        """The loss of a batch."""
         batch = moved(batch, self.device)
         if self.how.autocast is None:
-            loss = loss_of(self.model, self.loss_fn, batch)
-        else:
-            with torch.autocast((self.device or torch.device("cpu")).type, dtype=self.how.autocast):
-                loss = loss_of(self.model, self.loss_fn, batch)
+            return loss_of(self.model, self.loss_fn, batch)
+        with torch.autocast((self.device or torch.device("cpu")).type, dtype=self.how.autocast):
+            return loss_of(self.model, self.loss_fn, batch)
+
+    def _backward(self, batch: Any) -> torch.Tensor:
+        loss = self.loss(batch)
         if not loss.requires_grad:
             raise ValueError(
                 "the loss must depend on a parameter that requires a gradient, got none; unfreeze some of the model"

@@ -1,0 +1,145 @@
+"""Bounds from a short sweep with reference batches, whose loss is evaluated before each step.
+
+The losses of a sweep come from other batches at each step, and in 30 to 60 steps a fall is hardly larger than that
+noise. The loss of the same batches has no such noise: it shows the rate at which training has lost again what it had
+gained, however few the steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cyclr._range.bounds import Inconclusive, refusal
+from cyclr._range.fall import CLEAR, noise
+from cyclr._range.reading import LEARNING, TYPICAL, floor_of
+
+Array = NDArray[np.float64]
+
+LEAST = 12  #: minimum number of evaluations
+OPENING = 6  #: the start is the median of one in so many evaluations, the first ones
+# The best peak is a SHARE of the lost rate where that is USUAL_RATE, for USUAL_STEPS of training after a sweep of
+# USUAL_DENSITY steps per factor of e. How it changes with each of them:
+SHARE = 1 / 7
+USUAL_RATE, PULL, FAR = 0.135, 0.4, 20.0  #: lost rates vary more over tasks than best peaks do, up to this factor
+USUAL_DENSITY, SLOWER = 1.86, 0.5  #: a slow sweep loses its gain at a lower rate, to this power
+USUAL_STEPS, LONGER = 400, 0.3  #: the best peak falls as the length of the training to this power
+SCATTER = 0.25  #: standard deviation of a log bound over repeats
+METHOD = 0.5  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
+
+
+@dataclass(frozen=True, slots=True)
+class ShortReading:
+    """What the loss of the reference batches shows; all but the losses are log rates."""
+
+    lost: float  #: where the loss is back at its start, or the sweep's last
+    back: bool  #: whether it is
+    lowest: float
+    onset: float  #: where learning starts
+    floor: float  #: from where the loss is at its floor; infinite if it is not
+
+
+def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
+    """The reading of one sweep, up to its last finite value; `ended` if that is before its highest rate.
+
+    Raises:
+        Inconclusive: If the loss does not fall.
+    """
+    if len(values) < LEAST:
+        why = f"the reference batches were evaluated only {len(values)} times, {LEAST} are needed: use more steps"
+        raise Inconclusive(f"{why}, or start lower")
+    logs, start = np.log(rates), opening(values)
+    lowest = int(np.argmin(values))
+    gain = start - float(values[lowest])
+    third = values[: len(values) // 3]
+    needed = max(CLEAR * noise(third), 1e-7 * abs(start))
+    falls = gain > needed
+    # The size of a divergence says nothing about where the gain was lost.
+    risen = np.minimum(values, start + max(gain, needed))
+    above = np.flatnonzero(values > start + (0 if falls else needed))
+    above = above[above > lowest] if falls else above
+    back = len(above) > 0
+    lost = _crossing(logs, risen, int(above[0]), start) if back else float(logs[-1])
+    if not falls:
+        why = "does not fall at any rate: it is flat, rising or dominated by noise"
+        advice = "use larger batches (or accumulate), or leave budget out for a test of full size"
+        raise refusal(f"the loss of the reference batches {why}; {advice}", float(np.exp(lost)) / TYPICAL)
+    onset = float(logs[int(np.flatnonzero(values < start - LEARNING * gain)[0])])
+    return ShortReading(lost, back or ended, float(logs[lowest]), onset, log(floor_of(rates, values, start)))
+
+
+def opening(values: Array) -> float:
+    """The loss before any training."""
+    return float(np.median(values[: max(3, len(values) // OPENING)]))
+
+
+def still_falling(values: Array) -> bool:
+    """Whether the loss of the reference batches is about lowest at the end of a sweep that goes on."""
+    seen = values[np.isfinite(values)]
+    return len(seen) >= LEAST and int(np.argmin(seen)) >= len(seen) - 2 and opening(seen) > seen.min()
+
+
+def best(reading: ShortReading, density: float, budget: int) -> float:
+    """The log of the best peak, from the rate at which the gain is lost.
+
+    log best = log(SHARE lost) - PULL log(lost / USUAL_RATE) + SLOWER log(density / USUAL_DENSITY)
+               - LONGER log(budget / USUAL_STEPS)
+
+    The constants are those that lose least over the tasks in docs/bounds.md.
+
+    Args:
+        reading: What was seen.
+        density: Steps for each factor of e of the rate.
+        budget: Steps of the training.
+    """
+    beyond = min(max(reading.lost - log(USUAL_RATE), -log(FAR)), log(FAR))
+    slower, longer = log(density / USUAL_DENSITY), log(budget / USUAL_STEPS)
+    return min(reading.lost + log(SHARE) - PULL * beyond + SLOWER * slower - LONGER * longer, reading.floor)
+
+
+def evidence(readings: list[ShortReading], max_lr: float, base_lr: float) -> tuple[str, ...]:
+    """What was observed, in sentences."""
+    lowest, lost, onset = (
+        float(np.exp(np.median([getattr(one, name) for one in readings]))) for name in ("lowest", "lost", "onset")
+    )
+    if sum(one.back for one in readings) * 2 > len(readings):
+        seen = (
+            f"is lowest at a rate of {lowest:.2g} and back at its start at {lost:.2g}, {lost / max_lr:.2g} times max_lr"
+        )
+    else:
+        seen = f"is lowest at a rate of {lowest:.2g} and not back at its start when the sweep ends, at {lost:.2g}"
+    follows = "max_lr follows from that rate and the length of the training, as measured on other tasks"
+    told: tuple[str, ...] = (f"The loss of two batches that were set aside {seen}; {follows}.",)
+    floor = float(np.exp(np.median([one.floor for one in readings])))
+    if np.isfinite(floor) and max_lr > 0.99 * floor:
+        told = (*told, f"The loss is at its floor from a rate of {floor:.2g} on: higher rates have proved nothing.")
+    late = base_lr > max_lr / 4 * 1.01
+    placed = "is set there, not at a quarter of the upper bound" if late else "is a quarter of the upper bound"
+    return (*told, f"Learning starts at {onset:.2g}; the lower bound {placed}.")
+
+
+def readings_of(rates: Array, rows: Array) -> tuple[list[ShortReading], list[Inconclusive]]:
+    """What the sweeps show, and the refusals of those that show nothing."""
+    readings: list[ShortReading] = []
+    refusals: list[Inconclusive] = []
+    for row in rows:
+        known = np.isfinite(row)
+        how: dict[str, Any] = {"ended": not known[-1]}
+        try:
+            readings.append(read(rates[known], row[known], **how))
+        except Inconclusive as unclear:
+            refusals.append(unclear)
+    return readings, refusals
+
+
+def _crossing(logs: Array, values: Array, place: int, level: float) -> float:
+    """The log rate between `place - 1` and `place` at which a line between the values crosses the level."""
+    if place == 0:
+        return float(logs[0])
+    before, after = float(values[place - 1]), float(values[place])
+    share = (level - before) / (after - before) if after > before else 1.0
+    return float(logs[place - 1] + min(max(share, 0.0), 1.0) * (logs[place] - logs[place - 1]))

@@ -1,0 +1,170 @@
+"""Short sweeps, which evaluate reference batches: when their loss is back at its start, and what follows from that."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cyclr import Curve, Inconclusive, Ramp
+from cyclr._range import Recorder, short
+from cyclr._range.horizon import EVALUATION, REFERENCE, allowed, extent
+from cyclr._range.walk import walk
+
+
+def losses(rates, lost, start=2.0):
+    """A loss that falls until a third of `lost`, and is back at its start there: a parabola in the log of the rate."""
+    where = np.log(rates / lost) + np.log(3)
+    return start - 1 + np.clip(where / np.log(3), -1, None) ** 2
+
+
+@given(
+    lost=st.floats(1e-3, 1.0),
+    steps=st.integers(18, 60),
+    start=st.floats(-50, 50),
+    scale=st.floats(1e-3, 1e3),
+)
+def test_the_rate_at_which_the_gain_is_lost_is_found_whatever_the_scale_of_the_loss(lost, steps, start, scale):
+    rates = np.geomspace(1e-6, 10, steps)
+    seen = short.read(rates, scale * losses(rates, lost, start), ended=False)
+    step = math.log(rates[1] / rates[0])
+    assert seen.back
+    assert seen.lost == pytest.approx(math.log(lost), abs=step)
+    assert seen.lowest == pytest.approx(math.log(lost / 3), abs=step)
+    assert seen.lowest <= seen.lost
+
+
+@given(steps=st.integers(18, 60), budget=st.integers(30, 1999), longer=st.floats(1.1, 10), lost=st.floats(1e-3, 1.0))
+def test_the_best_peak_falls_with_the_training_and_rises_with_the_lost_rate_and_a_slower_sweep(
+    steps, budget, longer, lost
+):
+    def best(lost, density, budget):
+        return short.best(short.ShortReading(math.log(lost), True, 0.0, 0.0, math.inf), density, budget)
+
+    density = steps / math.log(1e7)
+    here = best(lost, density, budget)
+    assert best(lost, density, round(longer * budget) + 1) < here
+    assert best(lost, density * longer, budget) > here
+    assert here < best(lost * longer, density, budget) <= here + math.log(longer) + 1e-9
+    assert best(1e3, density, budget) - best(1e2, density, budget) == pytest.approx(math.log(10))  # unusual: no pull
+
+
+def test_an_answer_never_exceeds_the_rate_at_which_the_loss_is_at_its_floor():
+    seen = short.ShortReading(0.0, True, 0.0, 0.0, math.log(1e-4))
+    assert short.best(seen, 2.0, 400) == math.log(1e-4)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-3, 1.0])
+def test_a_loss_that_falls_at_no_rate_is_no_answer_but_names_a_rate(noise):
+    rates = np.geomspace(1e-6, 10, 30)
+    values = 2 + noise * np.random.default_rng(0).normal(size=30) + np.where(rates > 0.1, 100 * rates, 0)
+    with pytest.raises(Inconclusive, match="does not fall at any rate") as found:
+        Curve(rates, values, reference=values).bounds(budget=200)
+    assert 1e-3 < found.value.fallback < 0.1
+    assert found.value.curve is not None
+
+
+def test_a_loss_that_is_not_back_at_its_start_says_so():
+    rates = np.geomspace(1e-6, 10, 36)
+    values = 2 - 1 / (1 + (0.01 / rates) ** 2)
+    bounds = Curve(rates, values, reference=values).bounds(budget=400)
+    assert "not back at its start when the sweep ends, at 10" in bounds.evidence[0]
+
+
+def test_too_few_evaluations_are_told():
+    rates = np.geomspace(1e-3, 1, 8)
+    with pytest.raises(Inconclusive, match="evaluated only 8 times, 12 are needed"):
+        Curve(rates, losses(rates, 0.5), reference=losses(rates, 0.5)).bounds(budget=60)
+
+
+def test_repeats_are_read_one_by_one_and_half_of_them_must_fall():
+    rates = np.geomspace(1e-6, 10, 36)
+    rows = np.stack([losses(rates, lost) for lost in (0.05, 0.1, 0.2)])
+    single = Curve(rates, rows[1], reference=rows[1]).bounds(budget=400)
+    together = Curve(rates, rows, reference=rows).bounds(budget=400)
+    assert together.max_lr == single.max_lr
+    low, high = together.max_interval
+    assert low < single.max_interval[0] < single.max_interval[1] < high  # repeats differ by more than usual
+    flat = np.full(36, 2.0)
+    mostly = np.stack([rows[1], rows[1], flat])
+    assert Curve(rates, mostly, reference=mostly).bounds(budget=400).max_lr == single.max_lr
+    hardly = np.stack([rows[1], flat, flat])
+    with pytest.raises(Inconclusive):
+        Curve(rates, hardly, reference=hardly).bounds(budget=400)
+
+
+@pytest.mark.parametrize(("budget", "steps"), [(1, 18), (60, 18), (200, 18), (400, 36), (667, 60), (1999, 60)])
+def test_a_short_sweep_costs_what_a_short_training_allows(budget, steps):
+    short_test = extent(Ramp(), "quick", budget=budget, reference=True)
+    assert (short_test.reference, short_test.ramp.steps) == (True, steps)
+    assert steps * (1 + REFERENCE * EVALUATION) <= allowed(budget)
+    assert extent(Ramp(), "thorough", budget=budget, reference=True) == short_test
+
+
+@pytest.mark.parametrize("how", [{"budget": None}, {"budget": 2000}, {"budget": 400, "ramp": Ramp(scale="linear")}])
+def test_other_tests_have_no_reference(how):
+    how = {"ramp": Ramp()} | how
+    assert not extent(effort="quick", reference=True, **how).reference
+
+
+class Training:
+    """Losses with much noise; the reference has none, as it is of the same batches."""
+
+    def __init__(self, edge):
+        self.edge, self.walked, self.noise, self.asked = edge, 0.0, np.random.default_rng(0), 0
+
+    def value(self):
+        return 2 - min(self.walked / self.edge, 1) + max(0.0, self.walked / self.edge - 2)
+
+    def step(self, rate):
+        now = self.value() + self.noise.normal()
+        self.walked += rate
+        return now
+
+    def reference(self):
+        self.asked += 1
+        return self.value()
+
+    def read(self, losses):
+        return losses
+
+    def measure(self):
+        return {}
+
+    def rewind(self, *, data):
+        self.walked = 0.0
+
+
+@given(edge=st.floats(0.01, 1.0), repeats=st.integers(1, 3))
+def test_a_sweep_evaluates_before_each_step_and_ends_once_the_gain_is_lost(edge, repeats):
+    training = Training(edge)
+    curve = walk(training, Recorder(Ramp(), budget=400 * repeats, repeats=repeats, reference=True, in_order=True))
+    assert curve.reference.shape == curve.losses.shape == (repeats, 36)
+    assert (np.isfinite(curve.reference) == np.isfinite(curve.losses)).all()
+    assert curve.reference[:, 0] == pytest.approx(2.0)
+    assert not curve.control.size  # the order of the data moves nothing that is the same at each step
+    made = int(np.isfinite(curve.losses).sum())
+    assert training.asked >= made
+    assert curve.tuning_cost == made + math.ceil(REFERENCE * EVALUATION * made)
+    bounds = curve.bounds(budget=400)
+    assert edge / 60 < bounds.max_lr < edge
+
+
+def test_a_sweep_whose_reference_still_falls_goes_on():
+    curve = walk(Training(30.0), Recorder(Ramp(), budget=200, reference=True))
+    assert curve.rates[-1] > 30
+    assert walk(Training(30.0), Recorder(Ramp(high=10, furthest=10), budget=200, reference=True)).rates[-1] == 10
+
+
+def test_a_curve_with_reference_is_saved_whole(tmp_path):
+    curve = walk(Training(0.3), Recorder(Ramp(), budget=400, reference=True))
+    curve.save(tmp_path / "curve.json")
+    again = Curve.load(tmp_path / "curve.json")
+    np.testing.assert_array_equal(again.reference, curve.reference)
+    assert again.bounds(budget=400) == curve.bounds(budget=400)
+    assert again.tuning_cost == curve.tuning_cost
+    with pytest.raises(ValueError, match="reference must have shape"):
+        Curve(curve.rates, curve.losses, reference=curve.reference[:, :-1])

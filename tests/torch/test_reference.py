@@ -1,0 +1,151 @@
+"""Reference batches of short range tests: evaluated as trained, and without a trace."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+import cyclr
+from cyclr import Ramp
+from cyclr.torch import Update, auto, range_test, with_model
+from cyclr.torch._reference import ReferenceBatches
+from tests.torch.digest import digest
+
+
+def parts(*layers, batch=16):
+    torch.manual_seed(0)
+    x = torch.randn(320, 8)
+    data = torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True) + 0.1 * torch.randn(320, 1))
+    loader = torch.utils.data.DataLoader(data, batch_size=batch, shuffle=True)
+    model = nn.Sequential(nn.Linear(8, 16), *layers, nn.Linear(16, 1))
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-3), loader
+
+
+def test_an_evaluation_is_the_mean_loss_in_training_mode_and_leaves_no_trace():
+    model, _, loader = parts(nn.BatchNorm1d(16), nn.Dropout(0.5))
+    batches = list(loader)
+    reference = ReferenceBatches(model, lambda batch: mse_loss(model(batch[0]), batch[1]), lambda: iter(batches))
+    state, random = digest(model), torch.get_rng_state()
+    first = reference()
+    assert digest(model) == state
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not first.requires_grad
+    torch.rand(3)
+    assert reference() == first  # the same dropout
+    torch.manual_seed(0)
+    model.train()
+    expected = torch.stack([mse_loss(model(x), y) for x, y in batches[:2]]).mean()
+    assert first == pytest.approx(expected.item())
+
+
+def test_the_curve_begins_at_the_loss_of_the_untrained_network_and_everything_is_restored():
+    model, optimizer, loader = parts(nn.BatchNorm1d(16), nn.Dropout(0.5))
+    before = digest(model, optimizer)
+    curve = range_test(model, optimizer, loader, mse_loss, budget=200)
+    assert digest(model, optimizer) == before
+    early = curve.reference[0, :5]
+    assert early == pytest.approx(early[0], rel=1e-3)  # no noise, where the losses of the steps have it
+    assert curve.losses[0, :5].std() > 10 * early.std()
+    assert curve.bounds(budget=200).max_lr < 1
+
+
+def test_accumulation_evaluates_as_many_batches_as_two_steps_take():
+    model, optimizer, loader = parts(batch=4)
+    curve = range_test(model, optimizer, loader, mse_loss, budget=200, update=Update(accumulate=4))
+    whole = parts(batch=16)
+    expected = range_test(*whole, mse_loss, budget=200)
+    assert curve.reference[0, 0] == pytest.approx(expected.reference[0, 0])
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3])
+def test_a_loader_of_few_batches_is_enough(batches):
+    model, optimizer, loader = parts()
+    few = list(loader)[:batches]
+    curve = range_test(model, optimizer, few, mse_loss, budget=200)
+    assert 1e-4 < curve.bounds(budget=200).max_lr < 1
+
+
+def test_a_step_function_has_no_reference():
+    model, optimizer, loader = parts()
+
+    def step(batch):
+        optimizer.zero_grad()
+        loss = mse_loss(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    curve = range_test(model, optimizer, loader, update=step, budget=400)
+    assert not curve.reference.size
+    assert len(curve.rates) == 60
+
+
+def test_a_loss_that_needs_gradients_is_evaluated_too():
+    model, optimizer, loader = parts()
+
+    def smooth(model, batch):
+        x = batch[0].requires_grad_()
+        outputs = model(x)
+        (slope,) = torch.autograd.grad(outputs.sum(), x, create_graph=True)
+        return mse_loss(outputs, batch[1]) + 0.01 * (slope**2).mean()
+
+    curve = range_test(model, optimizer, loader, with_model(smooth), budget=200)
+    assert curve.bounds(budget=200).max_lr < 1
+
+
+def test_a_fine_tuning_of_sixty_steps_gets_a_rate_for_thirty_steps_of_testing():
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
+    truth = nn.Linear(20, 4)
+    x = torch.randn(2000, 20)
+    with torch.no_grad():
+        y, other = truth(x).argmax(1), truth(x.flip(1)).argmax(1)
+    head = nn.Linear(64, 4)
+    pretrained = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=3e-3)
+    for k in range(300):
+        part = torch.arange(32) + 32 * (k % 60)
+        pretrained.zero_grad()
+        cross_entropy(head(body(x[part])), other[part]).backward()
+        pretrained.step()
+    model = nn.Sequential(body, nn.Linear(64, 4))
+    optimizer = torch.optim.AdamW(model.parameters())
+    data = torch.utils.data.TensorDataset(x[:960], y[:960])
+    loader = torch.utils.data.DataLoader(data, batch_size=16, shuffle=True)
+    scheduler = auto(model, optimizer, loader, cross_entropy, epochs=1, search=cyclr.Search(progress=False))
+    assert scheduler.curve.tuning_cost <= 30
+    with torch.no_grad():
+        before = (model(x[960:]).argmax(1) == y[960:]).float().mean().item()
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+        scheduler.step()
+    with torch.no_grad():
+        after = (model(x[960:]).argmax(1) == y[960:]).float().mean().item()
+    assert after > before + 0.25
+
+
+def test_a_range_of_ones_own_is_kept():
+    model, optimizer, loader = parts()
+    curve = range_test(model, optimizer, loader, mse_loss, ramp=Ramp(1e-4, 1.0, steps=25), budget=1000)
+    assert curve.rates[[0, -1]] == pytest.approx([1e-4, 1.0])
+    assert len(curve.rates) == 25
+
+
+def test_auto_asks_the_reference_batches_where_a_test_of_full_size_shows_nothing():
+    torch.manual_seed(0)
+    x = torch.randn(2000, 8)
+    data = torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True) + 30 * torch.randn(2000, 1))
+    loader = torch.utils.data.DataLoader(data, batch_size=2, shuffle=True)
+    model = nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with pytest.raises(cyclr.Inconclusive):
+        range_test(model, optimizer, loader, mse_loss, budget=2000).bounds(budget=2000)
+    scheduler = auto(
+        model, optimizer, loader, mse_loss, steps=2000, search=cyclr.Search(effort="quick", progress=False)
+    )
+    assert scheduler.curve.reference.size
+    assert scheduler.curve.tuning_cost > scheduler.curve.earlier_steps > 100
+    assert 1e-5 < scheduler.bounds.max_lr < 0.1
