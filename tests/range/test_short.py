@@ -74,6 +74,13 @@ def test_a_loss_that_is_not_back_at_its_start_says_so():
     assert "not back at its start when the sweep ends, at 10" in bounds.evidence[0]
 
 
+def test_a_range_that_ends_too_low_is_told():
+    rates = np.geomspace(1e-9, 1e-8, 30)
+    with pytest.raises(Inconclusive, match="still falling at the highest rate, 1e-08") as found:
+        Curve(rates, losses(rates, 0.5), reference=2 - 1e3 * rates).bounds(budget=200)
+    assert found.value.fallback < 1e-8
+
+
 def test_too_few_evaluations_are_told():
     rates = np.geomspace(1e-3, 1, 8)
     with pytest.raises(Inconclusive, match="evaluated only 8 times, 12 are needed"):

@@ -123,7 +123,7 @@ def read(
     # On a plateau the lowest point is arbitrary; a curve is still falling if much is gained within the last factor.
     falls = np.interp(logs[-1] - DOUBT, logs, regret) > FALLS
     if falls and not turned and lowest >= len(line) - head:
-        raise _too_low(signal, float(rates[-1]))
+        raise too_low(signal, float(rates[-1]))
     edge, floor = _edge(rates, regret, lowest, ended=ended), floor_of(rates, values, start)
     residuals, rng = lowered - line, np.random.default_rng(0)
     again = (_regret(matrix @ (line + _resampled(residuals, rng)), height) for _ in range(RESAMPLES))
@@ -145,7 +145,8 @@ def _check_fall(errors: float, needed: float, signal: str, last: float) -> None:
         )
 
 
-def _too_low(signal: str, last: float) -> Inconclusive:
+def too_low(signal: str, last: float) -> Inconclusive:
+    """The refusal of a ramp whose highest rate is too low."""
     made = _StillFalling(f"the {signal} is still falling at the highest rate, {last:.2g}; use a ramp that goes higher")
     made.fallback = float(f"{last / np.exp(DOUBT):.3g}")
     return made

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cyclr._range.bounds import Inconclusive, refusal
 from cyclr._range.fall import CLEAR, noise
-from cyclr._range.reading import LEARNING, TYPICAL, floor_of
+from cyclr._range.reading import DOUBT, FALLS, LEARNING, TYPICAL, floor_of, too_low
 
 Array = NDArray[np.float64]
 
@@ -68,6 +68,8 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
         why = "does not fall at any rate: it is flat, rising or dominated by noise"
         advice = "use larger batches (or accumulate), or leave budget out for a test of full size"
         raise refusal(f"the loss of the reference batches {why}; {advice}", float(np.exp(lost)) / TYPICAL)
+    if not (back or ended) and still_falling(rates, values):
+        raise too_low("loss of the reference batches", float(rates[-1]))
     onset = float(logs[int(np.flatnonzero(values < start - LEARNING * gain)[0])])
     return ShortReading(lost, back or ended, float(logs[lowest]), onset, log(floor_of(rates, values, start)))
 
@@ -77,10 +79,14 @@ def opening(values: Array) -> float:
     return float(np.median(values[: max(3, len(values) // OPENING)]))
 
 
-def still_falling(values: Array) -> bool:
-    """Whether the loss of the reference batches is about lowest at the end of a sweep that goes on."""
-    seen = values[np.isfinite(values)]
-    return len(seen) >= LEAST and int(np.argmin(seen)) >= len(seen) - 2 and opening(seen) > seen.min()
+def still_falling(rates: Array, values: Array) -> bool:
+    """Whether the loss of the reference batches is about lowest at the end of a sweep, and not on a plateau there."""
+    known = np.isfinite(values)
+    if known.sum() < LEAST or int(np.argmin(values[known])) < known.sum() - 2:
+        return False
+    logs, seen = np.log(rates[known]), values[known]
+    before = float(np.interp(logs[-1] - DOUBT, logs, seen))
+    return before - seen.min() > FALLS * (opening(seen) - seen.min()) > 0
 
 
 def best(reading: ShortReading, density: float, budget: int) -> float:

@@ -266,7 +266,7 @@ class Recorder:
 
     def _still_falls(self, sweep: Sweep) -> bool:
         if self.extent.reference:
-            return reference_falling(np.array(sweep.reference))
+            return reference_falling(self.ramp.rates, np.array(sweep.reference))
         return still_falling(self.ramp.rates, np.array(sweep.losses))
 
     @property
