@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import Any
 
 import lengths
 import numpy as np
@@ -28,12 +29,13 @@ from finetune import FINETUNE
 from lengths_lands import PLATEAU, Landscape, landscape
 
 from cyclr import Bounds, Curve, Inconclusive
-from cyclr._range import horizon, reading, smooth
+from cyclr._range import horizon, reading, short, smooth
 from cyclr._range.horizon import allowed
 from cyclr._range.probe import BELOW, ends
 
 SHORT_SWEEPS = ((30, 200), (60, 400), (100, 667))  #: the sweep that a budget pays for, and up to which one
 REFERENCED = ((18, 200), (36, 400), (60, 1999))  #: the same with reference batches
+LONGEST_BRIEF = 2000  #: steps of a training that pays for a sweep of full size
 RATIO = 2  #: powers of two from one peak to the next
 FEW = 4  #: cycles of a short thorough test
 OWN = (
@@ -70,11 +72,11 @@ def sweep(kept: Recorded, steps: int, **more) -> Curve:
 
 def referenced(kept: Recorded, steps: int) -> Curve | None:
     """The short sweep with reference batches that a training of so many steps pays for; None if it pays for more."""
-    short = next((short for short, longest in REFERENCED if steps <= longest), None)
-    if short is None:
+    made = next((made for made, longest in REFERENCED if steps <= longest), None)
+    if made is None:
         return None
-    losses = kept[f"reference-{short}"]
-    rates = 1e-6 * 1e7 ** (np.arange(len(losses)) / (short - 1))
+    losses = kept[f"reference-{made}"]
+    rates = 1e-6 * 1e7 ** (np.arange(len(losses)) / (made - 1))
     return Curve(rates, losses, stops=("end" if np.isfinite(losses[-1]) else "diverged",), reference=losses)
 
 
@@ -288,38 +290,43 @@ def _holds(one: Answer) -> bool:
     return min(land.at(float(peak), land.lost) for peak in inside) <= PLATEAU
 
 
-CHOICES: dict[str, tuple[Callable[[float], None], tuple[float, ...]]] = {
-    "horizon": (lambda value: setattr(horizon, "HORIZON", value), (0.0, 0.1, 0.15, 0.2, 0.3)),
-    "fast": (lambda value: setattr(horizon, "FAST", value), (0.2, 0.3, 0.4, 0.5)),
-    "doubt": (lambda value: setattr(reading, "DOUBT", value), (0.7, 1.0, 1.4)),
+Choices = dict[str, tuple[Any, str, tuple[float, ...]]]
+LONG: Choices = {
+    "horizon": (horizon, "HORIZON", (0.0, 0.1, 0.15, 0.2, 0.3)),
+    "fast": (horizon, "FAST", (0.2, 0.3, 0.4, 0.5)),
+    "doubt": (reading, "DOUBT", (0.7, 1.0, 1.4)),
+}
+BRIEF: Choices = {
+    "share": (short, "SHARE", (1 / 14, 1 / 10, 1 / 7, 1 / 5)),
+    "pull": (short, "PULL", (0.0, 0.2, 0.3, 0.4, 0.5)),
+    "slower": (short, "SLOWER", (0.0, 0.5, 1.0)),
+    "longer": (short, "LONGER", (0.0, 0.15, 0.3, 0.5)),
 }
 
 
-def left_out(names: list[str]) -> list[str]:
+def left_out(names: list[str], choices: Choices, wanted: Callable[[int], bool]) -> list[str]:
     """Quick with the constants that are best on the other tasks: lowest mean plus a twentieth of the worst."""
-    now = {"horizon": horizon.HORIZON, "fast": horizon.FAST, "doubt": reading.DOUBT}
+    now = {name: getattr(module, key) for name, (module, key, _) in choices.items()}
     sets = [now] + [
-        now | {name: value} for name, (_, values) in CHOICES.items() for value in values if value != now[name]
+        now | {name: value} for name, (_, _, values) in choices.items() for value in values if value != now[name]
     ]
     tried, tasks = [], []
-    for one in sets:
+    for one in [*sets, now]:  # at the end they are as they were
         for name, value in one.items():
-            CHOICES[name][0](value)
-        found = list(answers("quick", names))
+            setattr(*choices[name][:2], value)
+        found = [answer for answer in answers("quick", names) if wanted(answer.steps)]
         tried.append([regret(answer) for answer in found])
         tasks = [answer.task for answer in found]
-    for name, value in now.items():
-        CHOICES[name][0](value)
     lost, which = np.array(tried), np.array(tasks)
     outside = np.zeros(len(which))
     for task in names:
         others = lost[:, which != task]
         outside[which == task] = lost[int(np.argmin(others.mean(axis=1) + others.max(axis=1) / 20)), which == task]
     lines = []
-    for name, (_, values) in CHOICES.items():
+    for name, (_, _, values) in choices.items():
         means = {value: lost[sets.index(now | {name: value})].mean() for value in values}
         lines.append(
-            f"- {name}: mean regret " + ", ".join(f"{value:g}: {mean:.4f}" for value, mean in means.items()) + "."
+            f"- {name}: mean regret " + ", ".join(f"{value:.3g}: {mean:.4f}" for value, mean in means.items()) + "."
         )
     return [*lines, f"- Chosen on the other tasks: mean {outside.mean():.4f}, as they are: {lost[0].mean():.4f}."]
 
@@ -328,6 +335,8 @@ def tables() -> dict[str, list[str]]:
     """The tables of docs/bounds.md, by name."""
     own, trained = ([name for name in lengths.CENTRES if (name in FINETUNE) == kind] for kind in (False, True))
     with few_resamples():
-        made = {"lengths": by_length(own), "lengths tasks": by_task(own), "lengths left out": left_out(own)}
+        made = {"lengths": by_length(own), "lengths tasks": by_task(own)}
+        made["lengths left out"] = left_out(own, LONG, lambda steps: steps >= LONGEST_BRIEF)
+        made["short left out"] = left_out([*own, *trained], BRIEF, lambda steps: steps < LONGEST_BRIEF)
         made |= {"trained": by_length(trained), "trained tasks": by_task(trained), "interval": covered(own)}
     return made
