@@ -20,7 +20,7 @@ from cyclr.torch._groups import put, ratios
 from cyclr.torch._parts import NOTHING, Models, parts_of
 from cyclr.torch._restore import Transaction, preserved
 from cyclr.torch._task import Task
-from cyclr.torch._update import AT_HAND, StepFunction, Update, evaluate
+from cyclr.torch._update import StepFunction, Update, at_hand, evaluate
 from cyclr.torch._watch import Watch
 
 Measured = Callable[[], Mapping[str, float]]
@@ -204,7 +204,7 @@ class Training:
 
     def read(self, losses: Sequence[torch.Tensor]) -> list[float]:
         self._device = losses[-1].device
-        if self._together is None and self._device.type in AT_HAND:
+        if self._together is None and at_hand(losses[-1]):
             return [loss.item() for loss in losses]  # a few numbers: quicker than to put them together first
         return averaged(torch.stack(list(losses)), self._together).tolist()
 
