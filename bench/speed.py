@@ -1,7 +1,7 @@
 """Speed beside every peer: ratios with their spread, measured by turns in one process.
 
     make bench                                # everything: about 8 minutes on two free cores; begun again, it goes on
-    python bench/speed.py run [--again]       # the cases whose packages are installed here
+    python bench/speed.py run [--again] [--only "range test"]   # the cases whose packages are installed here
     python bench/speed.py table               # writes the tables of docs/speed.md from bench/records/speed.json
     python bench/speed.py check               # fails if those tables differ from the record
 
@@ -60,10 +60,10 @@ def cases() -> Iterator[Case]:
         yield from steps_cases(values_of_jax(), "steps", 50)
         for what, found in compile_times():
             yield "far", what, found.pop("beside"), lambda found=found: found
-    for size, rounds in (("0.3 ms", 15), ("1 ms", 15), ("30 ms", 3)):
+    for size, rounds in (("0.3 ms", 41), ("1 ms", 31), ("30 ms", 7)):
         for beside, (package, function) in FINDERS.items():
             if find_spec(package):
-                for steps in (60, 300) if function is bare and size != "30 ms" else (60,):
+                for steps in (60, 300) if function is bare else (60,):
                     run = [lambda f=f, size=size, steps=steps: f(size, steps) for f in (ours_in, function)]
                     what = f"{steps} steps of {size}"
                     yield "range test", what, beside, lambda run=run, rounds=rounds: by_turns(*map(cpu, run), rounds)
@@ -134,11 +134,13 @@ def write(rows: list[dict[str, Any]]) -> None:
     RECORD.write_text("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
 
 
-def run(*, again: bool) -> None:
-    """Measure all that is not in the record yet, and write each case at once."""
+def run(*, again: bool, only: str | None = None) -> None:
+    """Measure all that is not in the record yet, or all again, of one table or of all; write each case at once."""
     quiet()
     failed = []
     for table, what, beside, measure in cases():
+        if only not in (None, table):
+            continue
         rows = read()
         known = [row for row in rows if (row["table"], row["what"], row["beside"]) == (table, what, beside)]
         if known and not again:
@@ -211,9 +213,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["run", "table", "check"])
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--only", choices=TABLES, help="the cases of one table")
     given = parser.parse_args()
     if given.what == "run":
-        run(again=given.again)
+        run(again=given.again, only=given.only)
     else:
         page(check=given.what == "check")
 

@@ -51,6 +51,10 @@ napoleon_custom_sections = ["Source", "Reference"]
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["cyclr.css"]
+html_js_files = ["cyclr.js"]
+pygments_dark_style = "monokai"  # Furo's own underlines the names of modules, as if they were links
 html_math_renderer = "mathml"  # below; Sphinx's own would load MathJax from the network
 html_title = f"cyclr {release}"
 

@@ -54,8 +54,8 @@ for row in cyclr.study.summarize(study, baseline="linear"):
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
-plot_runs(study, left)
-plot_differences(study, right)
+for plot, ax in ((plot_runs, left), (plot_differences, right)):
+    plot(study, ax)
 
 # %% [markdown]
 # ## How to read it

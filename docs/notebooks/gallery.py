@@ -14,6 +14,8 @@
 # A picture of every schedule and of every policy. They are drawn while this page is built, by the code that you see.
 
 # %%
+import textwrap
+
 import matplotlib.pyplot as plt
 
 import cyclr
@@ -23,11 +25,11 @@ from cyclr.plot import plot_schedule
 def show(texts, steps=1200, **names):
     """One picture for each text of a schedule, three in a row."""
     rows = -(-len(texts) // 3)
-    fig, axes = plt.subplots(rows, 3, figsize=(10, 2.3 * rows), layout="constrained", squeeze=False)
+    fig, axes = plt.subplots(rows, 3, figsize=(10, 2.5 * rows), layout="constrained", squeeze=False)
     for ax, text in zip(axes.flat, texts, strict=False):
         schedule = cyclr.parse(text, **names)
         plot_schedule(schedule, ax, steps=steps)
-        ax.set_title(text.replace(", ", ",\n", 1) if len(text) > 40 else text, fontsize=8)
+        ax.set_title(textwrap.fill(text, 38), fontsize=9)
         ax.set(xlabel="", ylabel="")
     for ax in list(axes.flat)[len(texts) :]:
         ax.axis("off")

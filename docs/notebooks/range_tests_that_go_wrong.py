@@ -45,7 +45,7 @@ def show(curve):
         bounds = curve.bounds()
     except cyclr.Inconclusive as reason:
         plot_curve(curve, ax=ax)
-        print(textwrap.fill(f"Inconclusive: {reason}", 100))
+        print(textwrap.fill(f"Inconclusive: {reason}", 88))
     else:
         plot_curve(curve, bounds, ax)
         print(f"base_lr {bounds.base_lr:.2g}, max_lr {bounds.max_lr:.2g} (interval {bounds.max_interval})")
@@ -132,7 +132,8 @@ show(range_test(trained, optimizer, loader, loss_fn, ramp=cyclr.Ramp(1e-9, 1e-7,
 # %% [markdown]
 # ## A bad batch
 #
-# **Seen**: a gap. One batch without a valid target gave a loss that is not finite. A single one is passed over, and the bounds name it; two in a row are taken for the end of the sweep.
+# **Seen**: hardly anything, a gap of one step in the grey line. A batch without a valid target gives a loss that is not finite.
+# A single one is passed over, and the bounds name its step (here the batch comes once in each pass); two in a row are taken for the end of the sweep.
 # **Do**: nothing for the test; look for that batch.
 
 # %%

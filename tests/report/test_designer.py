@@ -22,8 +22,9 @@ from tests.report.made import LOSSES, RATES, a_plan, curve, soup
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CYCLICAL = ("auto", "triangular", "triangular2", "exp_range", "warm_restarts")
-AT_ZERO = ("auto", "linear", "cosine", "rex", "wsd", "one_cycle", "warm_restarts")
+CYCLICAL = ("auto", "triangular", "triangular2", "exp_range", "warm_restarts", "Hann", "Welch")
+AT_ZERO = ("auto", "linear", "cosine", "rex", "wsd", "one_cycle", "warm_restarts", "Power")
+SHAPES = ("Hann", "Welch", "Power", "InverseSqrt")
 ASK = """all => all.map(({settings, at}) => {
   const made = cyclr.designed(settings);
   if (made.problem) return made;
@@ -83,7 +84,7 @@ def in_python(its: dict[str, Any]) -> Schedule:
     before = 0 if name == "wsd" else its["warm_up"]
     after = 0 if name in AT_ZERO else its["last_fall"]
     steps = its["steps"] - before - after
-    inner = with_cycles(name, bounds, steps, its["cycles"])
+    inner = with_cycles(name, bounds, steps, its["cycles"], warm_up=before)
     parts = [inner]
     if before:
         parts.insert(0, Linear(0, inner(0), steps=before))
@@ -92,7 +93,7 @@ def in_python(its: dict[str, Any]) -> Schedule:
     return Sequential(*parts) if len(parts) > 1 else inner
 
 
-def with_cycles(name: str, bounds: Bounds, steps: int, cycles: int) -> Schedule:
+def with_cycles(name: str, bounds: Bounds, steps: int, cycles: int, *, warm_up: int = 0) -> Schedule:
     """A policy with a number of cycles, which Python's own derives from the epochs."""
     period = -(-steps // cycles)
     halves = {"step_size": period // 2, "step_size_down": period - period // 2}
@@ -107,6 +108,14 @@ def with_cycles(name: str, bounds: Bounds, steps: int, cycles: int) -> Schedule:
         case "warm_restarts":
             period = -(-steps // (2**cycles - 1))
             return cyclr.WarmRestarts(0, bounds.max_lr, period=period, growth=2).take(steps)
+        case "Hann":
+            return cyclr.Hann(bounds.base_lr, bounds.max_lr, **halves).take(steps)
+        case "Welch":
+            return cyclr.Welch(bounds.base_lr, bounds.max_lr, **halves).take(steps)
+        case "Power":
+            return cyclr.Power(bounds.max_lr, 0, steps=steps, power=2)
+        case "InverseSqrt":
+            return cyclr.InverseSqrt(bounds.max_lr, timescale=warm_up or -(-steps // 10)).take(steps)
     return policy(name, bounds, steps=steps)
 
 
@@ -130,7 +139,8 @@ def test_a_thousand_random_schedules_are_pythons(browser: Browser, files: dict[s
     chance = random.Random(0)
     asked = []
     for index in range(1000):
-        its = settings_of(chance, list(POLICIES)[index % len(POLICIES)])
+        names = [*POLICIES, *SHAPES]
+        its = settings_of(chance, names[index % len(names)])
         if its["policy"] == "fixed" and not its["warm_up"] and not its["last_fall"]:
             its["momentum"] = None  # there is nothing to oppose
         ends = [0, 1, its["steps"] - 1, its["steps"], its["steps"] + 7]
@@ -176,6 +186,9 @@ def test_rounding_is_pythons(browser: Browser, files: dict[str, Path]) -> None:
 def test_policies_and_their_cycles_are_pythons(browser: Browser, files: dict[str, Path]) -> None:
     with opened(browser, files["bounds"]) as page:
         assert page.evaluate("Object.keys(cyclr.POLICIES)") == list(POLICIES)
+        assert page.evaluate("Object.keys(cyclr.SHAPES)") == list(SHAPES)
+        offered = page.evaluate("[...document.querySelectorAll('[name=policy] option')].map((one) => one.value)")
+        assert offered == [*POLICIES, *SHAPES]
         for name in ("auto", "triangular", "triangular2", "exp_range", "warm_restarts"):
             for epochs in (None, 1, 8, 12, 50, 100):
                 steps = 100 * (epochs or 9)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from cyclr import _check
 from cyclr._cli import _console, _sections
@@ -15,6 +18,8 @@ from cyclr.study import Engine
 from cyclr.study import compare as make_study
 from cyclr.study._compare import DEFAULT, FOUND, TUNED
 from cyclr.study._summary import target_of
+
+_Several = Annotated[tuple[str, ...], Parameter(show_default=False)]  # "()" says nothing to a reader of the help
 
 PLACE = 6  # among the verbs, in the order in which they are used
 EXAMPLES = (
@@ -30,7 +35,7 @@ def compare(
     /,
     *,
     policies: str = ",".join(DEFAULT),
-    policy: tuple[str, ...] = (),
+    policy: _Several = (),
     seeds: int = 5,
     epochs: int = 30,
     rates: str = TUNED,
@@ -40,7 +45,7 @@ def compare(
     minimize: str | None = None,
     maximize: str | None = None,
     target: float | None = None,
-    finish: tuple[str, ...] = (),
+    finish: _Several = (),
     workers: int | None = None,
     engine: str = "joblib",
     address: str | None = None,
@@ -76,9 +81,9 @@ def compare(
         minimize: Like --metric, and states that lower is better; by default known from the metric.
         maximize: Like --metric, and states that higher is better; by default known from the metric.
         target: A value of the metric; the time to reach it is reported. By default the baseline's final mean.
-        finish: What is judged at the end of a training: single (the model), ensemble (of the snapshots at the ends of
-            cycles) or average (of their weights). For one policy as NAME=ensemble; can then be repeated. auto becomes
-            the plan for that goal. What a prediction costs is reported.
+        finish: What is judged at the end of a training: single (the model; the default), ensemble (of the snapshots at
+            the ends of cycles) or average (of their weights). For one policy as NAME=ensemble; can then be repeated.
+            auto becomes the plan for that goal. What a prediction costs is reported.
         workers: Maximum number of concurrent trainings; by default 2, or with Ray as many as fit on the cluster.
         engine: joblib (processes on this machine) or ray (a cluster). The range test always runs on this machine.
         address: Address of the Ray cluster, HOST:PORT or auto; by default RAY_ADDRESS, else a local one is started.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import floor, log
 
 import numpy as np
@@ -75,7 +76,7 @@ class Ramp:
     @property
     def rates(self) -> NDArray[np.float64]:
         """The rate of each step; shape (steps,)."""
-        return np.asarray(self.schedule(np.arange(self.steps)), dtype=np.float64)
+        return _rates(self).copy()
 
     @property
     def beyond(self) -> int:
@@ -94,6 +95,12 @@ class Ramp:
     def slower(self, times: int) -> Ramp:
         """The same range with `times` as many steps."""
         return replace(self, steps=times * self.steps)
+
+
+@lru_cache(maxsize=8)
+def _rates(ramp: Ramp) -> NDArray[np.float64]:
+    """Kept, because each range test asks for them several times."""
+    return np.asarray(ramp.schedule(np.arange(ramp.steps)), dtype=np.float64)
 
 
 #: Arguments of every range test in version 0.1; there, `ramp` was the scale.

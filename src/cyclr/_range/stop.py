@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable
@@ -87,15 +86,24 @@ class StopRule:
         return self.reason
 
     def _take(self, loss: float) -> str:
-        if self._recent:
-            insort(self._jumps, abs(loss - self._recent[-1]))
-        self._recent.append(loss)
-        if len(self._recent) < self.window:
+        recent, jumps = self._recent, self._jumps
+        if recent:
+            insort(jumps, abs(loss - recent[-1]))
+        recent.append(loss)
+        if len(recent) < self.window:
             return GO
-        middle = statistics.median(self._recent)
+        middle = _median(sorted(recent))
         if self._first == math.inf:
             self._first = middle
-        self._lowest = min(self._lowest, middle)
-        noise = 8 * statistics.median(self._jumps) if self._jumps else 0.0
-        allowed = self._first + max(self.patience * max(self._first - self._lowest, noise), self.least)
-        return DIVERGED if middle > allowed and len(self._jumps) >= 4 * self.window - 1 else GO
+        if middle < self._lowest:
+            self._lowest = middle
+        fallen = self._first - self._lowest
+        if middle <= self._first + max(self.patience * fallen, self.least) or len(jumps) < 4 * self.window - 1:
+            return GO  # whatever the noise, which is asked only where it decides
+        noise = 8 * _median(jumps) if jumps else 0.0
+        return DIVERGED if middle > self._first + self.patience * max(fallen, noise) else GO
+
+
+def _median(ordered: list[float]) -> float:
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -11,7 +11,7 @@ import numpy as np
 from cyclr._page.blocks import Array, Designer, Line, clean
 
 _SCRIPTS = ("schedules.js", "policies.js", "code.js", "charts.js", "designer.js")  # formulas first
-_CALLED = ("POLICIES", "FRAMEWORKS", "designed", "code", "cyclesFor", "significant", "rounded")
+_CALLED = ("POLICIES", "SHAPES", "FRAMEWORKS", "designed", "code", "cyclesFor", "significant", "rounded")
 _MOST = 600  # points of a line: more than the pixels of its chart's half
 
 

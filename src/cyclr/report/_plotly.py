@@ -18,6 +18,7 @@ _DASHES = ("solid", "dash", "dashdot", "dot")
 _GRID = "rgba(128, 128, 128, 0.25)"
 _LONGEST = 40  # maximum characters of a name in a figure
 _LONGEST_TITLE = 80  # maximum characters of an axis title
+_WIDE_TITLE = 34  # more of them do not fit a phone
 _SYMBOLS = {"circle": "circle", "hollow": "circle-open", "diamond": "diamond"}
 
 
@@ -142,8 +143,14 @@ def _layout(figure: Figure) -> Piece:
         "margin": {"l": 60, "r": 15, "t": 30, "b": 50},
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         "modebar": {"bgcolor": nothing, "color": GREY, "activecolor": "#222222"},
-        "xaxis": _axis(figure.x), "yaxis": _axis(figure.y),
+        "xaxis": _below_itself(_axis(figure.x)), "yaxis": _axis(figure.y),
     }  # fmt: skip
+
+
+def _below_itself(axis: Piece) -> Piece:
+    """The axis with the unit of a long title on a line of its own: Plotly would cut it off on a phone."""
+    title = axis.get("title", {"text": ""})["text"]
+    return axis | {"title": {"text": title.replace(" (", "<br>(", 1)}} if len(title) > _WIDE_TITLE else axis
 
 
 def _axis(axis: Axis) -> Piece:

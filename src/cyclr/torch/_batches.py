@@ -175,12 +175,14 @@ def loss_of(model: Callable[..., Any], loss_fn: Callable[..., Any], batch: Any) 
 
 def checked_loss(loss: Any) -> torch.Tensor:
     """Check that a loss is a tensor with one number."""
+    if isinstance(loss, torch.Tensor) and not loss.ndim:
+        return loss
     if not isinstance(loss, torch.Tensor):
         advice = "return the tensor, not its .item(); if the model returns its loss, pass cyclr.torch.own_loss"
         raise TypeError(problem("the loss must be a tensor", loss, advice))
     if loss.numel() != 1:
         raise ValueError(problem("the loss must be one number", tuple(loss.shape), "reduce it, as with .mean()"))
-    return loss.reshape(()) if loss.ndim else loss  # a view would add a node to the backward pass
+    return loss.reshape(())  # a view, which adds a node to the backward pass
 
 
 def size_of(batch: Any) -> int:
@@ -208,6 +210,13 @@ def moved(batch: Any, device: torch.device | None) -> Any:
         return batch
     if isinstance(batch, torch.Tensor):
         return batch if batch.device == device else batch.to(device, non_blocking=True)
+    if (kind := type(batch)) is list or kind is tuple:  # what most loaders give, in each step
+        return kind(
+            [
+                part if isinstance(part, torch.Tensor) and part.device == device else moved(part, device)
+                for part in batch
+            ]
+        )
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a named tuple takes its fields as separate arguments
         return type(batch)(*(moved(part, device) for part in batch))
     if isinstance(batch, (tuple, list)):

@@ -29,13 +29,12 @@ def key_of(name: str, group: Group) -> str:
 
 def put(group: Group, key: str, value: float) -> None:
     """Set one entry of a group; a tensor is filled in place; of the betas, only the first one is changed."""
-    old = group[key][0] if key == "betas" else group[key]
-    if isinstance(old, torch.Tensor):
-        old.fill_(value)
-    elif key == "betas":
-        group[key] = type(group[key])((value, *group[key][1:]))
+    old = group[key]
+    first = old[0] if key == "betas" else old
+    if isinstance(first, torch.Tensor):
+        first.fill_(value)
     else:
-        group[key] = value
+        group[key] = type(old)((value, *old[1:])) if key == "betas" else value
 
 
 def copied(value: Any) -> Any:

@@ -21,7 +21,7 @@ from cyclr.torch._parts import NOTHING, Models, parts_of
 from cyclr.torch._reference import Evaluates, ReferenceBatches
 from cyclr.torch._restore import Transaction, preserved
 from cyclr.torch._task import Task
-from cyclr.torch._update import Step, StepFunction, Update, evaluate
+from cyclr.torch._update import Step, StepFunction, Update, at_hand, evaluate
 from cyclr.torch._watch import Watch
 
 Measured = Callable[[], Mapping[str, float]]
@@ -208,6 +208,8 @@ class Training:
 
     def read(self, losses: Sequence[torch.Tensor]) -> list[float]:
         self._device = losses[-1].device
+        if self._together is None and at_hand(losses[-1]):
+            return [loss.item() for loss in losses]  # a few numbers: quicker than to put them together first
         return averaged(torch.stack(list(losses)), self._together).tolist()
 
     def reference(self) -> torch.Tensor:

@@ -25,6 +25,11 @@ StepFunction: TypeAlias = Callable[..., torch.Tensor]
 AT_HAND = ("cpu",)  #: devices whose numbers are read without waiting for anything
 
 
+def at_hand(tensor: torch.Tensor) -> bool:
+    """Whether its numbers are read without waiting for a device."""
+    return tensor.device.type in AT_HAND
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """How one optimizer step is made from batches: mixed precision, clipping, accumulation, device.
@@ -114,7 +119,7 @@ class Step:
             self._check_driven()
         for _ in range(self.how.accumulate - 1):
             loss = loss + self._backward(next(batches))
-        if self.skip_non_finite and (loss.device.type not in AT_HAND or not math.isfinite(loss.item())):
+        if self.skip_non_finite and not (at_hand(loss) and math.isfinite(loss.item())):
             # Another device's loss is not read: that would wait for it. On a CPU, to pass over all gradients in each
             # step made a range test a tenth slower.
             bad = ~loss.isfinite()

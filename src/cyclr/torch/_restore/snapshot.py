@@ -6,7 +6,7 @@ import copy
 import functools
 import warnings
 from array import array
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from io import IOBase
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -26,6 +26,7 @@ from cyclr.torch._restore.tensors import Memory
 
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), torch.device, torch.dtype, torch.Size, range})
 _CODE = (type, ModuleType, _BaseDataLoaderIter)
+_CONTAINERS = frozenset({list, tuple, dict, set, deque})  #: exactly these: without attributes
 _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, functools.partial)
 #: Objects of these packages are tools, not state.
 _TOOLS = {"logging", "threading", "multiprocessing", "queue", "concurrent", "asyncio", "weakref"}
@@ -54,6 +55,7 @@ class Snapshot:
         self._seen: dict[int, Any] = {}  # by identity; keeps alive what it names, so that no identity is used twice
         self._memory = Memory(InMemory() if place is None else place)
         self._undo: list[undo.Undo] = []
+        self._empty: list[Any] = []  # containers that hold nothing: most of those of a module
         self._unfollowed: list[Any] = []  # functions, plain objects, classes
         self._stateful: list[Any] = []
         self._loaders: list[DataLoader[Any]] = []
@@ -71,14 +73,22 @@ class Snapshot:
         todo = [(root, reach + 1) for root in roots]
         while todo:
             value, left = todo.pop()
-            if type(value) in _ATOMS or id(value) in self._seen or isinstance(value, _CODE):
+            kind = type(value)
+            if kind in _ATOMS or id(value) in self._seen or isinstance(value, _CODE):
                 continue
             self._seen[id(value)] = value
-            if rng.is_source(value):
-                self.sources.append(value)
+            # The most frequent kinds first: a module holds a dozen containers, mostly empty ones.
+            if kind in _CONTAINERS or (kind is OrderedDict and not value.__dict__):
+                if value:
+                    parts = self._container(value, contents)
+                    todo.extend([(part, left) for part in parts if type(part) not in _ATOMS])
+                else:
+                    self._empty.append(value)
             elif isinstance(value, torch.Tensor):
                 kept = contents or (value.ndim < 2 and undo.size(value) <= _SMALL)
                 todo.extend((part, left) for part in (self._memory.keep(value) if kept else ()))
+            elif rng.is_source(value):
+                self.sources.append(value)
             elif isinstance(value, (array, bytearray)) or undo.is_array(value):
                 self._undo.extend([undo.array(value)] if contents or _is_row(value) else ())
             elif isinstance(value, _FUNCTIONS):
@@ -101,7 +111,7 @@ class Snapshot:
         states = [(source, rng.state(source)) for source in self.sources]
         asked = [(value, copy.deepcopy(value.state_dict())) for value in self._stateful]
         self._memory.copy()
-        self._undo[:0] = self._memory.undo()
+        self._undo[:0] = [*self._memory.undo(), undo.emptied(self._empty)]
         self._undo.extend(undo.stateful(value, state) for value, state in asked)
         self._undo.extend(rng.putting_back(source, state) for source, state in states)
         for loader in self._loaders:
@@ -143,7 +153,7 @@ class Snapshot:
         if isinstance(value, KNOWN):
             if is_own((kind := type(value)).__module__):
                 self._unfollowed.append(kind)
-            yield from ((part, left) for part in self._attributes(value, contents))
+            yield from ((part, left) for part in self._attributes(value, contents) if type(part) not in _ATOMS)
         elif left > 0 and type(value).__module__.partition(".")[0] not in _TOOLS:
             yield from ((part, left - 1) for part in self._attributes(value, contents))
         else:

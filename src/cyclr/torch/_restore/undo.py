@@ -35,10 +35,24 @@ def container(value: Any) -> Undo:
     return undo
 
 
+def emptied(values: list[Any]) -> Undo:
+    """Empties containers that were empty, those that are not so already."""
+
+    def undo() -> None:
+        for value in values:
+            if value:
+                value.clear()
+
+    return undo
+
+
 def _dict(value: dict[Any, Any]) -> Undo:
     saved = dict(value)
 
     def undo() -> None:
+        same = len(value) == len(saved) and all(map(operator.is_, value, saved))
+        if same and all(map(operator.is_, value.values(), saved.values())):
+            return
         # Entry by entry: the attributes of an object must not be missing for a moment, another thread may look.
         for key in [key for key in value if key not in saved]:
             del value[key]

@@ -83,7 +83,16 @@ const POLICIES = {
     return new WarmRestarts(0, max_lr, Math.floor((steps + shares - 1) / shares), 2).take(steps);
   },
 };
-const CYCLICAL = ["auto", "triangular", "triangular2", "exp_range", "warm_restarts"];
+
+// Further shapes, by the names of their classes.
+const SHAPES = {
+  Hann: (its) => new Hann(its.base_lr, its.max_lr, ...halves(its)).take(its.steps),
+  Welch: (its) => new Welch(its.base_lr, its.max_lr, ...halves(its)).take(its.steps),
+  Power: ({ max_lr, steps }) => new Power(max_lr, 0, steps, 2),
+  // after a warm-up, the schedule of the original transformer: max_lr * sqrt(warm_up / step)
+  InverseSqrt: ({ max_lr, steps, warm_up }) => new InverseSqrt(max_lr, warm_up || Math.ceil(steps / 10)).take(steps),
+};
+const CYCLICAL = ["auto", "triangular", "triangular2", "exp_range", "warm_restarts", "Hann", "Welch"];
 const SHORTEST = 20;  // steps that every policy can divide
 
 function cyclesFor(policy, steps, epoch) {  // the number of cycles that Python's policy takes
@@ -97,7 +106,7 @@ function cyclesFor(policy, steps, epoch) {  // the number of cycles that Python'
 
 const startsAtZero = (policy) => policy === "wsd";
 const endsAtZero = (policy) =>
-  ["auto", "linear", "cosine", "rex", "wsd", "one_cycle", "warm_restarts"].includes(policy);
+  ["auto", "linear", "cosine", "rex", "wsd", "one_cycle", "warm_restarts", "Power"].includes(policy);
 
 // What must hold and does not, in words; "" if all is well.
 function problem({ base_lr, max_lr, policy, steps, cycles, warm_up, last_fall, momentum }) {
@@ -123,7 +132,7 @@ function designed(settings) {
   const before = startsAtZero(policy) ? 0 : warm_up, after = endsAtZero(policy) ? 0 : last_fall;
   const wrong = problem({ ...settings, warm_up: before, last_fall: after });
   if (wrong) return { problem: wrong };
-  const inner = POLICIES[policy]({ ...settings, steps: steps - before - after });
+  const inner = (POLICIES[policy] ?? SHAPES[policy])({ ...settings, steps: steps - before - after });
   const parts = [inner];
   if (before) parts.unshift(new Linear(0, inner.at(0), before));
   if (after) parts.push(new Linear(inner.at(inner.duration), 0, after));

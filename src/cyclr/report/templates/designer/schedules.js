@@ -1,5 +1,5 @@
 // Schedules: one class for each formula, in the order of Python's waves.py, pieces.py, base.py and opposed.py, and only
-// those that the policies use. Each has
+// those that the policies and shapes use. Each has
 //   at(step)       its value,
 //   duration, lowest, highest,
 //   ends(until)    the steps at which a cycle closes,
@@ -65,6 +65,16 @@ class ExpRange extends Wave {
   toString() { return this.text("ExpRange", { gamma: this.gamma }); }
 }
 
+class Welch extends Wave {
+  at(step) { return this.between(1 - (1 - this.height(step)) ** 2); }
+  toString() { return this.text("Welch"); }
+}
+
+class Hann extends Wave {
+  at(step) { return this.between((1 - Math.cos(Math.PI * this.height(step))) / 2); }
+  toString() { return this.text("Hann"); }
+}
+
 class WarmRestarts extends Schedule {
   constructor(min_lr, max_lr, period, growth) {
     super();
@@ -116,6 +126,19 @@ class Exponential extends Piece {
   weights(step) { return [(this.steps - step) / this.steps, step / this.steps]; }
 }
 
+class Power extends Piece {
+  static title = "Power";
+  constructor(start, end, steps, power) {
+    super(start, end, steps);
+    this.power = power;
+  }
+  weights(step) {
+    const remaining = ((this.steps - step) / this.steps) ** this.power;
+    return [remaining, 1 - remaining];
+  }
+  toString() { return named("Power", [this.start, this.end], { steps: this.steps, power: this.power }); }
+}
+
 class Rex extends Piece {
   static title = "Rex";
   weights(step) {
@@ -141,6 +164,16 @@ class Constant extends Schedule {
   at() { return this.level; }
   ends() { return []; }
   toString() { return named("Constant", [this.level], {}); }
+}
+
+class InverseSqrt extends Schedule {
+  constructor(start, timescale) {
+    super();
+    Object.assign(this, { start, timescale, duration: Infinity, lowest: 0, highest: start });
+  }
+  at(step) { return this.start / Math.sqrt(1 + step / this.timescale); }
+  ends() { return []; }
+  toString() { return named("InverseSqrt", [this.start], { timescale: this.timescale }); }
 }
 
 // ---------------------------------------------------------------- base.py
