@@ -26,9 +26,9 @@ fuzz: .venv/.dev ## run the property tests on many random examples; SEED=N runs 
 	$(BIN)/python -m pytest --numprocesses 2 -m hypothesis --hypothesis-profile fuzz --hypothesis-seed $$seed $(ARGS)
 
 FIRE := torch lightning transformers jax keras:torch keras:jax
-fire: .venv/.dev ## send 1,000 signals at random moments of range tests: everything must be restored
+fire: .venv/.dev ## send 1,000 signals at random moments of range tests, and write bench/records/fire.csv: everything must be restored
 	@seed=$${SEED:-$$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')}; echo "== make fire SEED=$$seed"; \
-	for one in $(FIRE); do KERAS_BACKEND=$${one#*:} $(BIN)/python -m tests.adapters.fire $${one%:*} 168 $$seed || exit 1; done
+	for one in $(FIRE); do KERAS_BACKEND=$${one#*:} $(BIN)/python -m tests.adapters.fire $${one%:*} 168 $$seed bench/records/fire.csv || exit 1; done
 
 check: style types layers docs ## format, lint, types, layers, docs
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -10,13 +11,13 @@ from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import DataLoaderConfiguration
 
 import cyclr.torch
-from cyclr import Linear
+from cyclr import Bounds, Linear, plan
 
 SCHEDULE = Linear(0.0, 1.0, steps=100)  # the rate in hundredths is the step
 
 
-def used(*, prepared, accumulate=1, **sharing):
-    """The step of the schedule at each update of an epoch of 16 examples."""
+def used(*, prepared, accumulate=1, schedule=SCHEDULE, epochs=1, **sharing):
+    """The step of the schedule at each update of epochs of 16 examples."""
     AcceleratorState._reset_state()
     GradientState._reset_state()
     config = DataLoaderConfiguration(**sharing)
@@ -24,12 +25,12 @@ def used(*, prepared, accumulate=1, **sharing):
     model = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(16, 1)), batch_size=2)
-    scheduler = cyclr.torch.Scheduler(optimizer, SCHEDULE)
+    scheduler = cyclr.torch.Scheduler(optimizer, schedule)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     if prepared:
         scheduler = accelerator.prepare(scheduler)
     steps = []
-    for (x,) in loader:
+    for (x,) in (batch for _ in range(epochs) for batch in loader):
         with accelerator.accumulate(model):
             accelerator.backward(model(x).mean())
             if accelerator.sync_gradients:
@@ -54,6 +55,10 @@ def main(folder):
         for sharing in ("shard", "split", "dispatch", "split dispatch")
         for accumulate in (1, 2)
     }
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        used(prepared=True, schedule=plan(Bounds(0.1, 1.0), steps=100), epochs=6)
+    found["told"] = [str(one.message) for one in caught if "scheduler.step()" in str(one.message)]
     Path(folder, f"{Accelerator().process_index}.json").write_text(json.dumps(found))
 
 

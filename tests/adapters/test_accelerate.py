@@ -41,6 +41,10 @@ def test_a_prepared_scheduler_counts_the_steps_of_one_process_unless_batches_are
     assert found[f"prepared {sharing} {accumulate}"] == [stride * n for n in range(updates(sharing, accumulate))]
 
 
+def test_two_steps_of_a_prepared_scheduler_for_one_of_the_optimizer_are_not_warned_of(found):
+    assert found["told"] == []
+
+
 # ---------------------------------------------------------------- another schedule on a checkpoint
 
 WAVE = cyclr.Triangular(1e-3, 1e-2, step_size=7)

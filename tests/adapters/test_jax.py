@@ -640,6 +640,63 @@ def test_a_step_that_ignores_its_rate_is_refused_before_any_work(given):
         range_test(step, state, BATCHES, ramp=cyclr.Ramp(steps=10))
 
 
+def through_optax(change):
+    optimizer = optax.inject_hyperparams(optax.adamw)(learning_rate=0.1)
+
+    def step(state, x, lr):
+        w, inner = state
+        inner = inner._replace(hyperparams=inner.hyperparams | {"learning_rate": change(lr)})
+        loss, slope = jax.value_and_grad(squares)(w, x)
+        steps, inner = optimizer.update(slope, inner, w)
+        return (optax.apply_updates(w, steps), inner), loss
+
+    return step, (jnp.zeros(3), optimizer.init(jnp.zeros(3)))
+
+
+def plainly(change):
+    return lambda w, x, lr: sgd(w, x, change(lr)), jnp.zeros(3)
+
+
+def compiled(change):
+    return jax.jit(lambda w, x, lr: jax.jit(sgd)(w, x, jax.jit(change)(lr))), jnp.zeros(3)
+
+
+def for_each_weight(change):
+    return lambda w, x, lr: sgd(w, x, change(jnp.full(3, lr))), jnp.zeros(3)
+
+
+@pytest.mark.parametrize("made", [plainly, compiled, through_optax, for_each_weight])
+@pytest.mark.parametrize(
+    ("change", "low"),
+    [
+        (lambda lr: jnp.minimum(lr, 0.01), 0.01),
+        (lambda lr: jnp.maximum(lr, 0.01), 1e-4),
+        (lambda lr: jnp.clip(lr, 1e-3, 0.5), 1e-4),
+        (lambda lr: 10.0 ** jnp.round(jnp.log10(lr)), 1e-4),
+        (lambda lr: jnp.where(lr > 0.1, 0.1, lr), 0.1),
+        (lambda lr: jnp.float32(0.1) * (lr > 0.1), 1e-4),
+    ],
+    ids=["minimum", "maximum", "clip", "rounded", "where", "switched"],
+)
+def test_a_step_that_clips_its_rate_is_refused(made, change, low):
+    step, state = made(change)
+    with pytest.raises(ValueError, match=r"it does the same at (\S+) and at (\S+); do not clip") as caught:
+        range_test(step, state, BATCHES, ramp=cyclr.Ramp(1e-4, 1.0, steps=60))
+    first, second = (float(word.rstrip(";")) for word in str(caught.value).split() if word[0].isdigit())
+    assert low * 0.999 <= first < second <= 1.0
+
+
+@pytest.mark.parametrize("made", [plainly, compiled, through_optax, for_each_weight])
+@pytest.mark.parametrize(
+    "change",
+    [lambda lr: 0.1 * lr, jnp.sqrt, lambda lr: jnp.minimum(lr, 2.0), lambda lr: lr.astype(jnp.bfloat16)],
+    ids=["scaled", "root", "not reached", "half"],
+)
+def test_a_step_that_only_transforms_its_rate_is_accepted(made, change):
+    step, state = made(lambda lr: change(lr).astype(jnp.float32))
+    range_test(step, state, BATCHES, ramp=cyclr.Ramp(1e-4, 1.0, steps=60))
+
+
 def test_a_rate_that_acts_a_step_later_or_through_an_accumulator_is_accepted():
     def later(state, x, lr):
         w, loss = sgd(state["w"], x, state["lr"])

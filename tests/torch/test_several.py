@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 from collections.abc import Callable
@@ -12,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from cyclr import HeldOut, Linear, Ramp, Triangular
-from cyclr.torch import Chosen, Scheduler, auto, range_test, with_model
+from cyclr import HeldOut, Inconclusive, Linear, Ramp, Search, Triangular
+from cyclr.torch import AutoLoop, Chosen, Scheduler, auto, range_test, with_model
 from tests.torch.digest import digest
 
 X = torch.randn(320, 4, generator=torch.Generator().manual_seed(0))
@@ -324,3 +325,50 @@ def test_an_optimizer_that_is_stepped_now_and_then_is_none() -> None:
 
     curve = range_test(models, Chosen(optimizers, which=0), LOADER, update=delayed, ramp=RAMP)
     assert curve.tuning_cost > 0
+
+
+@pytest.mark.parametrize("each", [3, 4, 8])
+def test_a_step_that_mostly_accumulates_is_told(each: int) -> None:
+    models, optimizers, _ = two()
+    turns = iter(range(1, 1000))
+
+    def accumulates(batch: Any) -> torch.Tensor:
+        loss = (models[0](batch[0]) - batch[1]).square().mean()
+        loss.backward()
+        if next(turns) % each == 0:
+            optimizers[0].step()
+            optimizers[0].zero_grad()
+        return loss
+
+    with pytest.warns(UserWarning, match=r"no optimizer made a step in \d+ of \d+ steps of the range test"):
+        range_test(models, optimizers[0], LOADER, update=accumulates, ramp=RAMP)
+
+
+def test_a_loop_that_reports_every_accumulated_batch_is_told() -> None:
+    models, optimizers, _ = two()
+    loop = AutoLoop(models[0], optimizers[0], LOADER, epochs=20, search=Search(ramp=RAMP))
+
+    def train() -> None:
+        for number, (x, y) in enumerate(loop):
+            if not loop.testing:
+                break
+            loss = (models[0](x) - y).square().mean()
+            loss.backward()
+            if number % 4 == 3:
+                optimizers[0].step()
+                optimizers[0].zero_grad()
+            loop.step(loss)
+
+    with contextlib.suppress(Inconclusive), pytest.warns(UserWarning, match="let one step do all that leads to"):
+        train()
+
+
+@pytest.mark.parametrize("every", [2, 5])
+def test_steps_that_a_grad_scaler_skips_are_not(every: int) -> None:
+    models, optimizers, step = two()
+    turns = iter(range(1000))
+
+    def skips(batch: Any) -> torch.Tensor:
+        return (models[0](batch[0]) - batch[1]).square().mean() if next(turns) % every == 1 else step(batch)
+
+    assert range_test(models, optimizers, LOADER, update=skips, ramp=RAMP).tuning_cost > 0

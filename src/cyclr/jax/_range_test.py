@@ -74,7 +74,7 @@ def range_test(
     Raises:
         TypeError: If an argument is of the wrong kind, or `step` does not return (state, loss).
         ValueError: If a value is out of range, there are no batches or too few, `step` changes the form of the state
-            or ignores its rate, or the loss is not finite at the first step.
+            or ignores or clips its rate, or the loss is not finite at the first step.
 
     >>> import jax, jax.numpy as jnp
     >>> x, noise = jax.random.normal(jax.random.key(0), (2, 50, 8, 3))  # 50 batches of 8 examples
@@ -103,7 +103,7 @@ def range_test(
         feed = None if number is not None else Feed(batches, randomness.put_back)
         try:
             example = jax.tree.map(itemgetter(0), batches) if feed is None else feed.first
-            pure, arrays, starts = pure_step(step, state, example, repeats, stacked)
+            pure, arrays, starts = pure_step(step, state, example, repeats, stacked, ramp.rates.tolist())
             recorder.set_repeats(starts)
             if held_out is not None:
                 recorder.every, recorder.maximize = held_out.steps_between(recorder.ramp.steps), held_out.maximize

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from jax.interpreters.partial_eval import dce_jaxpr
 
 from cyclr._check import problem
+from cyclr.jax._rates import same_effect
 
 Step = Callable[[Any, Any, jax.Array], tuple[Any, Any]]
 Arrays = list[Any]
@@ -81,7 +82,9 @@ class PureStep:
         return found
 
 
-def pure_step(step: Step, state: Any, batch: Any, repeats: int | None, stacked: bool) -> tuple[PureStep, Arrays, int]:
+def pure_step(
+    step: Step, state: Any, batch: Any, repeats: int | None, stacked: bool, rates: Sequence[float]
+) -> tuple[PureStep, Arrays, int]:
     """A step as a function of arrays, these arrays, and the number of sweeps; checked on a batch without computing.
 
     Args:
@@ -90,6 +93,7 @@ def pure_step(step: Step, state: Any, batch: Any, repeats: int | None, stacked: 
         batch: One batch.
         repeats: Number of sweeps, if given.
         stacked: Whether all arrays of the state have a first axis with a state for each sweep.
+        rates: Those of a sweep.
 
     Raises:
         TypeError: If `step` does not return (state, loss).
@@ -117,7 +121,7 @@ def pure_step(step: Step, state: Any, batch: Any, repeats: int | None, stacked: 
             array = jnp.asarray(leaves[index])
             leaves[index] = jnp.broadcast_to(array, (repeats,)) if stacked else array
             traced[index] = True
-    _check(pure, one, batch)
+    _check(pure, one, batch, rates)
     return pure, arrays, repeats or 1
 
 
@@ -138,7 +142,7 @@ def _rate() -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((), jnp.asarray(0.0).dtype)
 
 
-def _check(pure: PureStep, arrays: Arrays, batch: Any) -> None:
+def _check(pure: PureStep, arrays: Arrays, batch: Any, rates: Sequence[float]) -> None:
     """Check that a step returns a state of the same form and a scalar loss, and that the rate has an effect."""
     new, loss = jax.eval_shape(pure, arrays, batch, _rate())
     paths = [path for here, path in zip(pure.traced, pure.paths, strict=True) if here]
@@ -152,26 +156,32 @@ def _check(pure: PureStep, arrays: Arrays, batch: Any) -> None:
     if loss.shape != () or not jnp.issubdtype(loss.dtype, jnp.floating):
         given = f"{loss.dtype}{list(loss.shape)}"
         raise ValueError(f"the loss must be one real number, got {given}; reduce it, as with jnp.mean")
-    if not _rate_matters(pure, arrays, batch):
+    program = jax.make_jaxpr(pure)(arrays, batch, _rate())
+    needed = _needed(program.jaxpr, len(arrays))
+    slim, inputs = dce_jaxpr(program.jaxpr, [*needed, False])
+    if not inputs[-1]:
         raise ValueError(
             "step must train at the given rate, but no later loss depends on it; use the argument lr in the "
             "update (with Optax: inject_hyperparams, and set hyperparams['learning_rate'] = lr)"
         )
 
+    every = rates[:: max(1, len(rates) // 12)]  # far enough from one another to differ in half precision, too
+    if same := same_effect(slim, program.consts, every):
+        what = f"step must train at the given rate, but it does the same at {same[0]:.3g} and at {same[1]:.3g}"
+        raise ValueError(f"{what}; do not clip or round lr, or test only rates that it leaves alone: Ramp(low, high)")
 
-def _rate_matters(pure: PureStep, arrays: Arrays, batch: Any) -> bool:
-    """Whether a loss depends on the rates of earlier steps.
 
-    The rate may be stored in the state without being used, or affect only the current loss. So this determines which
-    parts of the state the loss depends on, over any number of steps, and whether the rate changes one of these.
+def _needed(program: Any, size: int) -> list[bool]:
+    """Which parts of the state a loss depends on, over any number of steps.
+
+    The rate may be stored in the state without being used, or affect only the current loss. So it must change one of
+    these.
     """
-    program = jax.make_jaxpr(pure)(arrays, batch, _rate()).jaxpr
-    size = len(arrays)
     needed = [False] * size
     outputs = [False] * size + [True]
     while True:
         _, inputs = dce_jaxpr(program, outputs)
         further = [old or new for old, new in zip(needed, inputs[:size], strict=True)]
         if further == needed:
-            return dce_jaxpr(program, [*needed, False])[1][-1]
+            return needed
         needed, outputs = further, [*further, True]

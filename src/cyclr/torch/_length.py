@@ -5,25 +5,23 @@ from __future__ import annotations
 import logging
 import math
 import numbers
+import sys
 import warnings
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
-from weakref import WeakMethod
-
-from torch.optim import Optimizer
 
 from cyclr._check import count, problem
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
 from cyclr.torch._batches import length
-from cyclr.torch._trainer import Chosen
+from cyclr.torch._pace import Pace
 
 _log = logging.getLogger("cyclr")
 NOTHING = 1e-3  #: a rate below this fraction of the highest one has almost no effect
 SLACK = 0.05  #: fraction of a schedule by which its end may be exceeded if the length of an epoch is unknown
 EVERY_STEP = 10  #: changes in a row by something else before the warning
-LATE = 2  #: scheduler steps, each after several optimizer steps, before the warning
+SMALL = 8  #: optimizer steps per scheduler step that are told of where a schedule may count something else, as epochs
 
 
 class Changes:
@@ -50,49 +48,63 @@ class Length:
     Args:
         plan: The plan of the schedule, if known: it has the length of an epoch.
         schedules: The schedules of the groups.
+        pace: Counts optimizer steps beside those of the scheduler, for the first few.
     """
 
-    def __init__(self, plan: Plan | None, schedules: Sequence[Schedule]) -> None:
+    def __init__(self, plan: Plan | None, schedules: Sequence[Schedule], pace: Pace | None = None) -> None:
+        self.pace = pace
         self.epoch = None if plan is None else plan.steps_per_epoch
         longest = max(schedules, key=lambda schedule: schedule.duration)
         self.duration, self.schedule = longest.duration, longest
-        self.warned = self.duration == math.inf
-        self.limit = (
-            self.duration if self.warned else self.duration + (self.epoch or max(1, int(SLACK * self.duration)))
+        self.planned, self.limit = plan is not None, math.inf  #: the last step that is no reason for a warning
+        if self.duration < math.inf:
+            self.limit = self.duration + (self.epoch or max(1, int(SLACK * self.duration)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "pace": None}  # its hooks, which a copied optimizer does not have
+
+    def look(self, step: int) -> int:
+        """Compare the training with its schedule at a step; the step from which on to do so again."""
+        if self.pace is not None and (ratio := self.pace.look()) is not None:
+            self.pace = None
+            self.check_pace(ratio)
+        self.check_end(step)
+        return 0 if self.pace is not None else int(min(self.limit, sys.maxsize)) + 1
+
+    def check_pace(self, ratio: float) -> None:
+        """Tell of scheduler steps that are not optimizer steps.
+
+        Args:
+            ratio: Scheduler steps per optimizer step.
+        """
+        if ratio == 1:
+            return
+        often, number = ratio > 1, round(max(ratio, 1 / ratio))
+        said = (
+            f"is called {number} times per optimizer step" if often else f"is called once per {number} optimizer steps"
         )
-        self.optimizer_steps, self.late = 0, 0
+        advice = "call it once after every optimizer.step()"
+        if often:
+            advice += ", so with accumulated gradients not after every batch"
+        if self.planned:
+            made_for = f"the schedule of {self.duration:.0f} steps counts optimizer steps"
+            self._warn(f"scheduler.step() {said}, but {made_for}; {advice}")
+        elif often or number <= SMALL:  # a schedule that counts epochs is as good as one that counts steps
+            takes = f"a step of the schedule takes {1 / ratio:.3g}"
+            if self.duration < math.inf:
+                takes = f"its {self.duration:.0f} steps take {self.duration / ratio:.0f}"
+            _log.warning(
+                "scheduler.step() %s, so that %s optimizer steps; if that is not meant, %s", said, takes, advice
+            )
 
-    def count_steps(self, optimizer: Optimizer) -> None:
-        """Count the optimizer's steps, to notice a scheduler that is stepped once an epoch."""
-        if isinstance(optimizer, Chosen):  # where one of several makes steps, the others do
-            optimizer = optimizer.optimizers[optimizer.which or 0]
-        if self.epoch is None or self.epoch < 2 or not hasattr(optimizer, "_optimizer_step_post_hooks"):
-            return
-        counting = WeakMethod(self._count)
-
-        def hook(*_: Any) -> None:
-            if (own := counting()) is not None:
-                own()
-
-        optimizer.register_step_post_hook(hook)
-
-    def check_step(self, step: int) -> None:
-        """Warn once if the training exceeds its schedule, or if the scheduler lags far behind the optimizer."""
-        if self.warned:
-            return
-        made, self.optimizer_steps = self.optimizer_steps, 0
-        self.late = self.late + 1 if made > 1 else 0
+    def check_end(self, step: int) -> None:
+        """Warn once if the training exceeds its schedule."""
         if step > self.limit and not self._ends_at_nothing():
             self.limit = math.inf
         if step > self.limit:
             self._warn(
                 f"the training has made {step} steps, but its schedule was made for {self.duration:.0f} and stays at "
                 f"{self._last():.3g} after them; stop here, or make a schedule for the whole training"
-            )
-        elif self.epoch is not None and self.late >= LATE and made >= self.epoch:
-            self._warn(
-                f"scheduler.step() is called once per {made} optimizer steps, but the schedule of {self.duration:.0f} "
-                "steps counts optimizer steps; call it after every optimizer.step()"
             )
 
     def check_training(self, loader: Any, *, epochs: int, accumulate: int) -> str:
@@ -114,9 +126,6 @@ class Length:
             warnings.warn(f"{said}; make the schedule for {steps:,} steps", UserWarning, stacklevel=3)
         return f"{said}."
 
-    def _count(self) -> None:
-        self.optimizer_steps += 1
-
     def _last(self) -> float:
         return float(self.schedule(int(self.duration)))
 
@@ -124,5 +133,5 @@ class Length:
         return self._last() <= NOTHING * self.schedule.highest
 
     def _warn(self, said: str) -> None:
-        self.warned, self.limit = True, math.inf  # once
-        warnings.warn(said, UserWarning, stacklevel=4)
+        self.limit = math.inf  # once
+        warnings.warn(said, UserWarning, stacklevel=5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import numbers
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from cyclr.torch._added import watch
 from cyclr.torch._driver import Changed, Driver
 from cyclr.torch._groups import Given, Group, copied, initial, plain, resolve, unshare
 from cyclr.torch._length import Changes, Length
+from cyclr.torch._pace import Pace
 from cyclr.torch._parts import one_optimizer
 from cyclr.torch._saved import read_state
 from cyclr.torch._task import check_optimizer
@@ -107,10 +109,10 @@ class Scheduler(LRScheduler):
         self._changes = Changes()
         self._driver: Driver | None = None
         self._owners: frozenset[int] | None = None  #: identities of the groups at that step; None if not known
-        self._length = Length(self.plan, self.schedules["schedule"])
+        self._length, self._look_at = Length(self.plan, self.schedules["schedule"]), sys.maxsize
         super().__init__(driven, last_epoch)
         watch(driven, self)
-        self._length.count_steps(driven)
+        self._length.pace, self._look_at = Pace(driven, self._length.epoch), 0
 
     def step(self, epoch: int | None = None) -> None:
         """Set all driven options to their values at the next step. Call it after each `optimizer.step()`.
@@ -120,6 +122,10 @@ class Scheduler(LRScheduler):
 
         Raises:
             TypeError: If `epoch` is not an integer: schedules take no metric.
+
+        Warns:
+            UserWarning: Once, if the first steps of a `Plan` are steadily not one per optimizer step, or if the
+                training goes on after its schedule has ended at a rate near zero.
         """
         driver = self._driver
         if epoch is None and self._step_count > 1 and driver is not None:
@@ -130,11 +136,11 @@ class Scheduler(LRScheduler):
                 self._drive(pick_up=True)
             elif changed := driver.write(step):
                 self._mend(changed, pick_up=True)
-            if not self._length.warned:
-                self._length.check_step(step)
+            if step >= self._look_at:
+                self._look_at = self._length.look(step)
         elif epoch is None:  # torch's own has checks for the first two steps
             super().step()
-            self._length.check_step(self.last_epoch)
+            self._look_at = self._length.look(self.last_epoch)
         elif isinstance(epoch, bool) or not isinstance(epoch, numbers.Integral):
             advice = "call step() without arguments: a schedule takes no metric and no fraction of an epoch"
             raise TypeError(problem("the argument of step() must be an integer number of steps", epoch, advice))
@@ -229,7 +235,7 @@ class Scheduler(LRScheduler):
         self.last_epoch, self._step_count = step, step + 1
         if step >= 0:  # else a part of a SequentialLR that has not begun; it sets no rate
             self._drive()
-        self._length = Length(self.plan, self.schedules["schedule"])
+        self._length, self._look_at = Length(self.plan, self.schedules["schedule"], self._length.pace), 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_driver": None, "_owners": None}  # what is made anew for the groups of a copy

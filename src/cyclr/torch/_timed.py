@@ -76,6 +76,7 @@ class TimedScheduler(Scheduler):
         self.position, self.elapsed, self.made = 0.0, 0.0, 0
         self._pace, self._revised = 0.0, 0  # planned steps per step, and at which step it is computed again
         super().__init__(optimizer, schedule, momentum, weight_decay, same_rate=same_rate, on_mismatch=on_mismatch)
+        self._length.pace = None  # by time, a step of the schedule is not meant to be one of the optimizer
         self._measure()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ class Watch:
         self._put: dict[int, Any] = {}
         self._moving: list[Any] = []  # the optimizers whose rates are set
         self._groups: list[list[Group]] = []  # those that each of them has at the start
-        self._stepped = self._trained = False
+        self._stepped = self._trained = self._now = False
+        self._calls = self._without = 0
+        self._hooks: list[tuple[Any, int]] = []
         self._versions: list[tuple[int, int]] = []
         optimizers = optimizer.optimizers if isinstance(optimizer, Chosen) else [optimizer]
         which = optimizer.which if isinstance(optimizer, Chosen) else None
@@ -34,7 +37,7 @@ class Watch:
             inner: Any = one
             while not hasattr(inner, "_optimizer_step_pre_hooks") and hasattr(inner, "optimizer"):
                 inner = inner.optimizer
-            inner.register_step_pre_hook(self._check)
+            self._hooks.append((inner, inner.register_step_pre_hook(self._check).id))
             inner.register_step_post_hook(self._check_rates)  # a closure may set them, too
             if which in (None, index):
                 self._moving.append(inner)
@@ -43,14 +46,18 @@ class Watch:
     def before(self, groups: list[Group]) -> None:
         """Remember the rates that were put for a step."""
         self._put.update((id(group), mark(group["lr"])) for group in groups)
+        self._now = False
         self._versions = [] if self._stepped else _versions(groups)
 
     def after(self, groups: list[Group]) -> None:
         """See what the step has done."""
         self._trained = self._trained or (not self._stepped and self._versions != _versions(groups))
+        if all(number in one._optimizer_step_pre_hooks for one, number in self._hooks):  # until the first sweep ends
+            self._calls += 1
+            self._without += not self._now
 
     def finish(self, curve: Curve) -> None:
-        """An error if weights were changed, but never by a step at these rates.
+        """An error if weights were changed, but never by a step at these rates; a warning if mostly no step was made.
 
         A loss that stayed the same has no answer that could be wrong.
         """
@@ -59,8 +66,17 @@ class Watch:
             what = "the step function must step the optimizer whose rates the range test sets"
             advice = "pass the optimizer that it steps, or call optimizer.step() in it"
             raise ValueError(problem(what, "no step", advice))
+        if self._stepped and self._without > self._calls / 2:  # a GradScaler skips fewer, also where it begins too high
+            warnings.warn(
+                f"no optimizer made a step in {self._without} of {self._calls} steps of the range test, so most losses "
+                "are recorded at rates that were not used; let one step do all that leads to an optimizer.step(), as "
+                "all batches whose gradients are accumulated",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _check(self, stepping: Optimizer, *_: Any) -> None:
+        self._now = True
         moving = any(stepping is one for one in self._moving)
         self._stepped, self._trained = self._stepped or moving, self._trained or not moving
         for inner, groups in zip(self._moving, self._groups, strict=True):
