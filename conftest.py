@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import importlib.util
 import os
 import re
@@ -94,6 +95,12 @@ def jax_runs() -> bool:
     """Whether JAX has started its threads in this process."""
     bridge = sys.modules.get("jax._src.xla_bridge")
     return bridge is not None and bridge._at_fork_handler_installed
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: no search for unreachable objects goes through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
