@@ -113,8 +113,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     return result
 
 
-SHARED = {"tests/adapters/test_resume.py": "tests/adapters/test_agreement.py"}
-"""Files whose tests use the same session fixture: one worker runs both, so that it is set up once."""
+STUDIES = ("tests/cli/test_demo.py", "tests/cli/test_pages.py", "tests/study/test_pool.py")
+SHARED = {"tests/adapters/test_resume.py": "tests/adapters/test_agreement.py"} | dict.fromkeys(
+    STUDIES, "tests/cli/test_compare.py"
+)
+"""Files that use the same session fixture, or the same processes of joblib, each of which must first load torch: one
+worker runs them all, in turn, so that there is one set-up."""
 
 
 @pytest.hookimpl(optionalhook=True)
