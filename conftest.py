@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import importlib.util
 import os
 import re
@@ -96,6 +97,12 @@ def jax_runs() -> bool:
     return bridge is not None and bridge._at_fork_handler_installed
 
 
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: no search for unreachable objects goes through it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """A test that starts JAX before its time is named at once, and not those after it that fork."""
@@ -106,8 +113,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     return result
 
 
-SHARED = {"tests/adapters/test_resume.py": "tests/adapters/test_agreement.py"}
-"""Files whose tests use the same session fixture: one worker runs both, so that it is set up once."""
+STUDIES = ("tests/cli/test_demo.py", "tests/cli/test_pages.py", "tests/study/test_pool.py")
+SHARED = {"tests/adapters/test_resume.py": "tests/adapters/test_agreement.py"} | dict.fromkeys(
+    STUDIES, "tests/cli/test_compare.py"
+)
+"""Files that use the same session fixture, or the same processes of joblib, each of which must first load torch: one
+worker runs them all, in turn, so that there is one set-up."""
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -43,6 +43,8 @@ TORCH = (
 ACCELERATE = (*TORCH, "accelerate")
 TRAINER = (*TORCH, "transformers.trainer")
 LIGHTNING = (*TORCH, "lightning")
+KERAS = ("keras", "cyclr.keras", "scipy.stats")  # on the backend that the program's KERAS_BACKEND names
+BACKENDS = ("jax", "torch")  # of Keras: each has a server of its own, as Keras takes its backend when it is imported
 LONGEST = 600  #: seconds of a program; then it is killed
 BYTES = 65536  #: of a request
 
@@ -57,18 +59,21 @@ class Program:
         cwd: str | Path = ROOT,
         env: Mapping[str, str] | None = None,
         stderr: int = subprocess.PIPE,
+        terminal: int | None = None,
     ) -> None:
         read, write = os.pipe()
         self.stdout = os.fdopen(read, encoding="utf-8")
         self.stderr: IO[str] | None = None
         errors = write
-        if stderr == subprocess.PIPE:
+        if terminal is not None:  # a descriptor, in place of both pipes
+            os.dup2(terminal, write)
+        elif stderr == subprocess.PIPE:
             read, errors = os.pipe()
             self.stderr = os.fdopen(read, encoding="utf-8")
         request = {"command": [str(part) for part in command], "needs": needs, "cwd": str(cwd)}
-        request["env"] = dict(os.environ if env is None else env)
+        request["env"] = env = dict(os.environ if env is None else env)
         self._server = socket.socket(socket.AF_UNIX)
-        self._server.connect(os.environ[ADDRESS])
+        self._server.connect(os.environ[ADDRESS] + (env["KERAS_BACKEND"] if "keras" in needs else ""))
         socket.send_fds(self._server, [json.dumps(request).encode()], [write, errors])
         for descriptor in {write, errors}:
             os.close(descriptor)
@@ -166,20 +171,31 @@ def started_ranks(
 
 @contextlib.contextmanager
 def serving() -> Iterator[None]:
-    """A server for all tests of a session; it imports when it is first asked to."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ[ADDRESS] = str(Path(folder, "forked"))
+    """The servers for all tests of a session; each imports when it is first asked to."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        address = str(Path(folder, "forked"))
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "tests.forked", os.environ[ADDRESS]]
-        options: Any = {"cwd": ROOT, "env": os.environ | {"PYTHONPATH": path}, "stdin": subprocess.PIPE}
-        with subprocess.Popen(command, **options) as server:
-            try:
-                while not Path(os.environ[ADDRESS]).exists() and server.poll() is None:
-                    time.sleep(0.002)
-                yield
-            finally:
-                server.stdin.close()  # type: ignore[union-attr]
-                del os.environ[ADDRESS]
+        environment = os.environ | {"PYTHONPATH": path}
+        stack.enter_context(_server(address, environment))
+        for backend in BACKENDS:
+            stack.enter_context(_server(address + backend, environment | {"KERAS_BACKEND": backend}))
+        os.environ[ADDRESS] = address
+        try:
+            yield
+        finally:
+            del os.environ[ADDRESS]
+
+
+@contextlib.contextmanager
+def _server(address: str, environment: Mapping[str, str]) -> Iterator[None]:
+    command = [sys.executable, "-m", "tests.forked", address]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE) as server:
+        try:
+            while not Path(address).exists() and server.poll() is None:
+                time.sleep(0.002)
+            yield
+        finally:
+            server.stdin.close()  # type: ignore[union-attr]
 
 
 def serve(address: str) -> None:
@@ -251,6 +267,7 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> None:
     for number, descriptor in enumerate([nothing, *descriptors]):
         os.dup2(descriptor, number)
     os.closerange(3, 64)
+    _open_streams()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -278,6 +295,16 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> None:
             with contextlib.suppress(BaseException):
                 stream.flush()
         os._exit(code)
+
+
+def _open_streams() -> None:
+    """Those of the server know what its descriptors were, a terminal or a file; these ask anew."""
+    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        options: Any = {"buffering": 1 if os.isatty(number) or name == "stderr" else -1, "closefd": False}
+        errors = "backslashreplace" if name == "stderr" else "strict"
+        stream = os.fdopen(number, mode, encoding="utf-8", errors=errors, **options)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _execute(command: list[str]) -> None:

@@ -7,7 +7,6 @@ differ; `make bench` measures it. Each limit is a tenth above what was counted w
 from __future__ import annotations
 
 import math
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cyclr import Cosine, Linear, Opposed, Ramp, Sequential, Triangular, one_cycle
 from cyclr.torch import Scheduler, range_test
+from tests import forked
 
 BASE, MAX, SIZE = 0.001, 0.006, 2000
 WAVE = Triangular(BASE, MAX, step_size=SIZE)
@@ -194,6 +194,6 @@ def test_a_step_reads_no_tensor() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="it would be run")
 def test_the_script_for_gpus_says_why_it_does_nothing() -> None:
     script = Path(__file__).parents[1] / "bench" / "gpu.py"
-    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    ran = forked.run(script, needs=forked.TORCH)
     assert ran.returncode == 2
     assert ran.stderr == "bench/gpu.py: torch sees no CUDA device here, so nothing was measured\n"

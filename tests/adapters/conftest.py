@@ -26,15 +26,15 @@ def framework(request):
 def records(request, tmp_path_factory):
     """The records of all frameworks whose tests were collected, a folder for each.
 
-    Each has two processes; only those that use another backend of Keras need them for themselves.
+    Each has two processes; only Keras, on each of its backends, needs them for itself.
     """
     folder = tmp_path_factory.mktemp("records")
     params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     asked = [one for one in FRAMEWORKS if not missing(one) and any(one is param.get("framework") for param in params)]
-    for backend in dict.fromkeys(one.backend for one in asked):
-        names = [one.name for one in asked if one.backend == backend]
-        environment = os.environ | {"KERAS_BACKEND": backend}
-        needs = [module for one in asked if one.backend == backend for module in one.imports]
+    for group in dict.fromkeys(one.group for one in asked):
+        names = [one.name for one in asked if one.group == group]
+        environment = os.environ | {"KERAS_BACKEND": group[1]}
+        needs = [module for one in asked if one.group == group for module in one.imports]
         for process in ("first", "second"):
             command = ["-m", "tests.adapters.frameworks", folder, process, *names]
             forked.run(*command, needs=needs, env=environment, check=True)

@@ -44,6 +44,11 @@ class Framework:
     backend: str = "jax"  # of Keras, in its processes
     imports: tuple[str, ...] = ()  # what its processes may find imported
 
+    @property
+    def group(self):
+        """Those of one group share their processes: all that is not Keras, and Keras on each backend."""
+        return "keras" in self.imports, self.backend
+
 
 # ---------------------------------------------------------------- NumPy
 
@@ -318,8 +323,8 @@ FRAMEWORKS = (
     Framework("numpy", ("numpy",), numpy_rates, numpy_train, precision=float(np.finfo(float).eps), last=2**53 - 1),
     Framework("torch", ("torch",), torch_rates, torch_train, last=2**53 - 1, imports=forked.TORCH),
     Framework("jax", ("jax", "optax"), jax_rates, jax_train),
-    Framework("keras on jax", ("keras", "jax"), keras_rates, keras_train),
-    Framework("keras on torch", ("keras", "torch"), keras_rates, keras_train, backend="torch", imports=forked.TORCH),
+    Framework("keras on jax", ("keras", "jax"), keras_rates, keras_train, imports=forked.KERAS),
+    Framework("keras on torch", ("keras", "torch"), keras_rates, keras_train, backend="torch", imports=forked.KERAS),
     Framework(
         "lightning", ("torch", "lightning"), scheduler_rates, lightning_train, last=2**53 - 1, imports=forked.LIGHTNING
     ),

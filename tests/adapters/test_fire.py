@@ -3,8 +3,6 @@
 import csv
 import importlib.util
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -12,7 +10,7 @@ from tests import forked
 
 FRAMEWORKS = {"torch": "torch", "lightning": "lightning", "transformers": "transformers", "jax": "jax",
               "keras:torch": "keras", "keras:jax": "keras"}  # fmt: skip
-NEEDS = {"lightning": forked.LIGHTNING, "transformers": forked.TRAINER, "jax": ()}
+NEEDS = {"lightning": forked.LIGHTNING, "transformers": forked.TRAINER, "jax": (), "keras": forked.KERAS}
 
 
 @pytest.mark.parametrize("one", FRAMEWORKS)
@@ -22,12 +20,7 @@ def test_everything_is_restored_whatever_signal_arrives(one):
         pytest.skip(f"{one} not installed")
     environment = os.environ | ({"KERAS_BACKEND": backend} if backend else {})
     command = ["-m", "tests.adapters.fire", name, "4", "1"]  # one signal of each kind
-    if name == "keras":  # its backend is chosen when it is imported
-        done = subprocess.run(
-            [sys.executable, *command], cwd=forked.ROOT, env=environment, capture_output=True, text=True, timeout=600
-        )
-    else:
-        done = forked.run(*command, needs=NEEDS.get(name, forked.TORCH), env=environment)
+    done = forked.run(*command, needs=NEEDS.get(name, forked.TORCH), env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not restored: 0" in done.stdout
 

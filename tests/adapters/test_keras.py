@@ -5,7 +5,6 @@ import importlib.util
 import os
 import random
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 import cyclr
+from tests import forked
 from tests.schedules.strategies import EXAMPLES
 
 keras = pytest.importorskip("keras", reason="Keras is not installed")
@@ -39,9 +39,9 @@ def test_the_other_backend_holds_to_all_of_this_too():
     if importlib.util.find_spec(other) is None:
         pytest.skip(f"{other} is not installed")
     files = [__file__, str(Path(__file__).with_name("test_keras_auto.py"))]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     environment = os.environ | {"KERAS_BACKEND": other, "CYCLR_OTHER_BACKEND": "1"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    result = forked.run(*command, needs=forked.KERAS, env=environment)
     assert result.returncode == 0, result.stdout
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from cyclr._cli import main
+from cyclr._cli import _console, main
+from tests import forked
 
 
 @dataclass
@@ -40,6 +43,25 @@ class Called:
 
 
 Shell = Callable[..., Called]
+
+
+def called_in(folder: Path, *arguments: object, columns: int) -> Called:
+    """A command in this process, in that folder and at that width, for fixtures of a module.
+
+    Its runs are made by the worker processes that all tests of studies share: each of them loads torch once.
+    """
+    consoles = (_console.stdout, _console.stderr)  # they keep the width that they began with
+    with contextlib.ExitStack() as stack:
+        for console in consoles:
+            console.cache_clear()
+            stack.callback(console.cache_clear)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", str(columns))
+        out, err = stack.enter_context(StringIO()), stack.enter_context(StringIO())
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        return Called(main([str(argument) for argument in arguments]), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
@@ -113,11 +135,16 @@ def task(seed):
 WITHOUT_TEST = SIDES.replace(", cut(300, 500))", ")")
 
 
-def in_a_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
-    """What `cyclr` prints on a terminal of its own."""
+def in_a_terminal(*arguments: str, columns: int = 80, needs: Sequence[str] = (), **environment: str) -> str:
+    """What `cyclr` prints on a terminal of its own; forked if it needs what takes long to import."""
     parent, child = pty.openpty()
     env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "PYTHONIOENCODING": "utf-8", **environment}
-    process = subprocess.Popen([sys.executable, "-m", "cyclr", *arguments], stdout=child, stderr=child, env=env)
+    command = ["-m", "cyclr", *arguments]
+    process: forked.Program | subprocess.Popen[bytes]
+    if needs:
+        process = forked.Program(*command, env=env, needs=needs, terminal=child)
+    else:
+        process = subprocess.Popen([sys.executable, *command], stdout=child, stderr=child, env=env)
     os.close(child)
     chunks = []
     try:
@@ -126,5 +153,6 @@ def in_a_terminal(*arguments: str, columns: int = 80, **environment: str) -> str
     except OSError:  # Linux says so when the child is gone
         pass
     os.close(parent)
+    process.communicate()
     assert process.wait() == 0
     return b"".join(chunks).decode()

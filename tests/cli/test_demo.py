@@ -13,21 +13,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests import forked
+from tests.cli.conftest import Shell, called_in
 
 FAST = ("--seeds", "2", "--epochs", "1")
 # The width is said: on import readline tells children, but not os.environ, how wide a terminal is.
 WIDE = {**os.environ, "COLUMNS": "100"}
-COMMAND = [sys.executable, "-m", "cyclr", "demo", *FAST]
+NEEDS = (*forked.TORCH, "cyclr.study", "cyclr.tasks.fashion", "matplotlib.pyplot")
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A demo that nobody disturbed: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
-    ran = subprocess.run(COMMAND, capture_output=True, text=True, cwd=folder, env=WIDE)
-    assert ran.returncode == 0, ran.stderr
-    return folder / "cyclr-demo", ran.stdout
+    called = called_in(folder, "demo", *FAST, columns=100)
+    assert called.code == 0, called.err
+    return folder / "cyclr-demo", called.out
+
+
+def alone(folder: Path, *command: object) -> forked.Program:
+    """A demo that makes all its runs itself, in a process of its own: what has loaded torch is forked."""
+    return forked.Program(*command, cwd=folder, env=WIDE, needs=NEEDS)
 
 
 @pytest.fixture
@@ -93,22 +99,26 @@ def test_budgets_are_equal_and_seeds_are_paired(done: tuple[Path, str]) -> None:
 
 def test_killed_again_and_again_it_goes_on_and_ends_with_the_same_table(done: tuple[Path, str], tmp_path: Path) -> None:
     folder = tmp_path / "cyclr-demo"
+    folder.mkdir()
+    for name in ("settings.json", "curve.json"):  # killed after its range test
+        shutil.copy(done[0] / name, folder)
+    command = ("-m", "cyclr", "demo", *FAST, "--workers", "1")
     for least in (1, 12):  # during the first runs, and during the last ones
-        with subprocess.Popen(
-            COMMAND, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        ) as process:
-            end = time.monotonic() + 600
-            while len(list(folder.glob("runs/*/run.json"))) < least:
-                assert time.monotonic() < end
-                assert process.poll() is None
-                time.sleep(0.005)
-            process.kill()
+        process = alone(tmp_path, *command)
+        end = time.monotonic() + 600
+        while len(list(folder.glob("runs/*/run.json"))) < least:
+            assert time.monotonic() < end
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
     before = dict(contents(folder).items())
     assert 12 <= sum(name.endswith("run.json") for name in before) < 21
-    ran = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, env=WIDE)
-    assert ran.returncode == 0
-    assert ran.stdout.partition("3. Comparison")[0] == done[1].partition("3. Comparison")[0]
-    assert verdict(ran.stdout) == verdict(done[1])
+    process = alone(tmp_path, *command)
+    out, err = process.communicate()
+    assert process.wait() == 0, err
+    assert out.partition("3. Comparison")[0] == done[1].partition("3. Comparison")[0]
+    assert verdict(out) == verdict(done[1])
     after = contents(folder)
     assert before == {name: after[name] for name in before}
 
@@ -138,7 +148,7 @@ def test_a_damaged_run_is_told_kept_and_done_again(
     monkeypatch.setenv("COLUMNS", WIDE["COLUMNS"])
     broken = copy / "runs" / "cosine-1" / "run.json"
     broken.write_text('{"task": "fashion"}')
-    called = cyclr("demo", *FAST, "--out", copy, "--workers", 1)
+    called = cyclr("demo", *FAST, "--out", copy)
     assert called.code == 0
     assert verdict(called.out) == verdict(done[1])
     assert "cosine-1/run.json: Object missing required field `policy`" in caplog.text

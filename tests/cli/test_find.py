@@ -11,6 +11,7 @@ import pytest
 from cyclr._cli.find import find
 from cyclr._range import Curve, Ramp
 from cyclr.torch import range_test
+from tests import forked
 from tests.cli.conftest import GOOD, Shell, in_a_terminal
 
 Write = Callable[[str, str], Path]
@@ -104,7 +105,8 @@ def test_a_task_that_cannot_be_tested_is_one_line(
 
 
 def test_progress_is_a_bar_in_a_terminal() -> None:
-    out = in_a_terminal("find", "fashion", "--steps", "60", "--repeats", "1", columns=100)
+    needs = (*forked.TORCH, "cyclr.tasks.fashion")
+    out = in_a_terminal("find", "fashion", "--steps", "60", "--repeats", "1", columns=100, needs=needs)
     assert "range test on fashion" in out
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", out)
     assert re.search(r"\d+/60 steps rate \d\S*  loss \d\S* \d\d:\d\d left", plain)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 from cyclr import __version__
 from cyclr._cli import main
+from tests import forked
 from tests.cli.conftest import GOOD, Shell
 
 VERBS = ("show", "find", "plan", "train", "demo")
@@ -139,20 +139,12 @@ def test_ctrl_c_is_one_line_and_exit_130(tmp_path: Path) -> None:
     slow = tmp_path / "slow.py"
     waiting = "(seed):\n    import time; print('in', flush=True); time.sleep(600)"
     slow.write_text(GOOD.replace("(seed):", waiting))
-    with subprocess.Popen(
-        [sys.executable, "-m", "cyclr", "find", str(slow)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == "in\n"
-        time.sleep(0.1)
-        os.kill(process.pid, signal.SIGINT)
-        assert process.wait(300) == 130
-        assert process.stderr.read() == "cyclr: interrupted; finished work is kept\n"
+    process = forked.Program("-m", "cyclr", "find", slow, needs=forked.TORCH)
+    assert process.stdout.readline() == "in\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate() == ("", "cyclr: interrupted; finished work is kept\n")
+    assert process.wait() == 130
 
 
 @pytest.mark.parametrize(("module", "arguments", "extra"), [

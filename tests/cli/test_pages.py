@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from joblib.externals.loky import get_reusable_executor
 
 from tests.cli.conftest import Shell
 
@@ -47,7 +46,6 @@ def test_the_commands_of_a_page_run_as_they_stand_there(
     for command in commands(page):
         called = cyclr(*command)
         assert called.code == 0, (command, called.err)
-    get_reusable_executor().shutdown()  # workers stay in the folder in which they began; each page has its own
 
 
 def test_there_are_commands_to_run() -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from cyclr import Bounds, Curve, policy
 from cyclr.study._files import read_json
 from cyclr.study._records import Run
+from tests import forked
 from tests.cli.conftest import GOOD, Shell
 
 Write = Callable[[str, str], Path]
@@ -112,17 +111,16 @@ def test_killed_in_mid_training_it_goes_on_and_ends_with_the_same_numbers(cyclr:
     path = task_file("plane.py", slow)
     command = ("train", str(path), "--bounds", "0.01", "0.1", "--epochs", "8", "--json")
     whole = cyclr(*command).json
-    with subprocess.Popen(
-        [sys.executable, "-m", "cyclr", *command, "--out", "out"],
-        env={**os.environ, "STOP": "at the first checkpoint"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        end = time.monotonic() + 300
-        while not Path("out/checkpoint.pt").exists():
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        process.kill()
+    stop = {**os.environ, "STOP": "at the first checkpoint"}
+    needs = (*forked.TORCH, "cyclr.study", "cyclr.tasks")
+    process = forked.Program("-m", "cyclr", *command, "--out", "out", cwd=Path.cwd(), env=stop, needs=needs)
+    end = time.monotonic() + 300
+    while not Path("out/checkpoint.pt").exists():
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
     assert not Path("out/run.json").exists()
     resumed = msgspec.json.decode(cyclr(*command, "--out", "out").out)
     assert resumed["points"] == whole["points"]

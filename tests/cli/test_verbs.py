@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cyclr._cli import verbs
+from tests import forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,5 +58,5 @@ def test_what_is_read_of_a_verb_is_what_its_module_says() -> None:
 @pytest.mark.parametrize("name", ["knee.py", "my_task.py"])
 def test_the_other_files_of_the_page_stand_alone(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(page_block(name))
-    done = subprocess.run([sys.executable, "-W", "error", "-c", f"import {name[:-3]}"], cwd=tmp_path)
-    assert done.returncode == 0
+    code = f"import warnings; warnings.simplefilter('error'); import {name[:-3]}"
+    forked.run("-c", code, cwd=tmp_path, needs=forked.TORCH, check=True)

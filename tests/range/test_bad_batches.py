@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclr import Curve, Inconclusive
@@ -24,6 +24,7 @@ def with_bad(bad, seed=0):
     return Curve(RATES, row)
 
 
+@settings(max_examples=settings.default.max_examples // 2)  # each is read twice
 @given(st.integers(4, 110), st.sampled_from([np.nan, np.inf, -np.inf]), st.integers(0, 20))
 def test_a_single_loss_that_is_no_number_is_told_and_hardly_matters(step, value, seed):
     curve, whole = with_bad({step: value}, seed), Curve(RATES, losses(seed))
@@ -34,6 +35,7 @@ def test_a_single_loss_that_is_no_number_is_told_and_hardly_matters(step, value,
     assert curve.tuning_cost == whole.tuning_cost == 150
 
 
+@settings(max_examples=settings.default.max_examples // 2)  # each is read twice
 @given(st.integers(4, 70), st.sampled_from([1e4, -1e4, 1e30]), st.integers(0, 20))
 def test_a_single_absurd_loss_is_told_and_hardly_matters(step, value, seed):
     bounds = with_bad({step: value}, seed).bounds()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclr import Bounds, Curve, Inconclusive, Ramp, plan
@@ -29,6 +29,7 @@ LOSSES = {
 }
 
 
+@settings(max_examples=settings.default.max_examples // 2)  # each walks a whole test
 @given(
     st.integers(1, 30_000), st.sampled_from(["quick", "thorough"]), st.integers(1, 3), st.sampled_from(sorted(LOSSES))
 )
@@ -57,6 +58,7 @@ def test_a_ramp_that_is_short_already_stays_as_it_is():
     assert extent(ramp, "quick", budget=10**6).ramp == extent(ramp, "quick").ramp == ramp
 
 
+@settings(max_examples=settings.default.max_examples // 3)  # each is read seven times
 @given(st.integers(0, 10_000), st.floats(0.02, 1))
 def test_the_longer_the_training_the_lower_the_upper_bound(seed, end):
     rates, losses = ramp_losses(seed, end=end, start=end / 100)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclr import Curve, Inconclusive, Ramp
@@ -71,6 +71,7 @@ def test_the_refusal_names_the_order(name):
         assert without.bounds().max_lr < 1e-7  # what the sweep alone would say
 
 
+@settings(max_examples=settings.default.max_examples // 2)  # each is read twice
 @given(st.sampled_from(["half a season", "trend"]), st.integers(0, 100))
 def test_what_is_learned_in_ordered_data_has_the_bounds_of_shuffled_data(name, seed):
     # The ramp ends before training breaks down, so that the order is looked at.

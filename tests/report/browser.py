@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,3 +52,19 @@ def until(page: Page, expression: str, *, seconds: float = 60) -> None:
     while not page.evaluate(expression):
         assert time.monotonic() < end, f"not true in {seconds} s: {expression}"
         page.wait_for_timeout(50)
+
+
+def by_gesture(page: Page, gesture: Callable[[], None], expression: str, *, seconds: float = 60) -> None:
+    """Make a gesture until an expression is true: once on an idle machine.
+
+    On a busy one the two clicks of a double click may come more than half a second apart, which Plotly takes for two
+    single ones, or the mouse before Plotly listens to it. A person would do it again, too.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        gesture()
+        for _ in range(40):
+            if page.evaluate(expression):
+                return
+            page.wait_for_timeout(50)
+    raise AssertionError(f"not true in {seconds} s, however often it was done: {expression}")

@@ -12,7 +12,7 @@ import pytest
 
 from cyclr import Bounds, parse, policy, report
 from cyclr.study._records import Study
-from tests.report.browser import PHONE, launched, opened, until
+from tests.report.browser import PHONE, by_gesture, launched, opened, until
 from tests.report.made import a_plan, curve, run, study
 
 if TYPE_CHECKING:
@@ -126,14 +126,23 @@ def test_on_a_phone_no_column_is_out_of_sight(browser: Browser, page_file: Path)
         assert all(cell.is_visible() for cell in cells.all())
 
 
+def at(page: Page, across: float, down: float) -> tuple[float, float]:
+    """A place in the plot of the metric, as shares of its width and height."""
+    plot = page.locator("[data-key='study/metric'] .plot")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    return box["x"] + box["width"] * across, box["y"] + box["height"] * down
+
+
 def test_hovering_says_what_is_under_the_mouse(browser: Browser, page_file: Path) -> None:
     with opened(browser, page_file) as page:
         drawn(page)
-        plot = page.locator("[data-key='study/metric'] .plot")
-        plot.scroll_into_view_if_needed()
-        place = plot.bounding_box()
-        page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 4)
-        page.wait_for_selector("[data-key='study/metric'] .hoverlayer text", timeout=20_000)
+
+        def hover() -> None:
+            page.mouse.move(*at(page, 1 / 2, 1 / 5))
+            page.mouse.move(*at(page, 1 / 2, 1 / 4))
+
+        by_gesture(page, hover, "!!document.querySelector(\"[data-key='study/metric'] .hoverlayer text\")")
         said = page.locator("[data-key='study/metric'] .hoverlayer").text_content()
         assert "fixed" in said
         assert "auto" in said
@@ -142,19 +151,18 @@ def test_hovering_says_what_is_under_the_mouse(browser: Browser, page_file: Path
 def test_dragging_zooms_and_a_double_click_goes_back(browser: Browser, page_file: Path) -> None:
     with opened(browser, page_file) as page:
         drawn(page)
-        plot = page.locator("[data-key='study/metric'] .plot")
-        plot.scroll_into_view_if_needed()
-        place = plot.bounding_box()
         seen = "document.querySelector(\"[data-key='study/metric'] .plot\").layout.xaxis.range.join()"
         whole = page.evaluate(seen)
-        x, y = place["x"] + place["width"] / 3, place["y"] + place["height"] / 4
-        page.mouse.move(x, y)
-        page.mouse.down()
-        page.mouse.move(x + 200, y + 2, steps=5)
-        page.mouse.up()
-        until(page, f"{seen} !== {whole!r}")
-        page.mouse.dblclick(x, y)
-        until(page, f"{seen} === {whole!r}")
+
+        def drag() -> None:
+            x, y = at(page, 1 / 3, 1 / 4)
+            page.mouse.move(x, y)
+            page.mouse.down()
+            page.mouse.move(x + 200, y + 2, steps=5)
+            page.mouse.up()
+
+        by_gesture(page, drag, f"{seen} !== {whole!r}")
+        by_gesture(page, lambda: page.mouse.dblclick(*at(page, 1 / 3, 1 / 4)), f"{seen} === {whole!r}")
         assert page.evaluate(seen) == whole
 
 

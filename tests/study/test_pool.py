@@ -17,6 +17,20 @@ from tests.cli.conftest import SIDES
 Write = Callable[[str, str], Path]
 
 
+def test_long_trainings_are_prepared_thoroughly(task_file: Write, tmp_path: Path) -> None:
+    task_file("sides.py", SIDES)
+    curves = []
+    with Apart(2) as apart:  # in the processes of the studies before; all tests below end theirs
+        for steps in (1_999, 2_000):
+            folder = tmp_path / str(steps)
+            folder.mkdir()
+            curves.append(curve_in(folder, "sides.py", steps, apart))
+    quick, thorough = curves
+    assert len(quick.peaks) == 0
+    assert len(thorough.peaks) >= 3
+    assert thorough.bounds().tuning_cost > quick.bounds().tuning_cost
+
+
 def test_what_dies_apart_is_one_line() -> None:
     with Apart() as apart, pytest.raises(TaskError, match="the process that ran the task died"):
         apart.call("os:_exit", 3)
@@ -28,20 +42,6 @@ def test_what_goes_wrong_apart_is_one_line_and_the_process_goes_on() -> None:
             apart.call("operator:floordiv", 1, 0)
         assert apart.call("operator:floordiv", 7, 2) == 3
         assert apart.call("cyclr:Bounds", 0.1, 0.2) == Bounds(0.1, 0.2)
-
-
-def test_long_trainings_are_prepared_thoroughly(task_file: Write, tmp_path: Path) -> None:
-    task_file("sides.py", SIDES)
-    curves = []
-    with Apart() as apart:
-        for steps in (1_999, 2_000):
-            folder = tmp_path / str(steps)
-            folder.mkdir()
-            curves.append(curve_in(folder, "sides.py", steps, apart))
-    quick, thorough = curves
-    assert len(quick.peaks) == 0
-    assert len(thorough.peaks) >= 3
-    assert thorough.bounds().tuning_cost > quick.bounds().tuning_cost
 
 
 def test_what_a_worker_reports_reaches_the_driver() -> None:

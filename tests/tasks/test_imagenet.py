@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
 import shutil
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +21,7 @@ from cyclr.tasks._imagenet_networks import AlexNet, GoogLeNet, ResNet50, loss
 from cyclr.tasks.imagenet import imagenet
 from cyclr.torch import Task, range_test, train
 from cyclr.torch._batches import in_order
+from tests import forked
 
 COLOURS = {"n01": (250, 20, 20), "n02": (20, 250, 20), "n03": (20, 20, 250)}
 SHAPES = [(64, 64), (97, 41), (31, 200), (300, 180)]  # width and height, also far from square
@@ -441,16 +439,9 @@ distributed.destroy_process_group()
 """
 
 
-def test_two_processes_share_the_images_and_end_with_the_same_weights(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, str(tmp_path / "program.py"), str(data)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.stdout.count("well") == 2, done.stderr
+def test_two_processes_share_the_images_and_end_with_the_same_weights(data: Path) -> None:
+    said = forked.ranks("-c", PROGRAM, data, needs=(*forked.TORCH, "cyclr.tasks.imagenet"))
+    assert said == ["well\n"] * 2
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from cyclr import one_cycle
 from cyclr.torch import Snapshots, _ensemble, ensemble, evaluate
+from tests import forked
 
 SEEDS = st.integers(0, 10_000)
 cycle = one_cycle(0.1, steps=2, base_lr=0.01)
@@ -169,8 +169,7 @@ def test_memory_does_not_grow_with_the_number_of_members(tmp_path, kind):
         for number in range(count):
             shutil.copy(tmp_path / "one.safetensors", tmp_path / f"{number}.safetensors")
         files = [str(tmp_path / f"{number}.safetensors") for number in range(count)]
-        command = [sys.executable, Path(__file__).with_name("snapshot_memory.py"), kind, *files]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = forked.run("-m", "tests.torch.snapshot_memory", kind, *files, needs=forked.TORCH, check=True)
         used.append(float(done.stdout))
     assert used[1] < 1.2 * used[0] + 10
     assert used[1] < 4 * 36  # MB: copies of the model, and one file

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +20,7 @@ from safetensors.torch import load_file, load_model, save_model
 import cyclr
 from cyclr import Constant, Linear, Triangular, one_cycle
 from cyclr.torch import Scheduler, Snapshots
+from tests import forked
 
 BOUNDS = cyclr.Bounds(0.01, 0.1)
 
@@ -366,7 +365,7 @@ print("went on")
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of processes")
 @pytest.mark.parametrize("on_error", ["raise", "warn"])
 def test_a_full_disk_leaves_the_last_good_snapshots(tmp_path, on_error):
-    done = subprocess.run([sys.executable, "-c", FULL, tmp_path, on_error], capture_output=True, text=True)
+    done = forked.run("-c", FULL, tmp_path, on_error, needs=forked.TORCH)
     said = "the snapshot at step 6 was not saved (File too large); the 2 saved before are complete"
     last = done.stderr.strip().splitlines()
     if on_error == "raise":
@@ -401,11 +400,11 @@ for step in range(begin + 1, 2001):
 def test_kill_9_never_leaves_half_a_file_and_the_same_command_goes_on(tmp_path):
     moments, reached = random.Random(3), 0
     for _ in range(4):
-        process = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE, text=True)
+        process = forked.Program("-c", KILLED, tmp_path, needs=forked.TORCH)
         began = int(process.stdout.readline())
         assert began >= reached
         time.sleep(moments.uniform(0.1, 0.5))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.communicate(timeout=60)
         files = {int(path.stem.split("-")[1]): path for path in tmp_path.glob("snapshot-*.safetensors")}
         assert files
@@ -428,11 +427,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from cyclr import one_cycle
 from cyclr.torch import Snapshots
 
-distributed.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=int(sys.argv[3]), world_size=2)
+distributed.init_process_group("gloo")
 rank = distributed.get_rank()
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
-if sys.argv[4] == "sharded":
+if sys.argv[2] == "sharded":
     model = fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
 else:
     model = nn.parallel.DistributedDataParallel(model)
@@ -450,14 +449,8 @@ distributed.destroy_process_group()
 @pytest.mark.skipif(sys.platform != "linux", reason="gloo")
 @pytest.mark.parametrize("kind", ["replicated", "sharded"])
 def test_of_several_processes_the_first_writes_the_whole_model(tmp_path, kind):
-    arguments = [sys.executable, "-c", TWO, tmp_path / "snapshots", tmp_path / "meeting"]
-    both = [
-        subprocess.Popen([*arguments, str(rank), kind], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert json.loads(said[0][0]) == json.loads(said[1][0]) == [[False, True] * 3, [4, 6]]
+    said = forked.ranks("-c", TWO, tmp_path / "snapshots", kind, needs=forked.TORCH)
+    assert json.loads(said[0]) == json.loads(said[1]) == [[False, True] * 3, [4, 6]]
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 3))
     for path in (tmp_path / "snapshots").iterdir():

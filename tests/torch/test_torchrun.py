@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,21 @@ from torch.utils.data.distributed import DistributedSampler
 
 from cyclr import Constant
 from cyclr.torch import train
+from tests import forked
 from tests.torch.shared_task import KILL, of, parts
 
 FILE = Path(__file__).with_name("shared_task.py")
 
 
-def torchrun(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = [f"{text}:task", "--epochs", "3", "--schedule", "Constant(0.1)", "--seed", "1", "--out", "out"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    return subprocess.run(
-        [*command, "-m", "cyclr", "train", *arguments], cwd=folder, env=environment, capture_output=True, text=True
-    )
+ARGUMENTS = [f"{FILE}:task", "--epochs", "3", "--schedule", "Constant(0.1)", "--seed", "1", "--out", "out"]
+COMMAND = ("-m", "cyclr", "train", *ARGUMENTS)
+NEEDS = (*forked.TORCH, "torch.distributed.run", "cyclr._cli.train", "cyclr.study._command", "cyclr.tasks")
+
+
+def torchrun(folder: Path) -> subprocess.CompletedProcess[str]:
+    """By torchrun itself; it starts the processes, and ends them when one dies."""
+    run = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    return forked.run(*run, *COMMAND, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, needs=NEEDS)
 
 
 def in_one_process() -> list[dict[str, Any]]:
@@ -54,16 +56,15 @@ def in_one_process() -> list[dict[str, Any]]:
 
 def test_killed_half_way_and_called_again_they_train_as_one_process_would(tmp_path: Path) -> None:
     (tmp_path / KILL).touch()
-    killed = torchrun(tmp_path, str(FILE))
+    killed = torchrun(tmp_path)
     assert killed.returncode != 0
     assert not (tmp_path / "out/run.json").exists()
     state = torch.load(tmp_path / "out/checkpoint.pt", weights_only=True)
     assert state["step"] == 8
-    again = torchrun(tmp_path, str(FILE))
-    assert again.returncode == 0, again.stderr
+    again = "".join(forked.ranks(*COMMAND, cwd=tmp_path, needs=NEEDS))  # with what torchrun tells its processes
     run = json.loads((tmp_path / "out/run.json").read_text())
     assert [point["step"] for point in run["points"]] == [8, 16, 24]
     for point, expected in zip(run["points"], in_one_process(), strict=True):
         assert point == pytest.approx(expected, rel=1e-4)
-    assert again.stdout.count("24 steps: 3 epochs") == again.stdout.count(", seed 1\n") == 1
+    assert again.count("24 steps: 3 epochs") == again.count(", seed 1\n") == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"settings.json", "run.json", "checkpoint.pt"}
