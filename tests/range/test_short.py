@@ -37,7 +37,7 @@ def test_the_rate_at_which_the_gain_is_lost_is_found_whatever_the_scale_of_the_l
     assert seen.lowest <= seen.lost
 
 
-@given(steps=st.integers(18, 60), budget=st.integers(30, 1999), longer=st.floats(1.1, 10), lost=st.floats(1e-3, 1.0))
+@given(steps=st.integers(18, 60), budget=st.integers(200, 1999), longer=st.floats(1.1, 3), lost=st.floats(0.1, 1.0))
 def test_the_best_peak_falls_with_the_training_and_rises_with_the_lost_rate_and_a_slower_sweep(
     steps, budget, longer, lost
 ):
@@ -50,6 +50,12 @@ def test_the_best_peak_falls_with_the_training_and_rises_with_the_lost_rate_and_
     assert best(lost, density * longer, budget) > here
     assert here < best(lost * longer, density, budget) <= here + math.log(longer) + 1e-9
     assert best(1e3, density, budget) - best(1e2, density, budget) == pytest.approx(math.log(10))  # unusual: no pull
+
+
+@given(st.floats(1e-6, 1e3), st.floats(0.5, 20), st.integers(1, 10**6))
+def test_an_answer_stays_below_half_the_rate_at_which_the_gain_is_lost(lost, density, budget):
+    seen = short.ShortReading(math.log(lost), True, 0.0, 0.0, math.inf)
+    assert short.best(seen, density, budget) <= math.log(lost / 2) + 1e-12
 
 
 def test_an_answer_never_exceeds_the_rate_at_which_the_loss_is_at_its_floor():

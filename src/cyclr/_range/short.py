@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from cyclr._range.bounds import Inconclusive, refusal
 from cyclr._range.fall import CLEAR, noise
-from cyclr._range.reading import DOUBT, FALLS, LEARNING, TYPICAL, floor_of, too_low
+from cyclr._range.reading import DOUBT, FALLS, LEARNING, MARGIN, TYPICAL, floor_of, too_low
 
 Array = NDArray[np.float64]
 
 LEAST = 12  #: minimum number of evaluations
+ROUNDING = 1.2e-6  #: a fall by less than this share of the start may be one of ten single-precision roundings
 OPENING = 6  #: the start is the median of one in so many evaluations, the first ones
 # The best peak is a SHARE of the lost rate where that is USUAL_RATE, for USUAL_STEPS of training after a sweep of
 # USUAL_DENSITY steps per factor of e. How it changes with each of them:
@@ -56,7 +57,7 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
     lowest = int(np.argmin(values))
     gain = start - float(values[lowest])
     third = values[: len(values) // 3]
-    needed = max(CLEAR * noise(third), 1e-7 * abs(start))
+    needed = max(CLEAR * noise(third), ROUNDING * abs(start))
     falls = gain > needed
     # The size of a divergence says nothing about where the gain was lost.
     risen = np.minimum(values, start + max(gain, needed))
@@ -95,7 +96,7 @@ def best(reading: ShortReading, density: float, budget: int) -> float:
     log best = log(SHARE lost) - PULL log(lost / USUAL_RATE) + SLOWER log(density / USUAL_DENSITY)
                - LONGER log(budget / USUAL_STEPS)
 
-    The constants are those that lose least over the tasks in docs/bounds.md.
+    It stays a factor of MARGIN below the lost rate. The constants are those that lose least over the tasks in docs/bounds.md.
 
     Args:
         reading: What was seen.
@@ -104,7 +105,8 @@ def best(reading: ShortReading, density: float, budget: int) -> float:
     """
     beyond = min(max(reading.lost - log(USUAL_RATE), -log(FAR)), log(FAR))
     slower, longer = log(density / USUAL_DENSITY), log(budget / USUAL_STEPS)
-    return min(reading.lost + log(SHARE) - PULL * beyond + SLOWER * slower - LONGER * longer, reading.floor)
+    peak = reading.lost + log(SHARE) - PULL * beyond + SLOWER * slower - LONGER * longer
+    return min(peak, reading.lost - log(MARGIN), reading.floor)
 
 
 def evidence(readings: list[ShortReading], max_lr: float, base_lr: float) -> tuple[str, ...]:
