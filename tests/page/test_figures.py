@@ -51,6 +51,7 @@ def test_matplotlib_and_plotly_draw_the_same(figure: Figure) -> None:
         assert np.asarray(mine.get_xdata()) == pytest.approx(points.x)
     upright = [shape["x0"] for shape in drawn["layout"].get("shapes", []) if shape["type"] == "line"]
     assert upright == [mark.at for mark in figure.marks]
-    assert drawn["layout"]["xaxis"].get("title", {}).get("text", "").replace("<br>", " ") == ax.get_xlabel() == figure.x.name
+    titled = drawn["layout"]["xaxis"].get("title", {}).get("text", "").replace("<br>", " ")
+    assert titled == ax.get_xlabel() == figure.x.name
     if figure.x.range is not None:
         assert ax.get_xlim() == pytest.approx(figure.x.range)
