@@ -89,6 +89,14 @@ def test_a_curve_shows_every_repeat_and_both_bounds_with_their_intervals() -> No
     assert len(ax.patches) == 2
 
 
+def test_a_curve_with_reference_batches_shows_their_loss_in_place_of_a_smoothed_one() -> None:
+    shown = curve(reference=np.tile(LOSSES, (3, 1)))
+    ax = plot.plot_curve(shown)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["one repeat", "two batches set aside"]
+    assert [line.get_ydata().tolist() for line in ax.lines[3:6]] == shown.reference.tolist()
+
+
 def test_a_loss_that_blows_up_does_not_flatten_the_rest() -> None:
     low, high = plot.plot_curve(curve(losses=LOSSES + NOISE + np.where(RATES > 5, 1e9, 0))).get_ylim()
     assert low == pytest.approx(LOSSES.min(), abs=0.3)

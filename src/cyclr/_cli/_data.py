@@ -29,4 +29,5 @@ def curve_data(curve: Curve) -> dict[str, Any]:
         "metrics": {name: values.tolist() for name, values in curve.metrics.items()},
         "scale": curve.scale,
         "stops": curve.stops,
+        "reference": curve.reference.tolist(),
     }

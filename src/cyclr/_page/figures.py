@@ -79,7 +79,12 @@ def range_test(
     for index, row in enumerate(values):
         known = np.isfinite(row)
         lines.append(Line(curve.rates[known], row[known], "" if index else "one repeat", colour=None))
-    lines.append(Line(rates, middle, "median, smoothed" if len(values) > 1 else "smoothed"))
+    steady = curve.reference if signal == "loss" else np.empty((0, 0))
+    for index, row in enumerate(steady):  # from which the bounds come
+        known = np.isfinite(row)
+        lines.append(Line(curve.rates[known], row[known], "" if index else "two batches set aside"))
+    if not len(steady):
+        lines.append(Line(rates, middle, "median, smoothed" if len(values) > 1 else "smoothed"))
     points: tuple[Points, ...] = ()
     found = {rule: value for rule, value in (rules or {}).items() if value is not None}
     if found and len(rates):
@@ -87,6 +92,8 @@ def range_test(
         points = (Points(at, np.interp(at, rates, middle), "published rules", _RULES, "diamond", tuple(found)),)
     repeats = "" if len(values) == 1 else f", {len(values)} repeats and their median"
     caption = f"The {in_words(signal)} against the learning rate{repeats}"
+    if len(steady):
+        caption = f"The {in_words(signal)} of each step against the learning rate, and that of two batches set aside"
     return Figure(
         f"range-test/{signal}",
         caption + ("." if bounds is None else "; bounds dashed, their intervals shaded."),

@@ -96,7 +96,8 @@ def best(reading: ShortReading, density: float, budget: int) -> float:
     log best = log(SHARE lost) - PULL log(lost / USUAL_RATE) + SLOWER log(density / USUAL_DENSITY)
                - LONGER log(budget / USUAL_STEPS)
 
-    It stays a factor of MARGIN below the lost rate. The constants are those that lose least over the tasks in docs/bounds.md.
+    It stays a factor of MARGIN below the lost rate. The constants are those that lose least over the tasks in
+    docs/bounds.md.
 
     Args:
         reading: What was seen.
