@@ -4,6 +4,7 @@ import copy
 import pickle
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -204,6 +205,22 @@ def test_auto_plans_the_trainers_own_length_and_changes_nothing_but_the_schedule
 
 
 @pytest.mark.filterwarnings("ignore:When using .Trainer.accumulate_grad_batches")
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_short_test_evaluates_batches_without_a_step_and_leaves_no_trace(accumulate):
+    found, options = [], {"max_epochs": 4, "accumulate_grad_batches": accumulate}
+    itself = trained(lambda *parts: found.append(auto(*parts, search=Search(progress=False))), **options)
+    (tuned,) = found
+    assert np.ptp(tuned.curve.reference[0, :4]) < 1e-3  # the same batches and the same dropout
+    assert itself == trained(lambda fit, net, _: use_schedule(net, tuned.plan), **options)
+
+
+def test_manual_optimization_has_no_loss_without_a_step():
+    net = Two()
+    use_schedule(net, WAVE)
+    curve = cyclr.lightning.range_test(trainer(max_epochs=4), net, loader(), budget=40)
+    assert not curve.reference.size
+
+
 def test_auto_counts_an_accumulation_that_changes_between_epochs():
     net, fit = Bare(), trainer(max_epochs=4, callbacks=[GradientAccumulationScheduler({0: 5, 2: 2})])
     tuned = auto(fit, net, loader(), search=SEARCH)

@@ -186,6 +186,15 @@ def test_auto_plans_the_trainings_own_length_and_changes_nothing_but_the_schedul
     assert itself == trained(tmp_path, lambda fit: use_schedule(fit, tuned.plan, tuned.momentum), **options)
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_short_test_evaluates_batches_without_an_update_and_leaves_no_trace(tmp_path, accumulate):
+    found, options = [], {"gradient_accumulation_steps": accumulate}
+    itself = trained(tmp_path, lambda fit: found.append(auto(fit, search=Search(progress=False))), **options)
+    (tuned,) = found
+    assert np.ptp(tuned.curve.reference[0, :4]) < 1e-3
+    assert itself == trained(tmp_path, lambda fit: use_schedule(fit, tuned.plan), **options)
+
+
 def test_auto_says_what_is_wrong_before_any_step_and_changes_nothing(tmp_path):
     fit = trainer(tmp_path)
     fit.compute_loss = None  # the first step would fail
