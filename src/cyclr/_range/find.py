@@ -76,10 +76,10 @@ def find(
     if probes is not None:  # they find the way back from a sweep that is far off
         scatter = min(scatter, PROBE_DOUBT)
     else:
-        _check(readings, between, _short(np.exp(top)))
-    max_lr = _short(np.exp(top))
+        _check(readings, between, _rounded(np.exp(top)))
+    max_lr = _rounded(np.exp(top))
     onset = float(np.exp(np.median([reading.onset for reading in readings])))
-    base_lr = _short(max(max_lr / CYCLING, min(onset, max_lr / 2)))
+    base_lr = _lower(max_lr, onset)
     evidence = _evidence(readings, len(values), signal, probes, max_lr, base_lr, onset)
     return _with_intervals(base_lr, max_lr, scatter, evidence, made)
 
@@ -111,11 +111,11 @@ def _from_reference(rates: Array, rows: Array, steps: int, made: dict[str, Any])
         raise refusals[0]
     density = (steps - 1) / ln(rates[-1] / rates[0])
     tops = np.array([short.best(one, density, made["budget"] or LONG) for one in readings])
-    max_lr = _short(float(np.exp(np.median(tops))))
+    max_lr = _rounded(float(np.exp(np.median(tops))))
     onset = float(np.exp(np.median([one.onset for one in readings])))
-    base_lr = _short(max(max_lr / CYCLING, min(onset, max_lr / 2)))
+    base_lr = _lower(max_lr, onset)
     scatter = float(tops.std(ddof=1)) if len(tops) > 1 else short.SCATTER
-    evidence = short.evidence(readings, max_lr, base_lr)
+    evidence = (*short.evidence(readings, max_lr), _started(onset, base_lr, max_lr))
     return _with_intervals(base_lr, max_lr, scatter, evidence, made, method=short.METHOD)
 
 
@@ -135,7 +135,7 @@ def _with_intervals(
 
     def around(half: float) -> dict[str, tuple[float, float]]:
         rates = {"base": base_lr, "max": max_lr}
-        return {name: (_short(rate * np.exp(-half)), _short(rate * np.exp(half))) for name, rate in rates.items()}
+        return {name: (_rounded(rate * np.exp(-half)), _rounded(rate * np.exp(half))) for name, rate in rates.items()}
 
     intervals: dict[str, Any] = {f"{name}_interval": pair for name, pair in around(about).items()}
     repeats: dict[str, Any] = {f"{name}_repeat": pair for name, pair in around(repeat).items()}
@@ -161,14 +161,14 @@ def _from_probes(
     at = grid(np.log(probes[0][0]) - 2.5, np.log(probes[0][-1]) + 1.5)
     ended = np.array([rates[np.isfinite(row)][-1] for row in values])
     beyond = (at > np.log(np.median(ended))).astype(np.float64)
-    max_lr = _short(np.exp(at[np.argmin(probed(at, beyond, start, *probes, too_long(made["budget"])))]))
+    max_lr = _rounded(np.exp(at[np.argmin(probed(at, beyond, start, *probes, too_long(made["budget"])))]))
     tried = float(probes[0][np.argmin(levels)])
     decided = (
         f"The sweep shows no clear fall, as of a network that is trained already: probe cycles with peaks of {shown} "
         f"decide; that of {tried:.2g} ended lowest, {start - levels.min():.2g} below the start."
     )
     evidence = (decided, "The lower bound is a quarter of the upper bound.")
-    base_lr = _short(max_lr / CYCLING)
+    base_lr = _rounded(max_lr / CYCLING)
     return _with_intervals(base_lr, max_lr, PROBE_DOUBT, evidence, made)
 
 
@@ -200,7 +200,7 @@ def _fast(rates: Array, steps: int, *, log: bool) -> float:
     return too_fast(float(rates[0]), float(rates[-1]), steps) if log else 0.0
 
 
-def _short(rate: float) -> float:
+def _rounded(rate: float) -> float:
     """Rounded to three digits: no range test is more precise, and users read and copy these."""
     return float(f"{rate:.3g}")
 
@@ -239,12 +239,20 @@ def _evidence(
             f"The probe cycle with a peak of {tried:.2g} ended lowest; sweep and probe cycles together give {max_lr}.",
         )
     seen = (*seen, *_limits(readings, signal, max_lr, probes))
-    if base_lr > _short(max_lr / CYCLING):
-        return (
-            *seen,
-            f"Learning starts late, at {onset:.2g}: the lower bound is set there, not at a quarter of the upper bound.",
-        )
-    return (*seen, f"Learning starts at {onset:.2g}; the lower bound is a quarter of the upper bound.")
+    return (*seen, _started(onset, base_lr, max_lr))
+
+
+def _lower(max_lr: float, onset: float) -> float:
+    """The lower bound."""
+    return _rounded(max(max_lr / CYCLING, min(onset, max_lr / 2)))
+
+
+def _started(onset: float, base_lr: float, max_lr: float) -> str:
+    """Why the lower bound is where it is."""
+    if base_lr > _rounded(max_lr / CYCLING):
+        late = f"Learning starts late, at {onset:.2g}: the lower bound is set there"
+        return f"{late}, not at a quarter of the upper bound."
+    return f"Learning starts at {onset:.2g}; the lower bound is a quarter of the upper bound."
 
 
 def _limits(readings: list[Reading], signal: str, max_lr: float, probes: tuple[Array, Array] | None) -> tuple[str, ...]:

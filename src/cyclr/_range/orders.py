@@ -1,4 +1,4 @@
-"""What a range test orders, what it asks of a training, and how the orders are carried out."""
+"""What a range test orders, and what it asks of a training."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,11 +109,9 @@ def best(reading: ShortReading, density: float, budget: int) -> float:
     return min(peak, reading.lost - log(MARGIN), reading.floor)
 
 
-def evidence(readings: list[ShortReading], max_lr: float, base_lr: float) -> tuple[str, ...]:
-    """What was observed, in sentences."""
-    lowest, lost, onset = (
-        float(np.exp(np.median([getattr(one, name) for one in readings]))) for name in ("lowest", "lost", "onset")
-    )
+def evidence(readings: list[ShortReading], max_lr: float) -> tuple[str, ...]:
+    """What was observed from the lowest loss on, in sentences."""
+    lowest, lost = (float(np.exp(np.median([getattr(one, name) for one in readings]))) for name in ("lowest", "lost"))
     if sum(one.back for one in readings) * 2 > len(readings):
         seen = (
             f"is lowest at a rate of {lowest:.2g} and back at its start at {lost:.2g}, {lost / max_lr:.2g} times max_lr"
@@ -126,9 +123,7 @@ def evidence(readings: list[ShortReading], max_lr: float, base_lr: float) -> tup
     floor = float(np.exp(np.median([one.floor for one in readings])))
     if np.isfinite(floor) and max_lr > 0.99 * floor:
         told = (*told, f"The loss is at its floor from a rate of {floor:.2g} on: higher rates have proved nothing.")
-    late = base_lr > max_lr / 4 * 1.01
-    placed = "is set there, not at a quarter of the upper bound" if late else "is a quarter of the upper bound"
-    return (*told, f"Learning starts at {onset:.2g}; the lower bound {placed}.")
+    return told
 
 
 def readings_of(rates: Array, rows: Array) -> tuple[list[ShortReading], list[Inconclusive]]:
@@ -137,9 +132,8 @@ def readings_of(rates: Array, rows: Array) -> tuple[list[ShortReading], list[Inc
     refusals: list[Inconclusive] = []
     for row in rows:
         known = np.isfinite(row)
-        how: dict[str, Any] = {"ended": not known[-1]}
         try:
-            readings.append(read(rates[known], row[known], **how))
+            readings.append(read(rates[known], row[known], ended=not known[-1]))
         except Inconclusive as unclear:
             refusals.append(unclear)
     return readings, refusals

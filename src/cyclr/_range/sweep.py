@@ -52,7 +52,8 @@ class Sweep:
             what = "the loss must be finite at the first step, before any update"
             raise ValueError(problem(what, values[0], "check the data, the loss and the weights"))
         if steady and not self.reference:
-            self._rule.least = max(float(np.nanstd(values)), LITTLE * abs(steady[0]))
+            spread = float(np.std([value for value in values if np.isfinite(value)]))
+            self._rule.least = max(spread, LITTLE * abs(steady[0]))
         self._rule.feed(enumerate(steady or values, len(self.losses)))
         self.made += len(values)
         self.losses += values
