@@ -204,7 +204,6 @@ def test_auto_plans_the_trainers_own_length_and_changes_nothing_but_the_schedule
     assert tuned.curve.bounds(budget=steps).max_lr == tuned.bounds.max_lr
 
 
-@pytest.mark.filterwarnings("ignore:When using .Trainer.accumulate_grad_batches")
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_a_short_test_evaluates_batches_without_a_step_and_leaves_no_trace(accumulate):
     found, options = [], {"max_epochs": 4, "accumulate_grad_batches": accumulate}
@@ -221,6 +220,7 @@ def test_manual_optimization_has_no_loss_without_a_step():
     assert not curve.reference.size
 
 
+@pytest.mark.filterwarnings("ignore:When using .Trainer.accumulate_grad_batches")
 def test_auto_counts_an_accumulation_that_changes_between_epochs():
     net, fit = Bare(), trainer(max_epochs=4, callbacks=[GradientAccumulationScheduler({0: 5, 2: 2})])
     tuned = auto(fit, net, loader(), search=SEARCH)
