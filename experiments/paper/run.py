@@ -34,14 +34,14 @@ from rows import HERE, RECORDS, Group, Row, read_groups, run_name, wanted
 from torch import distributed
 
 import cyclr
+from cyclr import Search
 from cyclr._failure import TaskError
-from cyclr._range import effort_for
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr.study._engine import Engine, RunError, finished_runs, make_runs
 from cyclr.study._files import RECORD, read_json, write_json
 from cyclr.study._records import Run, Setup
 from cyclr.tasks import _find as tasks
-from cyclr.torch import Task, averaged_model, range_test, train
+from cyclr.torch import Task, auto, averaged_model, train
 
 WORK = Path(os.environ.get("CYCLR_PAPER_WORK", HERE / "work"))  # checkpoints
 FOUND = "found.json"
@@ -189,9 +189,8 @@ def find(setup: Setup) -> dict[str, Any]:
     """Like `auto`, without human choices and without the test images: bounds, then a plan."""
     torch.set_num_threads(1)
     task = made(setup)
-    effort = effort_for(setup.steps)  # as cyclr.torch.auto does
-    curve = range_test(task, effort=effort, budget=setup.steps)
-    bounds = curve.bounds(budget=setup.steps)
+    scheduler = auto(task, steps=setup.steps, search=Search(progress=False))
+    curve, bounds = scheduler.curve, scheduler.bounds
     # The range test records the largest rate, in Caffe's networks that of the biases; schedules are for the weights.
     largest = max(group.get("lr_mult", 1) for group in task.optimizer.param_groups)
     weights = Bounds(bounds.base_lr / largest, bounds.max_lr / largest)
