@@ -15,6 +15,7 @@ from finetune import FINETUNE
 from lengths_lands import places, slopes
 from lengths_limit import limit
 from lengths_rules import tables
+from lengths_summary import summary
 
 PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
 
@@ -23,7 +24,7 @@ def main() -> None:
     own, trained = ([name for name in lengths.CENTRES if (name in FINETUNE) == kind] for kind in (False, True))
     made = tables()
     made |= {"places": places(own), "slopes": slopes(own), "trained places": places(trained)}
-    made |= {"limit": limit(own), "trained limit": limit(trained)}
+    made |= {"lengths summary": summary(own), "limit": limit(own), "trained limit": limit(trained)}
     text = PAGE.read_text(encoding="utf-8")
     for name, lines in made.items():
         start, end = f"<!-- table: {name} -->", f"<!-- end of table: {name} -->"
