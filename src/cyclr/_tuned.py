@@ -102,6 +102,11 @@ class Asked:
         # Probe cycles are judged by the training loss.
         return self.search.effort or (effort_for(trial.steps) if self.search.signal == "loss" else "quick")
 
+    @property
+    def effort_in_full(self) -> str:
+        """The effort of a test of full size after a shorter one: a thorough one could cost more than the training."""
+        return self.search.effort or "quick"
+
     def within(self, steps: int) -> int | None:
         """The budget that the range test keeps to; None where a thorough one is asked for that it would not pay for."""
         return None if self.search.effort == "thorough" != effort_for(steps) else steps

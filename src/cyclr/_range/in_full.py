@@ -20,27 +20,27 @@ def enough(
     signal: str = "loss",
     other: Callable[[], Curve] | None = None,
 ) -> Curve:
-    """A range test within the budget, and another kind of test after it if that one shows nothing.
+    """A range test within the budget, and where that one shows nothing, another kind of test or one of full size.
 
     Args:
         make: Makes a test: within the budget, or of full size if it is told True.
         budget: Says the steps of the training, once there was a test.
         steps: Steps of a sweep of full size.
         signal: The signal that the bounds are read from.
-        other: Makes a short test with reference batches, where that is possible. It may answer where a test of full
-            size, whose losses come from other batches at each step, does not.
+        other: Makes a short test with reference batches, where that is possible. It costs a fraction of a test of full
+            size, and may answer where the losses of the steps, which come from other batches each time, do not.
 
     Returns:
-        The curve, whose tuning cost is that of all tests. If none is conclusive, the last one of full size.
+        The curve, whose tuning cost is that of all tests. If none is conclusive, the last but the short one.
     """
     curve = make(False)
-    if too_short(curve, budget(), steps=steps, signal=signal):
-        return joined(make(True), curve)
     if other is not None and not curve.reference.size and _inconclusive(curve, budget(), signal):
         last = other()
         if not _inconclusive(last, budget(), signal):
             return joined(last, curve)
-        return joined(curve, last)
+        curve = joined(curve, last)
+    if too_short(curve, budget(), steps=steps, signal=signal):
+        return joined(make(True), curve)
     return curve
 
 

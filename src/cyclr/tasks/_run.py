@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
 from cyclr._range import Curve, HeldOut, Ramp, enough
+from cyclr._range.horizon import SHORT_TRAINING
 from cyclr._schedules import parse
 from cyclr.study._records import Run, Setup
 from cyclr.study._worker import reporter
@@ -63,13 +64,18 @@ def find_curve(
         held_out = HeldOut(task.val_loader, task.metrics)
     sweep = ramp or Ramp()
 
+    how = {"ramp": sweep, "repeats": repeats, "held_out": held_out, "progress": progress}
+
     def test(full: bool) -> Curve:
-        how = {"repeats": repeats, "effort": effort, "held_out": held_out, "progress": progress}
-        return range_test(task, ramp=sweep, budget=None if full else budget, **how)
+        return range_test(task, effort=effort, budget=None if full else budget, **how)
+
+    def other() -> Curve:
+        return range_test(task, budget=SHORT_TRAINING, **how)
 
     if strict or budget is None:
         return test(False)
-    return enough(test, lambda: budget, steps=sweep.steps, signal=signal)
+    evaluates = other if signal == "loss" and sweep.scale == "log" else None
+    return enough(test, lambda: budget, steps=sweep.steps, signal=signal, other=evaluates)
 
 
 _CHECKPOINT_SECONDS = 10.0  # a study can have many short runs

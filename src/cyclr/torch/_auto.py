@@ -131,16 +131,16 @@ def auto(
     how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out}
 
     def test(full: bool) -> Curve:
-        given = {"update": update, "effort": prepared.effort, "progress": prepared.voice.progress}
-        return range_test(
-            network, driver, data, loss, budget=None if full else asked.within(prepared.total), **given, **how
-        )
+        effort, within = (asked.effort_in_full, None) if full else (prepared.effort, asked.within(prepared.total))
+        given = {"update": update, "effort": effort, "progress": prepared.voice.progress}
+        return range_test(network, driver, data, loss, budget=within, **given, **how)
 
     def other() -> Curve:
         given = {"update": update, "progress": prepared.voice.progress}
         return range_test(network, driver, data, loss, budget=SHORT_TRAINING, **given, **how)
 
-    evaluates = other if isinstance(update, Update | None) and search.signal == "loss" else None
+    can_evaluate = isinstance(update, Update | None) and search.signal == "loss" and search.ramp.scale == "log"
+    evaluates = other if can_evaluate else None
     with prepared.voice:
         curve = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal, other=evaluates)
     return prepared.scheduler(driver, curve)
