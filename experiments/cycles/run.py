@@ -1,4 +1,4 @@
-"""What several cycles are good for: single models, averages and ensembles at equal budgets, on six tasks.
+"""What several cycles are good for: single models, averages and ensembles at equal budgets, on eight tasks.
 
     python experiments/cycles/run.py --data PATH                    resumes if interrupted; seed after seed
     python experiments/cycles/run.py --data PATH --settings caffe-25000 --rows ensemble --seeds 1
@@ -47,6 +47,7 @@ HERE = Path(__file__).parent
 RECORDS = HERE / "records"
 FOUND = HERE.parent / "paper" / "records" / "claim" / "auto-version-0.1"  # thorough range tests of Caffe's network
 WORK = Path(os.environ.get("CYCLR_CYCLES_WORK", HERE / "work"))  # checkpoints and snapshots
+EMBEDDED = ("text", "fashion")  # tasks whose data are part of the package
 State = dict[str, Tensor]
 
 
@@ -58,15 +59,19 @@ class Setting:
     budget: int
     options: dict[str, Any] = field(default_factory=dict)
     rows: tuple[str, ...] = ("single", "ensemble", "average", "swa", "apart-3", "apart-5")
+    seeds: tuple[int, ...] = (1, 2, 3)
 
 
 WITH_ANYTIME = (*Setting.rows, "anytime", "dedicated")
+TEN = tuple(range(1, 11))
 SETTINGS = {
     "caffe-25000": Setting("cifar10", 25_000, {"precision": "bfloat16"}),
     "caffe-15000": Setting("cifar10", 15_000, {"precision": "bfloat16"}),
     "text": Setting("text", 4_250, rows=WITH_ANYTIME),
     "cifar10-resnet": Setting("cifar10", 3_910, {"network": "resnet", "precision": "bfloat16"}),
     "cifar100-resnet": Setting("cifar100", 3_910, {"precision": "bfloat16"}, WITH_ANYTIME),
+    "fashion": Setting("fashion", 3_600, rows=WITH_ANYTIME, seeds=TEN),
+    "fashion-resnet": Setting("fashion", 3_600, {"network": "resnet"}, WITH_ANYTIME, TEN),
     "finetune": Setting("finetune", 1_570),
     "finetune-56": Setting("finetune", 1_570, {"precision": "bfloat16"}),
 }
@@ -80,13 +85,13 @@ def main() -> None:
     parser.add_argument("--weights56", type=Path, help="weights of a ResNet-56, for `finetune-56`")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--rows", nargs="+", choices=WITH_ANYTIME, default=WITH_ANYTIME)
-    parser.add_argument("--seeds", nargs="+", type=int, default=(1, 2, 3))
+    parser.add_argument("--seeds", nargs="+", type=int, help="by default those of the setting")
     given = parser.parse_args()
     torch.set_num_threads(1)
     paths = {"finetune": given.weights, "finetune-56": given.weights56}
-    for seed in given.seeds:
+    for seed in given.seeds or TEN:
         for name in given.settings:
-            if name in paths and paths[name] is None:
+            if (name in paths and paths[name] is None) or seed not in (given.seeds or SETTINGS[name].seeds):
                 continue
             for row in given.rows:
                 target = RECORDS / name / row / f"seed-{seed}.json"
@@ -133,7 +138,7 @@ class Row:
     def task(self, seed: int) -> Task:
         """The task with a seed."""
         options = {**self.setting.options, **self.extra}
-        if self.setting.task != "text":
+        if self.setting.task not in EMBEDDED:
             options["data"] = str(self.data)
         return tasks.build(self.setting.task, seed, **options)
 

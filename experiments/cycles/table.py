@@ -15,12 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
 SHAPES = RECORDS / "shapes.csv"
 PAGE = HERE.parent.parent / "docs" / "cycles.md"
 FIXED = HERE.parent / "paper" / "records" / "fixed"  # the paper's fixed policy, 70,000 steps
 BEGIN, END = "<!-- tables: made by experiments/cycles/table.py -->\n", "<!-- end of tables -->\n"
+MANY = 5  # seeds from which on an interval is given
 # setting: what it is
 SETTINGS = {
     "caffe-25000": "CIFAR-10, Caffe's network, 25,000 steps",
@@ -28,6 +31,8 @@ SETTINGS = {
     "cifar10-resnet": "CIFAR-10, ResNet-20, 3,910 steps (10 epochs)",
     "cifar100-resnet": "CIFAR-100, ResNet-20, 3,910 steps (10 epochs)",
     "text": "Moby-Dick, transformer, AdamW, 4,250 steps (10 epochs); accuracy of the next byte",
+    "fashion": "Fashion-MNIST at 14x14, one hidden layer, 3,600 steps (30 epochs)",
+    "fashion-resnet": "Fashion-MNIST at 14x14, ResNet-8, 3,600 steps (30 epochs)",
     "finetune": "ResNet-20 from CIFAR-10 fine-tuned on 10,000 images of CIFAR-100, 1,570 steps (10 epochs)",
     "finetune-56": "ResNet-56 from CIFAR-10 fine-tuned on 10,000 images of CIFAR-100, 1,570 steps (10 epochs)",
 }
@@ -194,15 +199,19 @@ def against_dedicated(anytime: dict[int, Any], dedicated: dict[int, Any], seeds:
     """At each cycle's end, the model of one training beside that of a training of that very length."""
     yield "| steps | one training, at the end of a cycle (%) | a training of that length (%) | error, relative |"
     yield "|---|---|---|---|"
-    for end in anytime[seeds[0]]["finishes"]:
-        one, other = (
-            [100 * record[seed]["finishes"][end]["accuracy"] for seed in seeds if end in record[seed]["finishes"]]
-            for record in (anytime, dedicated)
-        )
-        if len(one) == len(other) > 0:
-            more = statistics.mean((100 - a) / (100 - b) - 1 for a, b in zip(one, other, strict=True))
-            yield f"| {int(end):,} | {spread(one)} | {spread(other)} | {100 * more:+.1f} % |"
+    pairs = [list(zip(*(_by_end(record[seed]) for record in (anytime, dedicated)), strict=True)) for seed in seeds]
+    for cycle in zip(*pairs, strict=True):  # the same one of all seeds, whose budgets differ by their range tests
+        ends = [end for (end, _), _ in cycle]
+        one, other = ([100 * pair[place][1] for pair in cycle] for place in (0, 1))
+        more = [100 * ((100 - a) / (100 - b) - 1) for a, b in zip(one, other, strict=True)]
+        steps = f"{ends[0]:,}" if len(set(ends)) == 1 else f"{min(ends):,} to {max(ends):,}"
+        yield f"| {steps} | {spread(one)} | {spread(other)} | {signed(more, digits=1)} % |"
     yield f"\n{len(seeds)} seed{'s' if len(seeds) > 1 else ''}.\n"
+
+
+def _by_end(record: dict[str, Any]) -> list[tuple[int, float]]:
+    """The accuracy at each end, in order."""
+    return sorted((int(end), value["accuracy"]) for end, value in record["finishes"].items())
 
 
 def spread(values: list[float]) -> str:
@@ -211,10 +220,13 @@ def spread(values: list[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
 
 
-def signed(values: list[float]) -> str:
-    """Mean difference, and the smallest and the largest."""
-    mean = f"{statistics.mean(values):+.2f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):+.2f} to {max(values):+.2f})"
+def signed(values: list[float], digits: int = 2) -> str:
+    """Mean difference; of many, with the 95 % interval of their mean, else with the smallest and the largest."""
+    mean = statistics.mean(values)
+    low, high = min(values), max(values)
+    if len(values) >= MANY:
+        low, high = stats.ttest_1samp(values, 0).confidence_interval()
+    return f"{mean:+.{digits}f}" + (f" ({low:+.{digits}f} to {high:+.{digits}f})" if len(values) > 1 else "")
 
 
 def read(name: str, row: str) -> dict[int, Any]:
