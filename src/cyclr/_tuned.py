@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cyclr._check import problem
 from cyclr._plan import Plan, plan
-from cyclr._range import Bounds, Curve, Progress, Search, Terminal, effort_for
+from cyclr._range import Bounds, Curve, Kind, Progress, Search, Size, Terminal, effort_for, size_of
 from cyclr._schedules import Opposed
 
 _log = logging.getLogger("cyclr")
@@ -102,14 +102,16 @@ class Asked:
         # Probe cycles are judged by the training loss.
         return self.search.effort or (effort_for(trial.steps) if self.search.signal == "loss" else "quick")
 
-    @property
-    def effort_in_full(self) -> str:
-        """The effort of a test of full size after a shorter one: a thorough one could cost more than the training."""
-        return self.search.effort or "quick"
+    def size(self, kind: Kind, steps: int, steps_per_epoch: int | None) -> Size:
+        """The size of a range test for a training of so many steps; raises if that cannot be planned."""
+        # A thorough test that is asked for is made in full where the training would not pay for it.
+        budget = None if self.search.effort == "thorough" != effort_for(steps) else steps
+        return size_of(kind, self.effort(steps, steps_per_epoch), budget, self.search.repeats)
 
-    def within(self, steps: int) -> int | None:
-        """The budget that the range test keeps to; None where a thorough one is asked for that it would not pay for."""
-        return None if self.search.effort == "thorough" != effort_for(steps) else steps
+    @property
+    def by_reference(self) -> bool:
+        """Whether reference batches may decide."""
+        return self.search.signal == "loss" and self.search.ramp.scale == "log"
 
     def tuned(self, curve: Curve, steps: int, steps_per_epoch: int | None) -> Tuned:
         """The bounds and the plan that a curve gives.

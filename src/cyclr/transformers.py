@@ -12,7 +12,7 @@ import cyclr.torch
 from cyclr._check import choice, problem
 from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
-from cyclr._range import Bounds, Curve, HeldOut, Progress, Ramp, Search, enough
+from cyclr._range import Bounds, Curve, HeldOut, Kind, Progress, Ramp, Search, enough
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr._schedules import Schedule, parse
@@ -97,11 +97,11 @@ def range_test(
     how = {"ramp": ramp, "repeats": repeats, "held_out": held_out, "progress": progress}
     how["budget"] = budget
     recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work
-    return _test(trainer, how, lambda _: effort)
+    return _test(trainer, {**how, "effort": effort})
 
 
-def _test(trainer: Any, how: dict[str, Any], begin: Callable[[Any], str]) -> Curve:
-    """A range test. `begin` is called with the optimizer before it, and says how thorough it is."""
+def _test(trainer: Any, how: dict[str, Any], begin: Callable[[Any], object] = bool) -> Curve:
+    """A range test. `begin` is called with the optimizer before it."""
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
         raise ValueError("the model must not be sharded by DeepSpeed or FSDP; test it on one process, or under DDP")
     accelerator = trainer.accelerator
@@ -109,7 +109,7 @@ def _test(trainer: Any, how: dict[str, Any], begin: Callable[[Any], str]) -> Cur
     with preserved([], trainer.optimizer, scheduler=trainer.lr_scheduler, also=[*also, GradientState()]):
         loader = trainer.get_train_dataloader()
         optimizer = trainer.create_optimizer()
-        effort = begin(optimizer)
+        begin(optimizer)
         model = trainer._wrap_model(trainer.model_wrapped)
         if model is trainer.model:
             model, optimizer = accelerator.prepare(model, optimizer)
@@ -117,7 +117,7 @@ def _test(trainer: Any, how: dict[str, Any], begin: Callable[[Any], str]) -> Cur
             optimizer = accelerator.prepare(optimizer)
         trainer.optimizer, trainer.model_wrapped, trainer.is_in_train = optimizer, model, True
         feed, step = _Feed(trainer, loader), _Step(trainer, model)
-        return cyclr.torch.range_test(model, optimizer, feed, update=step, effort=effort, **how)
+        return cyclr.torch.range_test(model, optimizer, feed, update=step, **how)
 
 
 def use_schedule(
@@ -228,22 +228,20 @@ def auto(
     asked = Asked(search, cycles, anneal, momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
     voice = asked.voice(first=owner.is_world_process_zero())
-    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": voice.progress}
+    how = {"ramp": search.ramp, "held_out": search.held_out, "progress": voice.progress}
     epoch, steps = _lengths(owner)
-    effort = asked.effort(steps, epoch)
-    recorder_of(effort=effort, loss_fn=None, **how)  # errors before any work
+    recorder_of(loss_fn=None, **how, **asked.size("within", steps, epoch)._asdict())  # errors before any work
 
-    def begin(optimizer: Any) -> str:
+    def begin(optimizer: Any) -> None:
         _, opposed = asked.planned(Bounds(0.1, 1.0), steps, epoch)
         if opposed is not None:
             resolve("momentum", opposed, optimizer.param_groups)
-        return effort
 
-    def test(full: bool) -> Curve:
-        return _test(owner, {**how, "budget": None if full else asked.within(steps)}, begin)
+    def test(kind: Kind) -> Curve:
+        return _test(owner, {**how, **asked.size(kind, steps, epoch)._asdict()}, begin)
 
     with voice:
-        curve = enough(test, lambda: steps, steps=search.ramp.steps, signal=search.signal)
+        curve = enough(test, lambda: steps, steps=search.ramp.steps, signal=search.signal, evaluates=asked.by_reference)
     tuned = asked.tuned(curve, steps, epoch)
     use_schedule(trainer, tuned.plan, tuned.momentum, on_mismatch=on_mismatch)
     voice.found(tuned)

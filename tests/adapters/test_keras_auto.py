@@ -180,12 +180,19 @@ def test_auto_on_a_trained_model_begins_its_plan_at_the_present_step_and_again()
     start = model.get_weights()
     for done in (0, 30):
         model.set_weights(start)
-        tuned = auto(model, X, Y, epochs=3, batch_size=16, search=Search(SEARCH.ramp, repeats=2))
-        assert len(tuned.curve.losses) == 2  # repeats, each as long as such a short training pays for
+        tuned = auto(model, X, Y, epochs=80, batch_size=16, search=Search(SEARCH.ramp, repeats=2))
+        assert len(tuned.curve.losses) == 2
         assert int(model.optimizer.iterations) == done
         for epoch in range(3):
             assert float(model.optimizer.learning_rate) == pytest.approx(tuned.plan.schedule(10 * epoch), rel=1e-5)
             model.fit(X, Y, batch_size=16, verbose=0)
+
+
+@pytest.mark.parametrize("steps", [400, 2000, 10_000])
+def test_repeats_share_what_the_training_pays_for(steps):
+    tuned = auto(network(), X, Y, epochs=steps // 5, batch_size=32, search=Search(repeats=3, progress=False))
+    assert tuned.curve.tuning_cost <= 0.15 * steps
+    assert len(tuned.curve.losses) == (2 if steps == 400 else 3)
 
 
 def test_auto_may_be_thorough():

@@ -213,6 +213,49 @@ def test_a_short_test_evaluates_batches_without_a_step_and_leaves_no_trace(accum
     assert itself == trained(lambda fit, net, _: use_schedule(net, tuned.plan), **options)
 
 
+def noisy(manual=False):
+    """A module and data whose losses differ more from batch to batch than they fall."""
+
+    class Linear(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net, self.automatic_optimization = torch.nn.Linear(8, 1), not manual
+
+        def training_step(self, batch, batch_idx):
+            loss = torch.nn.functional.mse_loss(self.net(batch[0]), batch[1])
+            if manual:
+                optimizer = self.optimizers()
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                optimizer.step()
+            return loss
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+    x = torch.randn(2000, 8)
+    data = torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True) + 30 * torch.randn(2000, 1))
+    return Linear(), torch.utils.data.DataLoader(data, batch_size=2, shuffle=True)
+
+
+def test_auto_asks_the_reference_batches_where_a_long_test_shows_nothing():
+    tuned = auto(trainer(max_steps=2000), *noisy(), search=Search(progress=False))
+    assert tuned.curve.reference.size
+    assert 100 < tuned.curve.earlier_steps <= 300
+    assert tuned.curve.tuning_cost <= 300 + 100
+    assert 1e-5 < tuned.bounds.max_lr < 0.1
+    with pytest.raises(cyclr.Inconclusive) as found:  # a step's loss is all that manual optimization has
+        auto(trainer(max_steps=2000), *noisy(manual=True), search=Search(progress=False))
+    assert not found.value.curve.reference.size
+
+
+@pytest.mark.parametrize("steps", [400, 2000, 10_000])
+def test_repeats_share_what_the_training_pays_for(steps):
+    tuned = auto(trainer(max_epochs=-1, max_steps=steps), Bare(), loader(), search=Search(repeats=3, progress=False))
+    assert tuned.curve.tuning_cost <= 0.15 * steps
+    assert len(tuned.curve.losses) == (2 if steps == 400 else 3)
+
+
 def test_manual_optimization_has_no_loss_without_a_step():
     net = Two()
     use_schedule(net, WAVE)

@@ -195,6 +195,44 @@ def test_a_short_test_evaluates_batches_without_an_update_and_leaves_no_trace(tm
     assert itself == trained(tmp_path, lambda fit: use_schedule(fit, tuned.plan), **options)
 
 
+class Noisy(torch.utils.data.Dataset):
+    """Numbers whose noise is so large that losses differ more from batch to batch than they fall."""
+
+    def __len__(self):
+        return 2000
+
+    def __getitem__(self, index):
+        draw = torch.Generator().manual_seed(index)
+        x = torch.randn(8, generator=draw)
+        return {"x": x, "labels": x.sum(0, keepdim=True) + 30 * torch.randn(1, generator=draw)}
+
+
+class Slope(torch.nn.Linear):
+    def forward(self, x, labels):
+        return {"loss": (super().forward(x) - labels).square().mean()}
+
+
+def test_auto_asks_the_reference_batches_where_a_long_test_shows_nothing(tmp_path):
+    torch.manual_seed(0)
+    given = {"report_to": [], "disable_tqdm": True, "use_cpu": True, "dataloader_pin_memory": False}
+    arguments = transformers.TrainingArguments(
+        str(tmp_path), max_steps=2000, per_device_train_batch_size=2, optim="sgd", **given
+    )
+    fit = transformers.Trainer(Slope(8, 1), arguments, train_dataset=Noisy())
+    tuned = auto(fit, search=Search(progress=False))
+    assert tuned.curve.reference.size
+    assert 100 <= tuned.curve.earlier_steps <= 300
+    assert tuned.curve.tuning_cost <= 300 + 100
+    assert 1e-4 < tuned.bounds.max_lr < 1  # gradients are clipped
+
+
+@pytest.mark.parametrize("steps", [400, 2000, 10_000])
+def test_repeats_share_what_the_training_pays_for(tmp_path, steps):
+    tuned = auto(trainer(tmp_path, max_steps=steps), search=Search(repeats=3, progress=False))
+    assert tuned.curve.tuning_cost <= 0.15 * steps
+    assert len(tuned.curve.losses) == (2 if steps == 400 else 3)
+
+
 def test_auto_says_what_is_wrong_before_any_step_and_changes_nothing(tmp_path):
     fit = trainer(tmp_path)
     fit.compute_loss = None  # the first step would fail

@@ -134,18 +134,33 @@ def test_a_range_of_ones_own_is_kept():
     assert len(curve.rates) == 25
 
 
-def test_auto_asks_the_reference_batches_where_a_test_of_full_size_shows_nothing():
+def noisy(batch=2):
+    """A training whose losses differ more from batch to batch than they fall."""
     torch.manual_seed(0)
     x = torch.randn(2000, 8)
     data = torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True) + 30 * torch.randn(2000, 1))
-    loader = torch.utils.data.DataLoader(data, batch_size=2, shuffle=True)
     model = nn.Linear(8, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    loader = torch.utils.data.DataLoader(data, batch_size=batch, shuffle=True)
+    return model, torch.optim.SGD(model.parameters(), lr=1e-3), loader
+
+
+@pytest.mark.parametrize("effort", ["quick", None])
+def test_auto_asks_the_reference_batches_where_a_long_test_shows_nothing(effort):
     with pytest.raises(cyclr.Inconclusive):
-        range_test(model, optimizer, loader, mse_loss, budget=2000).bounds(budget=2000)
-    scheduler = auto(
-        model, optimizer, loader, mse_loss, steps=2000, search=cyclr.Search(effort="quick", progress=False)
-    )
+        range_test(*noisy(), mse_loss, effort=effort or "thorough", budget=2000).bounds(budget=2000)
+    scheduler = auto(*noisy(), mse_loss, steps=2000, search=cyclr.Search(effort=effort, progress=False))
     assert scheduler.curve.reference.size
     assert scheduler.curve.tuning_cost > scheduler.curve.earlier_steps > 100
+    assert scheduler.curve.tuning_cost <= 300 + 100
     assert 1e-5 < scheduler.bounds.max_lr < 0.1
+
+
+@pytest.mark.parametrize("steps", [60, 400, 2000, 10_000])
+@pytest.mark.parametrize("made", [parts, noisy])
+def test_repeats_share_what_the_training_pays_for(steps, made):
+    search = cyclr.Search(repeats=3, progress=False)
+    scheduler = auto(*made(), mse_loss, steps=steps, search=search)
+    within = scheduler.curve.earlier_steps or scheduler.curve.tuning_cost
+    assert within <= max(30, 0.15 * steps)
+    assert scheduler.curve.tuning_cost <= within + 150  # where that shows nothing: the reference batches
+    assert len(scheduler.curve.losses) == min(3, max(30, int(0.15 * steps)) // 30)

@@ -5,9 +5,12 @@ from cyclr._range.bounds import Inconclusive as Inconclusive
 from cyclr._range.curve import Curve as Curve
 from cyclr._range.held_out import HeldOut as HeldOut
 from cyclr._range.horizon import effort_for as effort_for
+from cyclr._range.in_full import Kind as Kind
+from cyclr._range.in_full import Size as Size
 from cyclr._range.in_full import enough as enough
+from cyclr._range.in_full import inconclusive as inconclusive
 from cyclr._range.in_full import joined as joined
-from cyclr._range.in_full import too_short as too_short
+from cyclr._range.in_full import size_of as size_of
 from cyclr._range.ramp import Ramp as Ramp
 from cyclr._range.rules import RULES as RULES
 from cyclr._range.rules import rule as rule

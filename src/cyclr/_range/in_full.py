@@ -1,62 +1,83 @@
-"""A range test that is as long as it must be."""
+"""The tests of `auto`: one within the budget, and others where that one is inconclusive."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal, NamedTuple, TypeAlias
 
 from cyclr._range.bounds import Inconclusive
 from cyclr._range.curve import Curve
+from cyclr._range.horizon import FEWEST, SHORT_TRAINING, allowed
 
 _log = logging.getLogger("cyclr")
 
+#: A test within what the training pays for; a short one with reference batches; one sweep of full size.
+Kind: TypeAlias = Literal["within", "reference", "full"]
+
+
+class Size(NamedTuple):
+    """Arguments of a range test that say how long it is."""
+
+    effort: str
+    budget: int | None
+    repeats: int
+
+
+def size_of(kind: Kind, effort: str, budget: int | None, repeats: int) -> Size:
+    """The size of a test for a training of `budget` steps, if `repeats` sweeps of this effort are asked for.
+
+    As many sweeps are made as its cost allows; without a budget, all of them.
+
+    >>> size_of("within", "quick", 400, 3), size_of("full", "thorough", 2000, 3)
+    (Size(effort='quick', budget=400, repeats=2), Size(effort='quick', budget=None, repeats=1))
+    """
+    if kind == "full":
+        return Size("quick", None, 1)
+    if kind == "reference":
+        effort, budget = "quick", SHORT_TRAINING
+    return Size(effort, budget, repeats if budget is None else min(repeats, allowed(budget) // FEWEST))
+
 
 def enough(
-    make: Callable[[bool], Curve],
+    make: Callable[[Kind], Curve],
     budget: Callable[[], int],
     *,
     steps: int,
     signal: str = "loss",
-    other: Callable[[], Curve] | None = None,
+    evaluates: bool = False,
 ) -> Curve:
-    """A range test within the budget, and where that one shows nothing, another kind of test or one of full size.
+    """A range test within the budget, and others after it if that one is inconclusive.
 
     Args:
-        make: Makes a test: within the budget, or of full size if it is told True.
+        make: Makes a test of this kind.
         budget: Says the steps of the training, once there was a test.
         steps: Steps of a sweep of full size.
         signal: The signal that the bounds are read from.
-        other: Makes a short test with reference batches, where that is possible. It costs a fraction of a test of full
-            size, and may answer where the losses of the steps, which come from other batches each time, do not.
+        evaluates: Whether reference batches can be evaluated. Their loss has no noise of batches: a short test of
+            them may answer where a long one does not, and costs less than one of full size.
 
     Returns:
-        The curve, whose tuning cost is that of all tests. If none is conclusive, the last but the short one.
+        The curve, whose tuning cost is that of all tests. If none is conclusive, the longest one.
     """
-    curve = make(False)
-    if other is not None and not curve.reference.size and _inconclusive(curve, budget(), signal):
-        last = other()
-        if not _inconclusive(last, budget(), signal):
+    curve = make("within")
+    if not inconclusive(curve, budget(), signal):
+        return curve
+    if evaluates and not curve.reference.size:
+        last = make("reference")
+        if not inconclusive(last, budget(), signal):
             return joined(last, curve)
         curve = joined(curve, last)
-    if too_short(curve, budget(), steps=steps, signal=signal):
-        return joined(make(True), curve)
-    return curve
+    return curve if len(curve.rates) >= steps else joined(make("full"), curve)
 
 
-def too_short(curve: Curve, budget: int, *, steps: int, signal: str = "loss") -> bool:
-    """Whether a curve of less than full size is inconclusive."""
-    if len(curve.rates) >= steps or not (unclear := _inconclusive(curve, budget, signal)):
-        return False
-    _log.debug("A range test within 15 %% of the training shows nothing (%s): it is made in full.", unclear)
-    return True
-
-
-def _inconclusive(curve: Curve, budget: int, signal: str) -> Inconclusive | None:
+def inconclusive(curve: Curve, budget: int, signal: str = "loss") -> Inconclusive | None:
     """Why the curve is inconclusive; None if it is not."""
     try:
         curve.bounds(signal, budget=budget)
     except Inconclusive as unclear:
+        _log.debug("A range test is inconclusive (%s).", unclear)
         return unclear
     return None
 

@@ -11,7 +11,7 @@ import keras
 from cyclr._check import count, problem
 from cyclr._metrics import Better
 from cyclr._plan import Plan
-from cyclr._range import Curve, Search, enough
+from cyclr._range import Curve, Kind, Search, enough
 from cyclr._schedules import Constant, Schedule
 from cyclr._tuned import Asked, Tuned
 from cyclr.keras._drive import LearningRate
@@ -106,18 +106,18 @@ def auto(
         )
     epoch = _steps_per_epoch(x, batch_size, steps_per_epoch)
     steps = count("epochs", epochs) * epoch
-    effort = _effort(asked, steps, epoch)
+    _check_effort(asked, steps, epoch)
     voice = asked.voice()
     data = {"x": x, "y": y, "batch_size": batch_size, "sample_weight": sample_weight, "verbose": 0}
 
-    def made(full: bool) -> Curve:
-        budget = None if full else asked.within(steps)
-        each = None if budget is None else max(1, budget // search.repeats)
-        how = {"ramp": search.ramp, "effort": effort, "better": better}
+    def made(kind: Kind) -> Curve:
+        effort, budget, repeats = asked.size(kind, steps, epoch)
+        each = None if budget is None else max(1, budget // repeats)
+        how = {"ramp": search.ramp, "effort": "quick" if repeats > 1 else effort, "better": better}
         test = RangeTest(model, budget=each, progress=voice.progress, **how)
         longest = 2 * ceil(test.most_steps / epoch) + 1  # for data that are not shuffled; the test ends the training
         with test:
-            for _ in range(search.repeats):
+            for _ in range(repeats):
                 model.fit(**data, steps_per_epoch=steps_per_epoch, epochs=longest, callbacks=[test])
         return test.curve
 
@@ -147,15 +147,12 @@ def _steps_per_epoch(x: Any, batch_size: int | None, steps_per_epoch: int | None
         raise ValueError(problem(what, None, "pass the number of batches in an epoch")) from None
 
 
-def _effort(asked: Asked, steps: int, epoch: int) -> str:
-    """How thorough the test is; in Keras a thorough one is one `fit`, and so one sweep."""
-    if asked.search.repeats == 1:
-        return asked.effort(steps, epoch)
-    if asked.search.effort == "thorough":
+def _check_effort(asked: Asked, steps: int, epoch: int) -> None:
+    """Whether the training can be planned, and the test be made: a thorough one is one `fit`, and so one sweep."""
+    asked.effort(steps, epoch)
+    if asked.search.repeats > 1 and asked.search.effort == "thorough":
         what = "search.repeats must be 1 in Keras where effort is 'thorough'"
         raise ValueError(problem(what, asked.search.repeats, "leave one of the two out"))
-    asked.effort(steps, epoch)  # whether the training can be planned
-    return "quick"
 
 
 def _from_now_on(schedule: Schedule, optimizer: Any) -> Schedule:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from cyclr._check import choice, problem
 from cyclr._plan import Plan
-from cyclr._range import Bounds, Curve, Search, enough
+from cyclr._range import Bounds, Curve, Kind, Search, Size, enough
 from cyclr._schedules import Schedule
 from cyclr._tuned import Asked, Tuned
 from cyclr.lightning._range_test import Only, check_parts, run
@@ -136,18 +136,18 @@ def auto(
     asked = Asked(search, cycles, anneal, momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
     voice = asked.voice(first=trainer.is_global_zero)
-    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out, "progress": voice.progress}
+    how = {"ramp": search.ramp, "held_out": search.held_out, "progress": voice.progress}
     callbacks: list[Any] = getattr(trainer, "callbacks", [])
     length = _Length(asked, optimizer, callbacks)
 
-    def test(full: bool) -> Curve:
+    def test(kind: Kind) -> Curve:
         made = Only(optimizer=optimizer, loss=loss, **how)
-        made.length_in = length
-        made.full = full
+        made.size_in = partial(length, kind)
         return run(made, trainer, module, train_dataloaders, datamodule)
 
+    evaluates = module.automatic_optimization and asked.by_reference
     with voice:
-        curve = enough(test, lambda: length.steps, steps=search.ramp.steps, signal=search.signal)
+        curve = enough(test, lambda: length.steps, steps=search.ramp.steps, signal=search.signal, evaluates=evaluates)
     tuned = asked.tuned(curve, length.steps, length.epoch)
     use_schedule(module, tuned.plan, tuned.momentum, optimizer=optimizer, on_mismatch=on_mismatch)
     voice.found(tuned)
@@ -163,7 +163,7 @@ class _Length:
         self.steps = 0
         self.epoch: int | None = None
 
-    def __call__(self, trainer: Trainer) -> tuple[str, int | None]:
+    def __call__(self, kind: Kind, trainer: Trainer) -> Size:
         module, optimizers = trainer.lightning_module, trainer.optimizers
         if trainer.lr_scheduler_configs and not _is_ours(module):
             raise _has_scheduler([config.scheduler for config in trainer.lr_scheduler_configs])
@@ -177,7 +177,7 @@ class _Length:
         _, opposed = self.asked.planned(Bounds(0.1, 1.0), self.steps, epoch)
         if opposed is not None:
             resolve("momentum", opposed, Chosen(optimizers, self.which).param_groups)
-        return self.asked.effort(self.steps, epoch), self.asked.within(self.steps)
+        return self.asked.size(kind, self.steps, epoch)
 
     def _stepping_batches(self, trainer: Trainer) -> float:
         """Steps of the whole training; Lightning's estimate does not know of an accumulation that changes."""

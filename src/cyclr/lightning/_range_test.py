@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import _TunerExitException
 import cyclr.torch
 from cyclr._check import problem
 from cyclr._interrupt import Restored, Undo
-from cyclr._range import Curve, HeldOut, Progress, Ramp
+from cyclr._range import Curve, HeldOut, Progress, Ramp, Size
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr.lightning._step import Feed, Step
@@ -147,18 +147,15 @@ class Only(RangeTest):
     """Makes the test and ends the training there."""
 
     error: BaseException | None = None
-    #: Called with the trainer before the test, for what is known only now; says how thorough the test is, and the
-    #: steps of the training.
-    length_in: Callable[[Trainer], tuple[str, int | None]] | None = None
-    full = False  #: whether the test is of full size whatever the length
+    #: Called with the trainer before the test, for what is known only now; says the size of the test.
+    size_in: Callable[[Trainer], Size] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning answers an exception with "failed" in every logger and Ctrl-C with the end of the process. So it
         # hears of neither; but the other processes wait for this one, and must be told in Lightning's own way.
         try:
-            if self.length_in is not None:
-                self._how["effort"], steps = self.length_in(trainer)
-                self._how["budget"] = None if self.full else steps
+            if self.size_in is not None:
+                self._how |= self.size_in(trainer)._asdict()
             self.curve = _test(trainer, pl_module, self.optimizer, self.loss, self._how)
         except BaseException as error:
             if trainer.world_size > 1:

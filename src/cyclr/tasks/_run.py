@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
-from cyclr._range import Curve, HeldOut, Ramp, enough
-from cyclr._range.horizon import SHORT_TRAINING
+from cyclr._range import Curve, HeldOut, Kind, Ramp, enough, size_of
 from cyclr._schedules import parse
 from cyclr.study._records import Run, Setup
 from cyclr.study._worker import reporter
@@ -64,18 +63,14 @@ def find_curve(
         held_out = HeldOut(task.val_loader, task.metrics)
     sweep = ramp or Ramp()
 
-    how = {"ramp": sweep, "repeats": repeats, "held_out": held_out, "progress": progress}
-
-    def test(full: bool) -> Curve:
-        return range_test(task, effort=effort, budget=None if full else budget, **how)
-
-    def other() -> Curve:
-        return range_test(task, budget=SHORT_TRAINING, **how)
+    def test(kind: Kind) -> Curve:
+        size = size_of(kind, effort, budget, repeats)._asdict()
+        return range_test(task, ramp=sweep, held_out=held_out, progress=progress, **size)
 
     if strict or budget is None:
-        return test(False)
-    evaluates = other if signal == "loss" and sweep.scale == "log" else None
-    return enough(test, lambda: budget, steps=sweep.steps, signal=signal, other=evaluates)
+        return test("within")
+    evaluates = signal == "loss" and sweep.scale == "log"
+    return enough(test, lambda: budget, steps=sweep.steps, signal=signal, evaluates=evaluates)
 
 
 _CHECKPOINT_SECONDS = 10.0  # a study can have many short runs

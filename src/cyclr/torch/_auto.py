@@ -13,8 +13,7 @@ from torch.optim import Optimizer
 
 from cyclr._check import problem
 from cyclr._plan import plan
-from cyclr._range import Bounds, Curve, Search, enough
-from cyclr._range.horizon import SHORT_TRAINING
+from cyclr._range import Bounds, Curve, Kind, Search, Size, enough
 from cyclr._renamed import renamed, same
 from cyclr._schedules import parse
 from cyclr._tuned import Asked, Voice
@@ -127,22 +126,14 @@ def auto(
     prepared = Prepared.of(network, driver, data, loss, update=update, search=search, **budget)
     if resume is not None:
         return resumed(driver, resume, prepared)
-    asked = prepared.asked
-    how = {"ramp": search.ramp, "repeats": search.repeats, "held_out": search.held_out}
+    how = {"ramp": search.ramp, "held_out": search.held_out, "progress": prepared.voice.progress}
 
-    def test(full: bool) -> Curve:
-        effort, within = (asked.effort_in_full, None) if full else (prepared.effort, asked.within(prepared.total))
-        given = {"update": update, "effort": effort, "progress": prepared.voice.progress}
-        return range_test(network, driver, data, loss, budget=within, **given, **how)
+    def test(kind: Kind) -> Curve:
+        return range_test(network, driver, data, loss, update=update, **how, **prepared.size(kind)._asdict())
 
-    def other() -> Curve:
-        given = {"update": update, "progress": prepared.voice.progress}
-        return range_test(network, driver, data, loss, budget=SHORT_TRAINING, **given, **how)
-
-    can_evaluate = isinstance(update, Update | None) and search.signal == "loss" and search.ramp.scale == "log"
-    evaluates = other if can_evaluate else None
+    evaluates = isinstance(update, Update | None) and prepared.asked.by_reference
     with prepared.voice:
-        curve = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal, other=evaluates)
+        curve = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal, evaluates=evaluates)
     return prepared.scheduler(driver, curve)
 
 
@@ -154,14 +145,12 @@ class Prepared:
         asked: What is asked for.
         total: The budget in steps.
         per_epoch: Steps in an epoch; None if the loader has no length.
-        effort: How thorough the range test is.
-        voice: Tells how it goes on.
+        voice: Tells how the range test goes on.
     """
 
     asked: Asked
     total: int
     per_epoch: int | None
-    effort: str
     voice: Voice
 
     @classmethod
@@ -190,7 +179,12 @@ class Prepared:
         if opposed is not None:
             resolve("momentum", opposed, driver.param_groups)
         voice = asked.voice(first=place_in(group_of(network))[0] == 0)
-        return cls(asked, total, per_epoch, asked.effort(total, per_epoch), voice)
+        asked.effort(total, per_epoch)
+        return cls(asked, total, per_epoch, voice)
+
+    def size(self, kind: Kind) -> Size:
+        """The size of a range test."""
+        return self.asked.size(kind, self.total, self.per_epoch)
 
     def scheduler(self, driver: Optimizer, curve: Curve) -> Scheduler:
         """The scheduler of the plan that a curve gives.

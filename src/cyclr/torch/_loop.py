@@ -12,7 +12,7 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
-from cyclr._range import Curve, Recorder, Search, joined, too_short
+from cyclr._range import Curve, Kind, Recorder, Search, inconclusive, joined
 from cyclr._range.walk import walking
 from cyclr.torch._auto import Prepared, resumed
 from cyclr.torch._batches import checked_loss, in_order, length
@@ -178,11 +178,7 @@ class AutoLoop(Closed):
     def _tested(self, running: list[FrameType]) -> Generator[Any, None, Curve]:
         prepared = self._prepared
         search = prepared.asked.search
-        how = {"repeats": search.repeats, "effort": prepared.effort, "progress": prepared.voice.progress}
-        recorder = recorder_of(search.ramp, search.held_out, None, budget=prepared.asked.within(prepared.total), **how)
-        full = recorder_of(search.ramp, search.held_out, None, **how)
-        for one in (recorder, full):
-            one.in_order = in_order(self._loader, one.ramp.steps)
+        recorder, full = self._recorder("within"), self._recorder("full")
         data: list[Any] = [self._loader]
         functions: list[Any] = list(running)
         if search.held_out is not None:
@@ -196,11 +192,18 @@ class AutoLoop(Closed):
             if not self._model.training:
                 self._model.train()
             curve = yield from self._walked(training, recorder)
-            if too_short(curve, prepared.total, steps=search.ramp.steps, signal=search.signal):
+            short = len(curve.rates) < search.ramp.steps
+            if short and inconclusive(curve, prepared.total, search.signal):
                 training.rewind(data=True)
                 curve = joined((yield from self._walked(training, full)), curve)
             watch.finish(curve)
         return curve
+
+    def _recorder(self, kind: Kind) -> Recorder:
+        search, size = self._prepared.asked.search, self._prepared.size(kind)._asdict()
+        recorder = recorder_of(search.ramp, search.held_out, None, progress=self._prepared.voice.progress, **size)
+        recorder.in_order = in_order(self._loader, recorder.ramp.steps)
+        return recorder
 
     def _walked(self, training: Training, recorder: Recorder) -> Generator[Any, None, Curve]:
         """As `walk` does it; here the loop that is given the batches makes the steps."""
