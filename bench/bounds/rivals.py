@@ -29,7 +29,7 @@ from suites import make
 from torch import nn
 
 FILE = Path(__file__).parent / "records" / "rivals.csv"
-LENGTHS = (400, 2000, 10000)
+LENGTHS = (60, 200, 400, 2000, 10000)
 RIVALS = ("prodigy", "schedule-free", "dog")
 
 
