@@ -49,7 +49,7 @@ class ReferenceBatches:
             if not self._wanted():
                 return function(data)
             if self._aside(data[0]):
-                return {}
+                return dict[str, float]()
             self.loss = float(self._of(self._batches))
             return function(data)
 

@@ -191,13 +191,13 @@ class AutoLoop(Closed):
             training = Training(self._model, self._optimizer, self._loader, measure, transaction, watch)
             if not self._model.training:
                 self._model.train()
-            curve = yield from self._walked(training, recorder)
-            short = len(curve.rates) < search.ramp.steps
-            if short and inconclusive(curve, prepared.total, search.signal):
-                training.rewind(data=True)
-                curve = joined((yield from self._walked(training, full)), curve)
-            watch.finish(curve)
-        return curve
+            with watch.objective:
+                curve = yield from self._walked(training, recorder)
+                short = len(curve.rates) < search.ramp.steps
+                if short and inconclusive(curve, prepared.total, search.signal):
+                    training.rewind(data=True)
+                    curve = joined((yield from self._walked(training, full)), curve)
+            return watch.finish(curve)
 
     def _recorder(self, kind: Kind) -> Recorder:
         search, size = self._prepared.asked.search, self._prepared.size(kind)._asdict()

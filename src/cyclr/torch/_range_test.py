@@ -168,10 +168,12 @@ def range_test(
             model.train()
         measure = measured(model, held_out, loss_fn, update)
         watch = None if isinstance(update, Update | None) else Watch(optimizer)
-        curve = walk(_Stepped(model, optimizer, loader, measure, transaction, watch, step), recorder)
-        if watch is not None:
-            watch.finish(curve)
-        return curve
+        training = _Stepped(model, optimizer, loader, measure, transaction, watch, step)
+        if watch is None:
+            return walk(training, recorder)
+        with watch.objective:
+            curve = walk(training, recorder)
+        return watch.finish(curve)
 
 
 class Training:
@@ -203,7 +205,7 @@ class Training:
     def stepped(self, loss: torch.Tensor) -> torch.Tensor:
         """Note that the step was made."""
         if self._watch is not None:
-            self._watch.after([group for group, _ in self._groups])
+            self._watch.after([group for group, _ in self._groups], loss)
         return loss
 
     def read(self, losses: Sequence[torch.Tensor]) -> list[float]:
