@@ -55,6 +55,7 @@ class Curve(Displayed):
             `losses`, if they were evaluated: short sweeps need them.
         loss_kind: "" if the loss is what the optimizer minimises, as far as is known; "one side" if it is one of
             several losses, as of a GAN; "other" if it is not minimised, such as a reward.
+        anew: Whether each repeat began from new weights, not from the same.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -80,6 +81,7 @@ class Curve(Displayed):
     control: Array = field(default_factory=lambda: np.empty((0, 0)))
     reference: Array = field(default_factory=lambda: np.empty((0, 0)))
     loss_kind: str = ""
+    anew: bool = False
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
@@ -179,7 +181,7 @@ class Curve(Displayed):
         control = self.control if signal == "loss" and self.control.size else None
         steady = self.reference if signal == "loss" and self.reference.size else None
         made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "reference": steady}
-        made |= {"log": self.scale == "log", "budget": budget}
+        made |= {"log": self.scale == "log", "budget": budget, "anew": self.anew}
         with self._carried(self._ends()):
             rates, values = self._points(signal)
             bounds = find(rates, values, control=control, probes=probes, level=level, signal=read, **made)
@@ -230,6 +232,7 @@ class Curve(Displayed):
             "control": _plain(self.control),
             "reference": _plain(self.reference),
             "loss_kind": self.loss_kind,
+            "anew": self.anew,
         }
         text = json.dumps(plain, allow_nan=False)
         with replacing(path) as file:
@@ -256,11 +259,12 @@ class Curve(Displayed):
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
-        fields = (*fields, "earlier_steps", "control", "reference", "loss_kind")
+        fields = (*fields, "earlier_steps", "control", "reference", "loss_kind", "anew")
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
         for later in ("control", "reference"):
             plain.setdefault(later, [])
-        plain.setdefault("loss_kind", "")
+        for later, value in (("loss_kind", ""), ("anew", False)):
+            plain.setdefault(later, value)
         for name in fields:
             if name not in plain:
                 raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")

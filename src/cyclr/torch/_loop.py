@@ -17,10 +17,10 @@ from cyclr._range.walk import walking
 from cyclr.torch._auto import Prepared, resumed
 from cyclr.torch._batches import checked_loss, in_order, length
 from cyclr.torch._parts import Models, parts_of
-from cyclr.torch._range_test import Training, measured, recorder_of
 from cyclr.torch._restore import preserved
 from cyclr.torch._restore.reachable import Closed, is_own
 from cyclr.torch._scheduler import Scheduler
+from cyclr.torch._training import Training, measured, recorder_of
 from cyclr.torch._watch import Watch
 
 _MOST = 1000  #: batches without a step
