@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 KINDS = ("", "one side", "other")  #: of a loss: minimised or unknown; one of several losses; not minimised at all
 FEWEST = 12  #: steps that are compared at least
 SAME = 1e-3  #: typical relative deviation of values that are the same but for a constant factor
-TOGETHER = 0.4  #: rank correlation from which on two values count as going together
+TOGETHER = 0.45  #: two values go together from this rank correlation on, less one standard error of it
 MOST = 4  #: losses of a step whose sums are tried
 
 
@@ -49,11 +49,11 @@ def kind_of(reported: Sequence[float], differentiated: Sequence[Sequence[float]]
     sums = {one: np.sum([parts[at] for at in one], axis=0) for one in [*sets, tuple(range(usual))]}
     own = [one for one, total in sums.items() if _same(loss, total)]
     if not own:
-        return "" if max(_together(loss, total) for total in sums.values()) > TOGETHER else "other"
+        return "" if any(_together(loss, total) for total in sums.values()) else "other"
     if optimizers < 2 or len(own[-1]) == usual:
         return ""
     rest = np.sum([part for at, part in enumerate(parts) if at not in own[-1]], axis=0)
-    return "one side" if _together(loss, rest) < TOGETHER else ""
+    return "" if _together(loss, rest) else "one side"
 
 
 def judged(bounds: Bounds, kind: str) -> Bounds:
@@ -87,13 +87,14 @@ def _same(one: Array, other: Array) -> bool:
     return factor > 0 and float(np.median(np.abs(one - factor * other) / scale)) < SAME
 
 
-def _together(one: Array, other: Array) -> float:
-    """Rank correlation of the values or of their changes from step to step, whichever is lower.
+def _together(one: Array, other: Array) -> bool:
+    """Whether the values go together, and their changes from step to step.
 
-    Whatever rises and falls once goes together with the other; a reward and its surrogate then change against one
+    Whatever falls and rises once goes together with the other; a reward and its surrogate then change against one
     another.
     """
-    return min(_correlation(one, other), _correlation(np.diff(one), np.diff(other)))
+    needed = TOGETHER - 1 / np.sqrt(len(one))
+    return min(_correlation(one, other), _correlation(np.diff(one), np.diff(other))) > needed
 
 
 def _correlation(one: Array, other: Array) -> float:
