@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -45,9 +45,9 @@ class Objective:
         return kind_of([float(one) for one in self._reported], numbers, optimizers=len(self._optimizers))
 
     def __enter__(self) -> Self:
-        self._own = own = torch.autograd.backward
+        self._own = own = cast("Any", torch.autograd.backward)
 
-        def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+        def backward(tensors: Any, grad_tensors: Any = None, *args: object, **kwargs: object) -> None:
             if len(self._reported) < MOST:
                 self._now.append(_value(tensors, grad_tensors))
             own(tensors, grad_tensors, *args, **kwargs)
