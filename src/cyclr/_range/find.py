@@ -24,7 +24,6 @@ CYCLING = 4.0  #: the lower bound is the upper one divided by this (the paper's 
 SCATTER = 0.08  #: standard deviation of a log bound over initial weights: at least this ...
 INITIAL = 3.0  #: ... and this multiple of the variance due to the noise in a curve (a typical value)
 PRIOR = 2  #: how many repeats from new weights the typical variance counts for
-MEDIAN = 1.35  #: variance of a median of three to five, against that of a mean
 METHOD = 0.35  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
 WIDEST = 10.0  #: a 90 % interval over more than this factor is no answer
 
@@ -108,13 +107,14 @@ def _check(readings: list[Reading], between: float, max_lr: float) -> None:
 
 
 def _over_weights(tops: Array, usual: float) -> float:
-    """Standard deviation of the median of log bounds of different weights.
+    """Standard deviation of a log bound over weights, from those of several.
 
-    Few repeats say little about how bounds differ: the typical variance, `usual`, counts as much as two of them.
+    Few repeats say little about how bounds differ: the typical variance, `usual`, counts as much as two of them. It is
+    not divided by their number: tasks have outliers, and intervals for the median then covered too little.
     """
     number = len(tops)
     spread = float(tops.var(ddof=1)) if number > 1 else usual
-    return float(np.sqrt((PRIOR * usual + (number - 1) * spread) / (PRIOR + number - 1) * MEDIAN / number))
+    return float(np.sqrt((PRIOR * usual + (number - 1) * spread) / (PRIOR + number - 1)))
 
 
 def _begun(repeats: int, *, anew: bool) -> tuple[str, ...]:
