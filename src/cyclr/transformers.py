@@ -19,11 +19,11 @@ from cyclr._schedules import Schedule, parse
 from cyclr._tuned import Asked, Tuned
 from cyclr.torch._batches import checked_loss, start_pass
 from cyclr.torch._groups import Given, check_given, resolve
-from cyclr.torch._range_test import recorder_of
 from cyclr.torch._reference import Evaluates
 from cyclr.torch._restore.transaction import preserved
 from cyclr.torch._scheduler import DRIVEN, MISMATCH, Scheduler
 from cyclr.torch._snapshots import Saving
+from cyclr.torch._training import recorder_of
 
 try:
     from accelerate.state import GradientState

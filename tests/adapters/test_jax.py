@@ -350,6 +350,7 @@ def test_an_equinox_model_is_a_state():
 
     states = eqx.filter_vmap(init)(jax.random.split(jax.random.key(0), 3))
     curve = range_test(step, states, BATCHES, ramp=cyclr.Ramp(1e-4, 10, steps=60), stacked=True)
+    assert curve.anew
     assert curve.losses.shape == (3, 60)
     assert len(set(curve.losses[:, 0].tolist())) == 3
     assert (np.nanmin(curve.losses, axis=1) < curve.losses[:, 0]).all()

@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +24,8 @@ def test_it_is_the_librarys_range_test_and_what_it_says(cyclr: Shell, task_file:
     found = cyclr("find", path, *FAST, "--seed", 3, "--json", "--out", "curve.json").json
     made: dict[str, object] = {}
     exec(GOOD, made)
-    task = made["task"](3)  # type: ignore[operator]
-    curve = range_test(task, ramp=Ramp(1e-4, 10, steps=60), repeats=2)
+    task: Any = made["task"]
+    curve = range_test(lambda repeat: task(3 + repeat), ramp=Ramp(1e-4, 10, steps=60), repeats=2)
     assert np.allclose(found["curve"]["rates"], curve.rates, rtol=1e-12)
     losses = [[np.nan if value is None else value for value in row] for row in found["curve"]["losses"]]
     assert np.allclose(losses, curve.losses, rtol=1e-5, equal_nan=True)

@@ -254,3 +254,28 @@ def test_bounds_have_three_digits_and_evidence_of_a_metric_says_that_it_was_nega
     for rate in (made.base_lr, made.max_lr, *made.base_interval, *made.max_interval):
         assert rate == float(f"{rate:.3g}")
     assert made.evidence[0].startswith("The negated score is lowest at")
+
+
+# ---------------------------------------------------------------- from which weights
+
+
+@given(st.integers(0, 1000), st.floats(0.5, 2))
+def test_the_answer_of_repeats_is_the_same_and_says_which_weights_they_began_from(seed, apart):
+    rows = [ramp_losses(seed + number, end=0.3 * factor, start=0.003 * factor) for number, factor in
+            enumerate((1 / apart, 1.0, apart))]  # fmt: skip
+    rates, losses = rows[0][0], np.stack([np.minimum(np.ravel(row[1]), 40) for row in rows])
+    same, anew = Curve(rates, losses).bounds(), Curve(rates, losses, anew=True).bounds()
+    assert same.max_lr == anew.max_lr
+    assert "same weights" in same.evidence[-1]
+    assert anew.evidence[-1] == "Each of the 3 sweeps began from new weights."
+
+
+def test_repeats_from_new_weights_that_differ_have_a_wider_interval_than_those_that_agree():
+    rates = np.geomspace(1e-6, 10, 36)
+
+    def width(*lost):
+        values = np.stack([1 + np.clip((np.log(rates / at) + np.log(3)) / np.log(3), -1, None) ** 2 for at in lost])
+        low, high = Curve(rates, values, reference=values, anew=True).bounds(budget=400).max_repeat
+        return high / low
+
+    assert width(0.1, 0.1, 0.1) < width(0.05, 0.1, 0.2) < width(0.01, 0.1, 1.0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cyclr import _check, plot
 from cyclr._cli import _console, _sections
@@ -12,6 +13,9 @@ from cyclr._cli._progress import steps_of
 from cyclr._page.registry import describe
 from cyclr._page.views import Reading
 from cyclr._range import Inconclusive, Ramp, effort_for
+
+if TYPE_CHECKING:
+    from cyclr.torch import Task
 
 PLACE = 1  # among the verbs, in the order in which they are used
 EXAMPLES = (
@@ -50,7 +54,8 @@ def find(
         low: Learning rate at the start of a sweep.
         high: Learning rate at the end of a sweep.
         steps: Optimizer steps of one sweep.
-        repeats: Number of sweeps; more of them make the bounds more precise.
+        repeats: Number of sweeps; more of them make the bounds more precise. Each makes the task anew, with the next
+            seed, and so begins from other weights.
         scale: How the rate increases: log, by equal factors; or linear, by equal differences, as in the paper.
         effort: quick, the sweeps alone; or thorough, then three to five short cycles with peaks around their result,
             which takes about 600 to 900 more steps. By default quick, or thorough
@@ -73,7 +78,8 @@ def find(
     chosen = effort or ("quick" if budget is None or signal != "loss" else effort_for(budget))
     with steps_of(f"range test on {task}") as tell:
         how = {"repeats": repeats, "effort": chosen, "budget": budget, "signal": signal, "strict": True}
-        curve = work.find_curve(made, task, ramp=ramp, progress=tell, **how)
+        again = partial(_again, task, seed, tuning=signal != "loss")
+        curve = work.find_curve(made, task, ramp=ramp, progress=tell, again=again, **how)
     if out is not None:
         curve.save(out)
     reading = Reading.of(curve, signal, budget=budget)
@@ -91,3 +97,10 @@ def find(
         _sections.show(describe(reading))
     if reading.bounds is None:
         raise Inconclusive(reading.why)
+
+
+def _again(task: str, seed: int, number: int, *, tuning: bool) -> Task:
+    """The task of a later repeat."""
+    from cyclr.tasks import _find as tasks
+
+    return tasks.build(task, seed + number, tuning=tuning)

@@ -21,6 +21,7 @@ from cyclr._files import replacing
 from cyclr._range.bounds import Bounds, Inconclusive, probability
 from cyclr._range.find import find
 from cyclr._range.horizon import EVALUATION, REFERENCE
+from cyclr._range.objective import KINDS, judged
 from cyclr._range.ramp import SCALES
 from cyclr._range.rules import RULES
 
@@ -52,6 +53,9 @@ class Curve(Displayed):
             a fixed order may make the loss fall by themselves.
         reference: Losses before each step of two batches that stay the same and are not trained on, of the shape of
             `losses`, if they were evaluated: short sweeps need them.
+        loss_kind: "" if the loss is what the optimizer minimises, as far as is known; "one side" if it is one of
+            several losses, as of a GAN; "other" if it is not minimised, such as a reward.
+        anew: Whether each repeat began from new weights, not from the same.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -76,9 +80,12 @@ class Curve(Displayed):
     earlier_steps: int = 0
     control: Array = field(default_factory=lambda: np.empty((0, 0)))
     reference: Array = field(default_factory=lambda: np.empty((0, 0)))
+    loss_kind: str = ""
+    anew: bool = False
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
+        choice("loss_kind", self.loss_kind, KINDS)
         rates = _array("rates", self.rates)
         if rates.ndim != 1 or len(rates) < 2 or not np.isfinite(rates).all() or rates[0] < 0:
             raise ValueError(problem("rates must be a one-dimensional array of at least two finite rates", self.rates))
@@ -159,8 +166,8 @@ class Curve(Displayed):
 
         Raises:
             Inconclusive: If the curve is too short, flat, rising from its start, or dominated by noise, if the
-                signal was never a number, or if the interval would span more than a power of ten. Its attribute `curve`
-                is this curve, and `fallback` a rate that is not proved.
+                signal was never a number, if the interval would span more than a power of ten, or if the loss is not
+                what is minimised. Its attribute `curve` is this curve, and `fallback` a rate that is not proved.
             TypeError: If `budget` is not an integer.
             ValueError: If there is no such signal, `level` is not a probability, or `budget` is below 1.
 
@@ -174,10 +181,11 @@ class Curve(Displayed):
         control = self.control if signal == "loss" and self.control.size else None
         steady = self.reference if signal == "loss" and self.reference.size else None
         made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "reference": steady}
-        made |= {"log": self.scale == "log", "budget": budget}
+        made |= {"log": self.scale == "log", "budget": budget, "anew": self.anew}
         with self._carried(self._ends()):
             rates, values = self._points(signal)
             bounds = find(rates, values, control=control, probes=probes, level=level, signal=read, **made)
+            bounds = judged(bounds, self.loss_kind) if signal == "loss" else bounds
         return replace(bounds, evidence=(*bounds.evidence, *self._bad_batches(bounds.max_lr)))
 
     def suggest(self, rule: str, signal: str = "loss") -> float:
@@ -223,6 +231,8 @@ class Curve(Displayed):
             "earlier_steps": self.earlier_steps,
             "control": _plain(self.control),
             "reference": _plain(self.reference),
+            "loss_kind": self.loss_kind,
+            "anew": self.anew,
         }
         text = json.dumps(plain, allow_nan=False)
         with replacing(path) as file:
@@ -249,10 +259,12 @@ class Curve(Displayed):
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
-        fields = (*fields, "earlier_steps", "control", "reference")
+        fields = (*fields, "earlier_steps", "control", "reference", "loss_kind", "anew")
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
         for later in ("control", "reference"):
             plain.setdefault(later, [])
+        for later, value in (("loss_kind", ""), ("anew", False)):
+            plain.setdefault(later, value)
         for name in fields:
             if name not in plain:
                 raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")

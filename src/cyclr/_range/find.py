@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 CYCLING = 4.0  #: the lower bound is the upper one divided by this (the paper's advice) ...
 SCATTER = 0.08  #: standard deviation of a log bound over initial weights: at least this ...
 INITIAL = 3.0  #: ... and this multiple of the variance due to the noise in a curve (a typical value)
+PRIOR = 2  #: how many repeats from new weights the typical variance counts for
 METHOD = 0.35  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
 WIDEST = 10.0  #: a 90 % interval over more than this factor is no answer
 
@@ -40,13 +41,15 @@ def find(
     signal: str,
     log: bool,
     budget: int | None = None,
+    anew: bool = False,
 ) -> Bounds:
     """Bounds from a signal for which lower is better; rows are repeats, NaN after the end of a repeat.
 
     `control` are the values of the same batches at a rate of zero, where they were measured: a fall that only follows
     the order of the data is no evidence. `reference` are the losses of the reference batches, from which alone the
     answer then comes. `probes` are the peaks and the losses of probe cycles, or None. `steps` is the
-    length of a sweep, of which `values` may hold only a few points. `budget` is that of the training to come.
+    length of a sweep, of which `values` may hold only a few points. `budget` is that of the training to come. `anew`
+    says whether repeats began from new weights.
 
     Raises:
         Inconclusive: If most repeats do not fall clearly, or fall until the end.
@@ -54,7 +57,7 @@ def find(
     probability("level", level)
     longer, made = too_long(budget), {"level": level, "tuning_cost": tuning_cost, "budget": budget}
     if reference is not None:
-        return _from_reference(rates, reference, steps, made)
+        return _from_reference(rates, reference, steps, made, anew=anew)
     try:
         readings = _readings(rates, values, control, longer=longer, steps=steps, signal=signal, log=log)
     except Inconclusive as unclear:
@@ -69,10 +72,12 @@ def find(
         sweeps = swept(at, readings, longer + _fast(rates, steps, log=log))
         start = float(np.mean([reading.start for reading in readings]))
         top = float(at[np.argmin(probed(at, sweeps, start, *probes, longer))])
-    # A bound varies with initial weights, which repeats do not change, and with batches, which they average out.
+    # A bound varies with batches, which repeats average out, and with initial weights, which few repeats change.
     within = float(np.mean([reading.spread**2 for reading in readings]))
     between = float(tops.var(ddof=1)) if len(tops) > 1 else within
     scatter = float(np.sqrt(SCATTER**2 + INITIAL * within + between / len(tops)))
+    if anew:
+        scatter = _over_weights(tops, SCATTER**2 + (INITIAL + 1) * within)
     if probes is not None:  # they find the way back from a sweep that is far off
         scatter = min(scatter, PROBE_DOUBT)
     else:
@@ -81,6 +86,7 @@ def find(
     onset = float(np.exp(np.median([reading.onset for reading in readings])))
     base_lr = _lower(max_lr, onset)
     evidence = _evidence(readings, len(values), signal, probes, max_lr, base_lr, onset)
+    evidence = (*evidence, *_begun(len(values), anew=anew))
     return _with_intervals(base_lr, max_lr, scatter, evidence, made)
 
 
@@ -100,7 +106,27 @@ def _check(readings: list[Reading], between: float, max_lr: float) -> None:
         )
 
 
-def _from_reference(rates: Array, rows: Array, steps: int, made: dict[str, Any]) -> Bounds:
+def _over_weights(tops: Array, usual: float) -> float:
+    """Standard deviation of a log bound over weights, from those of several.
+
+    Few repeats say little about how bounds differ: the typical variance, `usual`, counts as much as two of them. It is
+    not divided by their number: tasks have outliers, and intervals for the median then covered too little.
+    """
+    number = len(tops)
+    spread = float(tops.var(ddof=1)) if number > 1 else usual
+    return float(np.sqrt((PRIOR * usual + (number - 1) * spread) / (PRIOR + number - 1)))
+
+
+def _begun(repeats: int, *, anew: bool) -> tuple[str, ...]:
+    """Which weights the sweeps began from."""
+    if repeats == 1:
+        return ()
+    if anew:
+        return (f"Each of the {repeats} sweeps began from new weights.",)
+    return ("All sweeps began from the same weights: what they agree on is for these weights.",)
+
+
+def _from_reference(rates: Array, rows: Array, steps: int, made: dict[str, Any], *, anew: bool) -> Bounds:
     """Bounds from the loss of the reference batches alone.
 
     Raises:
@@ -115,7 +141,9 @@ def _from_reference(rates: Array, rows: Array, steps: int, made: dict[str, Any])
     onset = float(np.exp(np.median([one.onset for one in readings])))
     base_lr = _lower(max_lr, onset)
     scatter = float(tops.std(ddof=1)) if len(tops) > 1 else short.SCATTER
-    evidence = (*short.evidence(readings, max_lr), _started(onset, base_lr, max_lr))
+    if anew:
+        scatter = _over_weights(tops, short.SCATTER**2)
+    evidence = (*short.evidence(readings, max_lr), _started(onset, base_lr, max_lr), *_begun(len(rows), anew=anew))
     return _with_intervals(base_lr, max_lr, scatter, evidence, made, method=short.METHOD)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -111,8 +112,10 @@ def range_test(
             evaluation = None if held_out is None else Evaluation(held_out, pure, one)
             recorder.in_order = not feed.once if feed is not None else (number or 0) > neighbours(recorder.ramp.steps)
             if feed is not None:
-                return walk(OneByOne(pure, arrays, feed, stacked=stacked, held_out=evaluation), recorder)
-            return walk(AtHand(pure, arrays, batches, starts=starts, stacked=stacked, held_out=evaluation), recorder)
+                walker: Any = OneByOne(pure, arrays, feed, stacked=stacked, held_out=evaluation)
+            else:
+                walker = AtHand(pure, arrays, batches, starts=starts, stacked=stacked, held_out=evaluation)
+            return replace(walk(walker, recorder), anew=stacked and starts > 1)
         finally:
             if feed is not None and feed.once:
                 _log.warning(

@@ -17,6 +17,7 @@ from cyclr._tuned import Asked, Tuned
 from cyclr.keras._drive import LearningRate
 from cyclr.keras._loan import Loan, innermost
 from cyclr.keras._range_test import BATCH, RangeTest
+from cyclr.keras._reference import can_evaluate
 
 
 def use_schedule(model: keras.Model, schedule: Schedule | Plan | str) -> None:
@@ -121,8 +122,9 @@ def auto(
                 model.fit(**data, steps_per_epoch=steps_per_epoch, epochs=longest, callbacks=[test])
         return test.curve
 
+    evaluates = asked.by_reference and can_evaluate(model)
     with voice:
-        curve = enough(made, lambda: steps, steps=search.ramp.steps)
+        curve = enough(made, lambda: steps, steps=search.ramp.steps, evaluates=evaluates)
     tuned = asked.tuned(curve, steps, epoch)
     use_schedule(model, _from_now_on(tuned.plan.schedule, innermost(model.optimizer)))
     voice.found(tuned)

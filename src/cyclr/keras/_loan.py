@@ -38,10 +38,10 @@ class Loan:
         self._undo.append(undo)
         object.__setattr__(owner, name, value)
 
-    def take(self) -> None:
-        """Copy everything, and replace the learning rate by a variable. A second call does nothing."""
+    def take(self) -> bool:
+        """Copy everything, and replace the learning rate by a variable. A second call does nothing, and says so."""
         if self._taken:
-            return
+            return False
         model, optimizer = self._model, innermost(self._model.optimizer)
         variables = {
             id(one): one for one in (*model.variables, *model.metrics_variables, *model.optimizer.variables)
@@ -58,6 +58,7 @@ class Loan:
         self.replace(optimizer, "_learning_rate", self.rate)
         self.compile_anew()
         self._taken = True
+        return True
 
     def rewind(self) -> None:
         """Every variable as it was."""

@@ -17,11 +17,13 @@ from cyclr._interrupt import Restored, Undo
 from cyclr._metrics import Better
 from cyclr._range import Curve, Progress, Ramp, Recorder
 from cyclr._range.fall import neighbours
+from cyclr._range.horizon import REFERENCE
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._range.walk import Order, Orders, Rewind, Steps
 from cyclr._renamed import renamed
 from cyclr.keras._directions import checked, which_way
 from cyclr.keras._loan import Loan, innermost
+from cyclr.keras._reference import ReferenceBatches, can_evaluate
 
 BATCH = 32  #: what Keras takes where no batch_size is given
 _log = logging.getLogger("cyclr")
@@ -52,7 +54,10 @@ class RangeTest(Restored, keras.callbacks.Callback):
         effort: "quick" (sweeps alone) or "thorough": also short probe cycles around the max_lr that the sweep
             suggests, and a sweep three times as slow first if it is inconclusive.
         budget: Steps of the training that the test prepares. Each sweep then costs at most 15 % of them (but 30 steps),
-            and so does a thorough test: sweeps get shorter, and so do probe cycles, or there are none.
+            and so does a thorough test: sweeps get shorter, and so do probe cycles, or there are none. Below 2,000
+            steps, the first two batches are set aside and evaluated before each step of a short sweep; their loss,
+            which has no noise, decides. A `train_step` of your own gives no loss without a step: then the training
+            losses decide.
         better: "min" or "max" for each metric whose direction follows neither from Keras nor from its name.
         progress: Called after each step with (steps done, total steps, rate, loss).
 
@@ -88,7 +93,8 @@ class RangeTest(Restored, keras.callbacks.Callback):
         super().__init__()
         if not isinstance(model, keras.Model):
             raise TypeError(problem("model must be a keras.Model", model, "pass the model itself"))
-        self._recorder = Recorder(ramp, effort=effort, budget=budget, progress=progress, block=1)
+        how = {"effort": effort, "budget": budget, "progress": progress}
+        self._recorder = Recorder(ramp, block=1, reference=can_evaluate(model), **how)
         self._better = checked(better)
         if not getattr(model, "compiled", False) or model.optimizer is None:
             raise ValueError(problem("model must be compiled with an optimizer", model.name, "call model.compile"))
@@ -103,6 +109,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
         self._orders: Orders | None = None
         self._order: Order | None = None
         self._steps = 0
+        self._reference = ReferenceBatches(model, self._evaluates)
         self._ways: dict[str, Better] = {}
         self._others: list[str] = []
 
@@ -117,8 +124,8 @@ class RangeTest(Restored, keras.callbacks.Callback):
 
     @property
     def most_steps(self) -> int:
-        """For how many steps one `fit` must give batches at most."""
-        return self._recorder.most_steps
+        """For how many steps one `fit` must give batches at most, those that are set aside included."""
+        return self._recorder.most_steps + REFERENCE * self._recorder.extent.reference
 
     def _remember(self) -> None:
         self._loan = Loan(self._tested)
@@ -166,7 +173,8 @@ class RangeTest(Restored, keras.callbacks.Callback):
         if self._recorder.effort == "thorough" and self._orders is not None:
             what = "a thorough test must be a single call of fit, got a second one"
             raise RuntimeError(f"{what}; make another RangeTest for it, or use effort='quick'")
-        self._loan.take()
+        if self._loan.take() and self._recorder.extent.reference:
+            self._tested.train_function = self._reference.around(self._tested.train_function)
         self._orders, self._steps = self._recorder.orders(), 0
         self._order = next(self._orders)
 
@@ -182,15 +190,16 @@ class RangeTest(Restored, keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Record, and end the training when the test is done."""
-        if not isinstance(self._order, Steps):
-            return
+        if not isinstance(self._order, Steps) or (self._order.reference and self._reference.loss is None):
+            return  # the batch was taken aside
         logs = dict(logs or {})
         if "loss" not in logs:
             advice = "return it from train_step"
             raise ValueError(problem("the model must log its loss under the name 'loss'", sorted(logs), advice))
         self._check_rate(self._order.rates[0])
         self._steps += 1
-        self._answer([logs.pop("loss")])
+        losses = [logs.pop("loss")]
+        self._answer((losses, [self._reference.loss]) if self._order.reference else losses)
         self._note(logs)
         if self._order is None:
             self._tested.stop_training = True
@@ -219,6 +228,9 @@ class RangeTest(Restored, keras.callbacks.Callback):
             raise ValueError(problem(f"fit must give a batch for {steps} steps", self._steps, advice))
         if self._loan is not None:
             self._loan.rewind()
+
+    def _evaluates(self) -> bool:
+        return isinstance(self._order, Steps) and self._order.reference
 
     def _answer(self, answer: Any) -> None:
         """Answer the current order and return the next one, or None when the test is done."""

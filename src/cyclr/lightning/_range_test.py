@@ -24,9 +24,9 @@ from cyclr._range import Curve, HeldOut, Progress, Ramp, Size
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr.lightning._step import Feed, Step
-from cyclr.torch._range_test import recorder_of
 from cyclr.torch._restore.transaction import preserved
 from cyclr.torch._trainer import Chosen
+from cyclr.torch._training import recorder_of
 
 #: Where the classes of those objects live that a training writes to.
 _WRITTEN = ("lightning.pytorch.loops", "lightning.pytorch.trainer", "lightning.pytorch.core.optimizer")

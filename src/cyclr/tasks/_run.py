@@ -37,6 +37,7 @@ def find_curve(
     signal: str = "loss",
     strict: bool = False,
     progress: Progress | None = None,
+    again: Callable[[int], Task] | None = None,
 ) -> Curve:
     """Run a range test; the task is restored afterwards.
 
@@ -50,6 +51,7 @@ def find_curve(
         signal: The signal that the bounds are read from: "loss" or a metric of the task.
         strict: Whether a test that is too short for an answer is left at that, and not made again in full.
         progress: Called with step, steps, rate and loss as it progresses.
+        again: Makes the task of another seed, for repeats that begin from new weights: the first is the task itself.
     """
     from cyclr.torch import range_test
 
@@ -63,9 +65,13 @@ def find_curve(
         held_out = HeldOut(task.val_loader, task.metrics)
     sweep = ramp or Ramp()
 
+    def seeded(number: int) -> Task:
+        return again(number) if number and again is not None else task
+
     def test(kind: Kind) -> Curve:
         size = size_of(kind, effort, budget, repeats)._asdict()
-        return range_test(task, ramp=sweep, held_out=held_out, progress=progress, **size)
+        made = task if again is None or size["repeats"] == 1 else seeded
+        return range_test(made, ramp=sweep, held_out=held_out, progress=progress, **size)
 
     if strict or budget is None:
         return test("within")

@@ -21,9 +21,10 @@ from cyclr.torch._batches import length
 from cyclr.torch._distributed import group_of, place_in
 from cyclr.torch._groups import resolve
 from cyclr.torch._parts import Models, parts_of
-from cyclr.torch._range_test import check_held_out, range_test
+from cyclr.torch._range_test import range_test
 from cyclr.torch._scheduler import DRIVEN, Scheduler
 from cyclr.torch._task import Task
+from cyclr.torch._training import check_held_out
 from cyclr.torch._update import StepFunction, Update
 
 _log = logging.getLogger("cyclr")

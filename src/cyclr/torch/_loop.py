@@ -17,10 +17,10 @@ from cyclr._range.walk import walking
 from cyclr.torch._auto import Prepared, resumed
 from cyclr.torch._batches import checked_loss, in_order, length
 from cyclr.torch._parts import Models, parts_of
-from cyclr.torch._range_test import Training, measured, recorder_of
 from cyclr.torch._restore import preserved
 from cyclr.torch._restore.reachable import Closed, is_own
 from cyclr.torch._scheduler import Scheduler
+from cyclr.torch._training import Training, measured, recorder_of
 from cyclr.torch._watch import Watch
 
 _MOST = 1000  #: batches without a step
@@ -191,13 +191,13 @@ class AutoLoop(Closed):
             training = Training(self._model, self._optimizer, self._loader, measure, transaction, watch)
             if not self._model.training:
                 self._model.train()
-            curve = yield from self._walked(training, recorder)
-            short = len(curve.rates) < search.ramp.steps
-            if short and inconclusive(curve, prepared.total, search.signal):
-                training.rewind(data=True)
-                curve = joined((yield from self._walked(training, full)), curve)
-            watch.finish(curve)
-        return curve
+            with watch.objective:
+                curve = yield from self._walked(training, recorder)
+                short = len(curve.rates) < search.ramp.steps
+                if short and inconclusive(curve, prepared.total, search.signal):
+                    training.rewind(data=True)
+                    curve = joined((yield from self._walked(training, full)), curve)
+            return watch.finish(curve)
 
     def _recorder(self, kind: Kind) -> Recorder:
         search, size = self._prepared.asked.search, self._prepared.size(kind)._asdict()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
 from cyclr._range import Curve
 from cyclr.torch._groups import Group, mark, plain
+from cyclr.torch._objective import Objective
 from cyclr.torch._trainer import Chosen
 
 
@@ -31,6 +34,7 @@ class Watch:
         self._calls = self._without = 0
         self._hooks: list[tuple[Any, int]] = []
         self._versions: list[tuple[int, int]] = []
+        self.objective = Objective()  #: to be entered for the test
         optimizers = optimizer.optimizers if isinstance(optimizer, Chosen) else [optimizer]
         which = optimizer.which if isinstance(optimizer, Chosen) else None
         for index, one in enumerate(optimizers):
@@ -47,19 +51,24 @@ class Watch:
         """Remember the rates that were put for a step."""
         self._put.update((id(group), mark(group["lr"])) for group in groups)
         self._now = False
+        self.objective.before()
         self._versions = [] if self._stepped else _versions(groups)
 
-    def after(self, groups: list[Group]) -> None:
-        """See what the step has done."""
+    def after(self, groups: list[Group], loss: torch.Tensor) -> None:
+        """See what the step has done, and returned."""
+        self.objective.after(loss)
         self._trained = self._trained or (not self._stepped and self._versions != _versions(groups))
         if all(number in one._optimizer_step_pre_hooks for one, number in self._hooks):  # until the first sweep ends
             self._calls += 1
             self._without += not self._now
 
-    def finish(self, curve: Curve) -> None:
+    def finish(self, curve: Curve) -> Curve:
         """An error if weights were changed, but never by a step at these rates; a warning if mostly no step was made.
 
         A loss that stayed the same has no answer that could be wrong.
+
+        Returns:
+            The curve, which says whether its losses are those that were minimised.
         """
         losses = curve.losses[np.isfinite(curve.losses)]
         if self._trained and not self._stepped and np.ptp(losses) > 0:
@@ -74,6 +83,7 @@ class Watch:
                 UserWarning,
                 stacklevel=4,
             )
+        return replace(curve, loss_kind=self.objective.kind)
 
     def _check(self, stepping: Optimizer, *_: Any) -> None:
         self._now = True

@@ -44,7 +44,6 @@ def run_episode():
         policy.saved_log_probs.append(chances.log_prob(action))
         state, reward = env.step(action)
         policy.rewards.append(reward)
-    total = torch.stack(policy.rewards).sum(0).mean()
     returns, value = [], torch.zeros(64)
     for reward in reversed(policy.rewards):
         value = reward + gamma * value
@@ -56,7 +55,7 @@ def run_episode():
     loss.backward()
     optimizer.step()
     del policy.rewards[:], policy.saved_log_probs[:]
-    return -total  # was: return total.item()
+    return loss  # was: return loss.item()
 
 
 scheduler = auto(policy, optimizer, update=run_episode, steps=episodes)  # added

@@ -1,0 +1,146 @@
+"""The loss of batches that stay the same while a Keras model is trained on others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from cyclr._range.horizon import REFERENCE
+
+
+def can_evaluate(model: Any) -> bool:
+    """Whether the loss of a batch is known without a step: a `train_step` of the user's own has none."""
+    return getattr(getattr(model, "train_step", None), "__func__", None) is keras.Model.train_step
+
+
+class ReferenceBatches:
+    """Takes the first batches of `fit` aside, and evaluates their mean loss as Keras trains on it: with dropout.
+
+    An evaluation changes neither variables, such as the statistics of batch normalisation and of metrics, nor random
+    states; all draw the same random numbers, so that their losses differ for no other reason than the weights.
+
+    Args:
+        model: The compiled model.
+        wanted: Says whether the loss is to be evaluated before the step to come.
+    """
+
+    def __init__(self, model: Any, wanted: Callable[[], bool]) -> None:
+        self._model, self._wanted = model, wanted
+        self._batches = list[Any]()
+        self._of: Any = _Jax(model) if keras.config.backend() == "jax" else _Torch(model)
+        self.loss: float | None = None  #: before the last step; None if that was none, but a batch taken aside
+
+    def around(self, function: Any) -> Any:
+        """The model's training function, which evaluates first; it makes no step with a batch that is taken aside."""
+
+        def on_jax(state: Any, iterator: Iterator[Any]) -> tuple[Any, Any]:
+            if not self._wanted():
+                return function(state, iterator)
+            batch = next(iterator)
+            if self._aside(batch):
+                return {}, state
+            self.loss = float(self._of(self._batches, state))
+            return function(state, iter([batch]))
+
+        def on_torch(data: Sequence[Any]) -> Any:
+            if not self._wanted():
+                return function(data)
+            if self._aside(data[0]):
+                return dict[str, float]()
+            self.loss = float(self._of(self._batches))
+            return function(data)
+
+        return on_jax if keras.config.backend() == "jax" else on_torch
+
+    def _aside(self, batch: Any) -> bool:
+        """Whether the batch is kept, and not trained on."""
+        self.loss = None
+        if len(self._batches) == REFERENCE:
+            return False
+        self._batches.append(keras.tree.map_structure(_kept, batch))
+        return True
+
+
+class _Jax:
+    """The mean loss as a compiled function of the state."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._function: Any = None
+        self._seeds: dict[int, Any] = {}
+
+    def __call__(self, batches: list[Any], state: Any) -> Any:
+        import jax
+
+        if self._function is None:
+            seeds = _seeds(self._model)
+            places = [at for at, one in enumerate(self._model.non_trainable_variables) if id(one) in seeds]
+            # copies: the step to come may overwrite its arguments
+            self._seeds = {at: np.array(state[1][at]) for at in places}
+            compiled = self._model.jit_compile and not self._model.run_eagerly
+            self._function = jax.jit(self._mean) if compiled else self._mean
+        return self._function(batches, state, self._seeds)
+
+    def _mean(self, batches: list[Any], state: Any, seeds: dict[int, Any]) -> Any:
+        trainable, others, optimizer, metrics = state
+        others = [seeds.get(at, value) for at, value in enumerate(others)]
+        losses = []
+        for batch in batches:
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+            how = {"training": True, "optimizer_variables": optimizer}
+            _, (loss, *_) = self._model.compute_loss_and_updates(trainable, others, metrics, x, y, weight, **how)
+            losses.append(loss)
+        return keras.ops.mean(keras.ops.stack(losses))
+
+
+class _Torch:
+    """The mean loss of the model as it is, which is as before afterwards."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._seeds: list[tuple[keras.Variable, Any]] = []
+
+    def __call__(self, batches: list[Any]) -> Any:
+        import torch
+
+        model = self._model
+        variables = [*model.non_trainable_variables, *model.metrics_variables]
+        before = [(one, one.value.detach().clone()) for one in variables]
+        buffers = [(one, one.clone()) for one in model.buffers()]
+        if not self._seeds:
+            seeds = _seeds(model)
+            self._seeds = [(one, value) for one, value in before if id(one) in seeds]
+        devices = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
+        try:
+            with torch.random.fork_rng(list(devices)):
+                torch.manual_seed(0)
+                for one, value in self._seeds:
+                    one.assign(value.clone())
+                # With gradients, as a loss may need them.
+                losses = [self._loss(batch).detach() for batch in batches]
+        finally:
+            for one, value in before:
+                one.assign(value)
+            with torch.no_grad():
+                for one, value in buffers:
+                    one.copy_(value)
+        return torch.stack(losses).mean()
+
+    def _loss(self, batch: Any) -> Any:
+        model = self._model
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        outputs = model(x, training=True) if model._call_has_training_arg else model(x)
+        return model._compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight, training=True)
+
+
+def _seeds(model: Any) -> set[int]:
+    """The identities of the variables from which layers draw random numbers."""
+    return {id(one.state) for layer in model._flatten_layers() for one in getattr(layer, "_seed_generators", ())}
+
+
+def _kept(array: Any) -> Any:
+    """A copy of what a data set may write the next batch to."""
+    return array.copy() if isinstance(array, np.ndarray) else array

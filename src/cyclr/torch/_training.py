@@ -1,0 +1,188 @@
+"""A torch training for the loop of a range test: its steps, its losses, and how it is rewound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from cyclr._check import problem
+from cyclr._range import HeldOut, Progress, Ramp, Recorder
+from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
+from cyclr.torch._distributed import averaged, group_of
+from cyclr.torch._groups import put, ratios
+from cyclr.torch._parts import NOTHING
+from cyclr.torch._reference import Evaluates, ReferenceBatches
+from cyclr.torch._restore import Transaction
+from cyclr.torch._update import Step, StepFunction, Update, at_hand, evaluate
+from cyclr.torch._watch import Watch
+
+Measured = Callable[[], Mapping[str, float]]
+
+
+class Training:
+    """The operations on a torch training for the loop of a range test, but for the steps."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: Optimizer,
+        loader: Iterable[Any],
+        measure: Measured,
+        transaction: Transaction,
+        watch: Watch | None,
+    ) -> None:
+        self._groups = list(zip(optimizer.param_groups, ratios(optimizer), strict=True))
+        self._loader, self.batches = loader, endless(loader)
+        self._measure, self._transaction = measure, transaction
+        self._together = group_of(model)
+        self._device: torch.device | None = None
+        self._watch = watch
+
+    def put(self, rate: float) -> None:
+        """Set the rate of the step to come."""
+        for group, ratio in self._groups:
+            put(group, "lr", rate * ratio)
+        if self._watch is not None:
+            self._watch.before([group for group, _ in self._groups])
+
+    def stepped(self, loss: torch.Tensor) -> torch.Tensor:
+        """Note that the step was made."""
+        if self._watch is not None:
+            self._watch.after([group for group, _ in self._groups], loss)
+        return loss
+
+    def read(self, losses: Sequence[torch.Tensor]) -> list[float]:
+        self._device = losses[-1].device
+        if self._together is None and at_hand(losses[-1]):
+            return [loss.item() for loss in losses]  # a few numbers: quicker than to put them together first
+        return averaged(torch.stack(list(losses)), self._together).tolist()
+
+    def reference(self) -> torch.Tensor:
+        raise NotImplementedError("only where a function of a batch gives its loss")
+
+    def measure(self) -> dict[str, float]:
+        found = self._measure()
+        values = averaged(torch.tensor(list(found.values()), device=self._device), self._together).tolist()
+        return dict(zip(found, values, strict=True))
+
+    def rewind(self, *, data: bool) -> None:
+        self._transaction.rewind(everything=data)
+        if data:
+            self.batches = endless(self._loader)
+
+
+class Stepped(Training):
+    """A training whose steps a function makes."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: Optimizer,
+        loader: Iterable[Any],
+        measure: Measured,
+        transaction: Transaction,
+        watch: Watch | None,
+        step: Callable[[Iterator[Any]], torch.Tensor],
+    ) -> None:
+        super().__init__(model, optimizer, loader, measure, transaction, watch)
+        self._make_step = step
+        loss = loss_of_batch(step)
+        accumulate = step.how.accumulate if isinstance(step, Step) else 1
+        self._reference = None if loss is None else ReferenceBatches(model, loss, lambda: self.batches, accumulate)
+
+    def step(self, rate: float) -> torch.Tensor:
+        self.put(rate)
+        return self.stepped(self._make_step(self.batches))
+
+    def reference(self) -> torch.Tensor:
+        return super().reference() if self._reference is None else self._reference()
+
+
+def loss_of_batch(step: Callable[..., torch.Tensor]) -> Callable[[Any], torch.Tensor] | None:
+    """The function that gives the loss of a batch, if the step has one: a user's step function has none."""
+    if isinstance(step, Step):
+        return step.loss
+    own = getattr(step, "own", None)
+    return own.evaluated if isinstance(own, Evaluates) and own.can_evaluate else None
+
+
+def recorder_of(
+    ramp: Ramp,
+    held_out: HeldOut | None,
+    loss_fn: object,
+    *,
+    repeats: int = 1,
+    effort: str = "quick",
+    budget: int | None = None,
+    progress: Progress | None = None,
+    reference: bool = False,
+) -> Recorder:
+    """The recorder of a test with these held-out data."""
+    how = {"repeats": repeats, "effort": effort, "budget": budget, "progress": progress}
+    recorder = Recorder(ramp, reference=reference, **how)
+    if held_out is not None:
+        check_held_out(held_out, loss_fn)
+        recorder.every, recorder.maximize = held_out.steps_between(recorder.ramp.steps), held_out.maximize
+    return recorder
+
+
+def check_held_out(held_out: HeldOut, loss_fn: object) -> None:
+    """Check that a torch range test can use the held-out data."""
+    if not isinstance(held_out, HeldOut):
+        raise TypeError(problem("held_out must be a cyclr.HeldOut", held_out, "write HeldOut(loader, metrics)"))
+    check_loader("held_out.loader", held_out.loader)
+    if loss_fn is not None and "val_loss" in held_out.metrics:
+        raise ValueError(
+            "a metric must not be called 'val_loss', the name of the loss on held-out data; give it another name"
+        )
+
+
+def measured(
+    model: torch.nn.Module,
+    held_out: HeldOut | None,
+    loss_fn: Callable[..., torch.Tensor] | None,
+    update: Update | StepFunction | None,
+) -> Measured:
+    """A function that measures loss and metrics on held-out data."""
+    if held_out is None:
+        return dict
+    device = update.device if isinstance(update, Update) else None
+
+    def measure() -> dict[str, float]:
+        found = evaluate(model, held_out.loader, loss_fn, held_out.functions, device=device)
+        return {"val_loss" if name == "loss" else name: value for name, value in found.items()}
+
+    return measure
+
+
+def step_of(
+    model: torch.nn.Module,
+    optimizer: Optimizer,
+    loss_fn: Callable[..., torch.Tensor] | None,
+    update: Update | StepFunction | None,
+) -> Callable[[Iterator[Any]], torch.Tensor]:
+    """A function that makes one step with the next batches, by an `Update` or the user's step function."""
+    if update is None or isinstance(update, Update):
+        advice = (
+            "pass a function of (outputs, targets), cyclr.torch.own_loss if the model returns its loss, or a step "
+            "function as update="
+        )
+        check_callable("loss_fn", loss_fn, advice)
+        assert loss_fn is not None
+        # Several processes would have to agree on which losses are not finite, and to wait for that at each step.
+        return (update or Update()).of(model, optimizer, loss_fn, skip_non_finite=group_of(model) is None)
+    return _OwnStep(update, device_of(model))
+
+
+class _OwnStep:
+    """A step that the user's function makes."""
+
+    def __init__(self, own: StepFunction, device: torch.device | None) -> None:
+        self.own, self._device = own, device
+
+    def __call__(self, batches: Iterator[Any]) -> torch.Tensor:
+        batch = next(batches)
+        return checked_loss(self.own() if batch is NOTHING else self.own(moved(batch, self._device))).detach()
