@@ -131,7 +131,18 @@ def main(kind: str, rank: int) -> dict[str, Any]:
     options = {"ramp": Ramp(1e-4, 0.01, steps=30), "repeats": 2, "scheduler": scheduler}
     curve = range_test(model, optimizer, loader, loss_fn, **options)
     looked = range_test(model, optimizer, loader, cross_entropy, **options, held_out=HeldOut(held, metrics))
+
+    def accuracy_of_step(batches: Any) -> torch.Tensor:
+        inputs, targets = next(batches)
+        optimizer.zero_grad()
+        outputs = model(inputs)
+        cross_entropy(outputs, targets).backward()
+        optimizer.step()
+        return -(outputs.argmax(1) == targets).float().mean()
+
+    returned = range_test(model, optimizer, loader, update=accuracy_of_step, ramp=Ramp(1e-4, 0.01, steps=30))
     found = {
+        "loss_kind": returned.loss_kind,
         "kept": kept and look(model, optimizer) == before,
         "stops": curve.stops,
         "losses": curve.losses[0].tolist(),

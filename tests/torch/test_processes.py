@@ -37,6 +37,11 @@ def test_all_stop_together_when_the_loss_of_one_is_no_number(found: list[dict[st
     assert one["calls"] == other["calls"] == 50
 
 
+@pytest.mark.parametrize("kind", ["replicated", "sharded"])
+def test_no_process_judges_by_itself_what_is_minimised(found: list[dict[str, Any]], kind: str) -> None:
+    assert [one[kind]["loss_kind"] for one in found] == ["", ""]
+
+
 def test_memory_is_one_further_copy_of_the_share_of_a_process(found: list[dict[str, Any]]) -> None:
     for one in found:
         if one["memory"] is None:

@@ -10,6 +10,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cyclr._range.objective import kind_of
+from cyclr.torch._distributed import everybody
 
 MOST = 400  #: steps that are looked at
 
@@ -40,7 +41,13 @@ class Objective:
 
     @property
     def kind(self) -> str:
-        """What the losses are, as in `Curve.kind`."""
+        """What the losses are, as in `Curve.loss_kind`.
+
+        Nothing is said of several processes: what a step returns may be a mean over them, what it differentiates is
+        not, and all processes must give the same answer.
+        """
+        if everybody() is not None:
+            return ""
         numbers = [[float(one) for one in values] for values in self._differentiated]
         return kind_of([float(one) for one in self._reported], numbers, optimizers=len(self._optimizers))
 
