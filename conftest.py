@@ -97,10 +97,16 @@ def jax_runs() -> bool:
     return bridge is not None and bridge._at_fork_handler_installed
 
 
-def pytest_collection_finish() -> None:
-    """What is there before the first test stays: no search for unreachable objects goes through it again."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """No search for unreachable objects while frameworks are imported, nor later through what they and the tests are."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
