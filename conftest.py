@@ -97,10 +97,16 @@ def jax_runs() -> bool:
     return bridge is not None and bridge._at_fork_handler_installed
 
 
-def pytest_collection_finish() -> None:
-    """What is there before the first test stays: no search for unreachable objects goes through it again."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """No search for unreachable objects while frameworks are imported, nor later among what is there by then."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -154,12 +160,17 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """Torch on one thread: what small networks are fastest on, and no fight between the workers."""
+def _brisk_torch() -> None:
+    """Torch on one thread, what small networks are fastest on; no fight between the workers, and no long waits.
+
+    An iterator of a loader that raised is held by its error, and left to the collector. Torch then waits five seconds
+    for each process of the loader, in the middle of any later test.
+    """
     if importlib.util.find_spec("torch") is not None:
         import torch
 
         torch.set_num_threads(1)
+        torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
 
 
 def in_scratch_folder(namespace: dict[str, object]) -> None:

@@ -48,3 +48,19 @@ def record(framework, records):
     failed = folder / "failed"
     assert not failed.exists(), failed.read_text()
     return folder
+
+
+@pytest.fixture(scope="module")
+def quickly_compiled():
+    """XLA leaves out most optimizations: what is compiled here, Keras's training steps above all, runs for a moment.
+
+    That schedules give the same numbers with all of them is what the records are for.
+    """
+    if os.environ["KERAS_BACKEND"] != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -245,6 +245,8 @@ def _torch_parts(killed: bool) -> tuple[Any, Any, Any]:
     from torch import nn
 
     torch.set_num_threads(1)
+    # What torch waits for each worker of a loader that the collector finds, as Keras leaves those of a stopped training
+    torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
     model = nn.Sequential(*(layer for _ in range(12) for layer in (nn.Linear(32, 32), nn.BatchNorm1d(32), nn.Tanh())))
     x = torch.randn(256, 32)
     data = torch.utils.data.TensorDataset(x, x.flip(1))

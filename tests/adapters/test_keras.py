@@ -18,6 +18,7 @@ from tests.schedules.strategies import EXAMPLES
 keras = pytest.importorskip("keras", reason="Keras is not installed")
 from cyclr.keras import LearningRate, RangeTest, WithMomentum  # noqa: E402 - needs the one above
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 BACKEND = keras.config.backend()
 
 WAVE = cyclr.Triangular(0.1, 0.5, step_size=4)

@@ -10,6 +10,7 @@ from cyclr import Constant, Ramp, Search
 keras = pytest.importorskip("keras", reason="Keras is not installed")
 from cyclr.keras import LearningRate, WithMomentum, auto, use_schedule  # noqa: E402 - needs the one above
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 WAVE = cyclr.Triangular(0.01, 0.05, step_size=4)
 OTHER = cyclr.Triangular(0.001, 0.02, step_size=3)
 SEARCH = Search(Ramp(1e-4, 3.0, steps=80))

@@ -91,7 +91,7 @@ def test_axe_finds_no_serious_problem(
     browser: Browser, page_file: Path, scheme: str, screen: dict[str, object]
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    with opened(browser, page_file, color_scheme=scheme, bypass_csp=True, **screen) as page:
+    with opened(browser, page_file, color_scheme=scheme, **screen) as page:
         drawn(page)
         found = axe.Axe().run(page).response["violations"]
     serious = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -870,3 +872,19 @@ def test_it_may_be_made_in_the_middle_of_a_training() -> None:
 
     pairs = zip(finish(tested, True), finish(plain, False), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
+
+
+# ---------------------------------------------------------------- the processes that its loader started
+
+
+@pytest.mark.parametrize("how", [{}, {"accumulate": 2}, {"effort": "thorough"}], ids=str)
+def test_the_processes_of_a_loader_end_with_the_test(how: dict[str, Any]) -> None:
+    made = training("SGD", own_generator=False)
+    made.loader = DataLoader(made.loader.dataset, made.loader.batch_size, num_workers=1)
+    gc.collect()
+    gc.disable()  # left to the collector they end at any time later, each after five seconds that torch waits for it
+    try:
+        run(made, repeats=1, **how)
+        assert multiprocessing.active_children() == []
+    finally:
+        gc.enable()

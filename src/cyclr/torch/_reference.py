@@ -29,7 +29,6 @@ class ReferenceBatches:
     Args:
         model: The network.
         loss: The loss of a batch.
-        batches: Where they are taken from, when the first evaluation is made.
         accumulate: Batches for one step.
     """
 
@@ -37,17 +36,15 @@ class ReferenceBatches:
         self,
         model: torch.nn.Module,
         loss: Callable[[Any], torch.Tensor],
-        batches: Callable[[], Iterator[Any]],
         accumulate: int = 1,
     ) -> None:
-        self._model, self._loss, self._batches = model, loss, batches
+        self._model, self._loss = model, loss
         self._number, self._kept = REFERENCE * accumulate, list[Any]()
 
-    def __call__(self) -> torch.Tensor:
-        """The mean loss at the present weights, still on the device."""
+    def __call__(self, batches: Iterator[Any]) -> torch.Tensor:
+        """The mean loss at the present weights, still on the device. The first evaluation takes the batches."""
         if not self._kept:
-            source = self._batches()
-            self._kept = [next(source) for _ in range(self._number)]
+            self._kept = [next(batches) for _ in range(self._number)]
         devices = {weight.device for weight in self._model.parameters() if weight.device.type == "cuda"}
         buffers = list(self._model.buffers())
         before = [buffer.clone() for buffer in buffers]

@@ -91,14 +91,14 @@ class Stepped(Training):
         self._make_step = step
         loss = loss_of_batch(step)
         accumulate = step.how.accumulate if isinstance(step, Step) else 1
-        self._reference = None if loss is None else ReferenceBatches(model, loss, lambda: self.batches, accumulate)
+        self._reference = None if loss is None else ReferenceBatches(model, loss, accumulate)
 
     def step(self, rate: float) -> torch.Tensor:
         self.put(rate)
         return self.stepped(self._make_step(self.batches))
 
     def reference(self) -> torch.Tensor:
-        return super().reference() if self._reference is None else self._reference()
+        return super().reference() if self._reference is None else self._reference(self.batches)
 
 
 def loss_of_batch(step: Callable[..., torch.Tensor]) -> Callable[[Any], torch.Tensor] | None:
