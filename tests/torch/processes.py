@@ -132,8 +132,8 @@ def main(kind: str, rank: int) -> dict[str, Any]:
     curve = range_test(model, optimizer, loader, loss_fn, **options)
     looked = range_test(model, optimizer, loader, cross_entropy, **options, held_out=HeldOut(held, metrics))
 
-    def accuracy_of_step(batches: Any) -> torch.Tensor:
-        inputs, targets = next(batches)
+    def accuracy_of_step(batch: Any) -> torch.Tensor:
+        inputs, targets = batch
         optimizer.zero_grad()
         outputs = model(inputs)
         cross_entropy(outputs, targets).backward()
