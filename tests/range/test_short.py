@@ -37,6 +37,28 @@ def test_the_rate_at_which_the_gain_is_lost_is_found_whatever_the_scale_of_the_l
     assert seen.lowest <= seen.lost
 
 
+@given(steps=st.integers(18, 60), seed=st.integers(0, 10**6), fall=st.floats(0, 8))
+def test_a_fall_of_a_few_times_the_jitter_is_none(steps, seed, fall):
+    rates = np.geomspace(1e-6, 10, steps)
+    jitter = np.random.default_rng(seed).normal(size=steps)
+    drift = fall * np.interp(np.arange(steps), [0, steps // 3, steps // 2, steps], [0, 0, -1, 50])
+    with pytest.raises(Inconclusive, match="does not fall at any rate"):
+        short.read(rates, 3 + 1e-5 * (jitter + drift), ended=False)
+
+
+def test_a_network_that_hardly_learns_in_reduced_precision_gets_no_rate():
+    # AlexNet on 20 classes in bfloat16, where 0.0002 was answered.
+    values = np.array([
+        3.002803, 3.002803, 3.002807, 3.002811, 3.002805, 3.002805, 3.002816, 3.002801, 3.00281, 3.002795, 3.002806,
+        3.002808, 3.002829, 3.002819, 3.002809, 3.002818, 3.002832, 3.002794, 3.002769, 3.002801, 3.002757, 3.002768,
+        3.002761, 3.00282, 3.002922, 3.002994, 3.003158, 3.003304, 3.003534, 3.003437, 3.003505, 3.003538, 3.003563,
+        3.003259, 3.003381, 3.003344, 3.004094, 3.004925, 3.005172, 3.006285, 3.009988, 3.01358, 3.019894, 3.027605,
+        3.031698, 3.034541, 3.029233, 3.056833, 3.08496,
+    ])  # fmt: skip
+    with pytest.raises(Inconclusive, match="does not fall at any rate"):
+        short.read(np.geomspace(1e-6, 10, 60)[: len(values)], values, ended=True)
+
+
 @given(steps=st.integers(18, 60), budget=st.integers(200, 1999), longer=st.floats(1.1, 3), lost=st.floats(0.1, 1.0))
 def test_the_best_peak_falls_with_the_training_and_rises_with_the_lost_rate_and_a_slower_sweep(
     steps, budget, longer, lost

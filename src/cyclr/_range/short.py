@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclr._range.bounds import Inconclusive, refusal
-from cyclr._range.fall import CLEAR, noise
+from cyclr._range.fall import noise
 from cyclr._range.reading import DOUBT, FALLS, LEARNING, MARGIN, TYPICAL, floor_of, too_low
 
 Array = NDArray[np.float64]
 
 LEAST = 12  #: minimum number of evaluations
+# The loss of a network that hardly learns still jitters, in reduced precision most, and drifts: it fell by 5 times its
+# jitter, and the recorded curves of all tasks by 70 times and more.
+PLAIN = 20.0  #: minimum fall, relative to the noise of the first evaluations
 ROUNDING = 1.2e-6  #: a fall by less than this share of the start may be one of ten single-precision roundings
 OPENING = 6  #: the start is the median of one in so many evaluations, the first ones
 # The best peak is a SHARE of the lost rate where that is USUAL_RATE, for USUAL_STEPS of training after a sweep of
@@ -56,7 +59,7 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
     lowest = int(np.argmin(values))
     gain = start - float(values[lowest])
     third = values[: len(values) // 3]
-    needed = max(CLEAR * noise(third), ROUNDING * abs(start))
+    needed = max(PLAIN * noise(third), ROUNDING * abs(start))
     falls = gain > needed
     # The size of a divergence says nothing about where the gain was lost.
     risen = np.minimum(values, start + max(gain, needed))
