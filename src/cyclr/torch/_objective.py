@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from cyclr._interrupt import Restored, Undo
 from cyclr._range.objective import kind_of
 from cyclr.torch._distributed import everybody
 
 MOST = 400  #: steps that are looked at
 
 
-class Objective:
+class Objective(Restored):
     """Notes the losses that steps return and those that they differentiate, inside of a `with` statement.
 
     `Tensor.backward` ends in `torch.autograd.backward`, which is replaced as long; gradients that are asked for by
@@ -27,6 +27,7 @@ class Objective:
         self._differentiated: list[list[torch.Tensor]] = []
         self._now: list[torch.Tensor] = []
         self._optimizers: set[int] = set()
+        self._put_back: list[Undo] = []
 
     def before(self) -> None:
         """A step begins."""
@@ -51,24 +52,27 @@ class Objective:
         numbers = [[float(one) for one in values] for values in self._differentiated]
         return kind_of([float(one) for one in self._reported], numbers, optimizers=len(self._optimizers))
 
-    def __enter__(self) -> Self:
-        self._own = own = cast("Any", torch.autograd.backward)
+    def _remember(self) -> None:
+        own = torch.autograd.backward
 
-        def backward(tensors: Any, grad_tensors: Any = None, *args: object, **kwargs: object) -> None:
+        def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
             if len(self._reported) < MOST:
                 self._now.append(_value(tensors, grad_tensors))
             own(tensors, grad_tensors, *args, **kwargs)
 
-        torch.autograd.backward = self._seen = backward
-        self._hook = register_optimizer_step_post_hook(lambda stepped, *_: self._optimizers.add(id(stepped)))
-        return self
+        def put_back() -> None:
+            if torch.autograd.backward is backward:
+                torch.autograd.backward = own
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._hook.remove()
-        if torch.autograd.backward is self._seen:
-            torch.autograd.backward = self._own
+        self._put_back.append(put_back)
+        torch.autograd.backward = backward
+        hook = register_optimizer_step_post_hook(lambda stepped, *_: self._optimizers.add(id(stepped)))
+        self._put_back.append(hook.remove)
+
+    def _undo(self) -> list[Undo]:
+        undo = self._put_back.copy()
+        self._put_back.clear()
+        return undo
 
 
 def _value(tensors: torch.Tensor | Sequence[torch.Tensor], weights: Any) -> torch.Tensor:
