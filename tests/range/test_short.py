@@ -59,6 +59,25 @@ def test_a_network_that_hardly_learns_in_reduced_precision_gets_no_rate():
         short.read(np.geomspace(1e-6, 10, 60)[: len(values)], values, ended=True)
 
 
+@given(
+    steps=st.integers(36, 60),
+    level=st.floats(1e-4, 1e-3),
+    wide=st.floats(2000, 5000),
+    start=st.floats(2, 10),
+    seed=st.integers(0, 10**6),
+)
+def test_a_loss_that_stays_at_one_level_whatever_the_rate_proves_nothing_there(steps, level, wide, start, seed):
+    """As where a network from bad initial weights comes to give the same answer to everything."""
+    rates = np.geomspace(1e-6, 10, steps)
+    jitter = 0.02 * np.random.default_rng(seed).uniform(size=steps)
+    falls = np.interp(np.log(rates), np.log([level / 30, level]), [1, 0])
+    values = 1 + start * (falls + np.where(falls > 0, 0, jitter) + np.where(rates > level * wide, 2, 0))
+    seen = short.read(rates, values, ended=False)
+    apart = math.log(rates[1] / rates[0])
+    assert math.log(level) - 1 - apart < seen.floor < math.log(level) + apart
+    assert short.best(seen, steps / math.log(1e7), 2000) <= seen.floor
+
+
 @given(steps=st.integers(18, 60), budget=st.integers(200, 1999), longer=st.floats(1.1, 3), lost=st.floats(0.1, 1.0))
 def test_the_best_peak_falls_with_the_training_and_rises_with_the_lost_rate_and_a_slower_sweep(
     steps, budget, longer, lost

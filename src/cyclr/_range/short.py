@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclr._range.bounds import Inconclusive, refusal
-from cyclr._range.fall import noise
 from cyclr._range.reading import DOUBT, FALLS, LEARNING, MARGIN, TYPICAL, floor_of, too_low
 
 Array = NDArray[np.float64]
 
 LEAST = 12  #: minimum number of evaluations
 # The loss of a network that hardly learns still jitters, in reduced precision most, and drifts: it fell by 5 times its
-# jitter, and the recorded curves of all tasks by 70 times and more.
-PLAIN = 20.0  #: minimum fall, relative to the noise of the first evaluations
+# jitter, and the recorded curves of all tasks by 100 times and more.
+PLAIN = 20.0  #: minimum fall, relative to the jitter of the first third
+# A network that has come to give the same answer to everything keeps that loss at rates that are 10,000 times apart; on
+# the recorded curves it stays within a tenth of its fall over a factor of 150 at most.
+NEAR, WIDE = 0.1, log(1000)  #: a loss that stays so near to its lowest over rates so far apart is at a floor
 ROUNDING = 1.2e-6  #: a fall by less than this share of the start may be one of ten single-precision roundings
 OPENING = 6  #: the start is the median of one in so many evaluations, the first ones
 # The best peak is a SHARE of the lost rate where that is USUAL_RATE, for USUAL_STEPS of training after a sweep of
@@ -59,7 +61,7 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
     lowest = int(np.argmin(values))
     gain = start - float(values[lowest])
     third = values[: len(values) // 3]
-    needed = max(PLAIN * noise(third), ROUNDING * abs(start))
+    needed = max(PLAIN * jitter(third), ROUNDING * abs(start))
     falls = gain > needed
     # The size of a divergence says nothing about where the gain was lost.
     risen = np.minimum(values, start + max(gain, needed))
@@ -74,7 +76,14 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
     if not (back or ended) and still_falling(rates, values):
         raise too_low("loss of the reference batches", float(rates[-1]))
     onset = float(logs[int(np.flatnonzero(values < start - LEARNING * gain)[0])])
-    return ShortReading(lost, back or ended, float(logs[lowest]), onset, log(floor_of(rates, values, start)))
+    level = float(logs[int(np.flatnonzero(values <= values[lowest] + NEAR * gain)[0])])
+    floor = min(log(floor_of(rates, values, start)), level if lost - level > WIDE else np.inf)
+    return ShortReading(lost, back or ended, float(logs[lowest]), onset, floor)
+
+
+def jitter(values: Array) -> float:
+    """Standard deviation of the noise around what falls or rises steadily: from second differences."""
+    return 1.4826 * float(np.median(np.abs(np.diff(values, 2)))) / float(np.sqrt(6))
 
 
 def opening(values: Array) -> float:
