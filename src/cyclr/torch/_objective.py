@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -53,9 +53,9 @@ class Objective(Restored):
         return kind_of([float(one) for one in self._reported], numbers, optimizers=len(self._optimizers))
 
     def _remember(self) -> None:
-        own = torch.autograd.backward
+        own = cast("Any", torch.autograd.backward)
 
-        def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+        def backward(tensors: Any, grad_tensors: Any = None, *args: object, **kwargs: object) -> None:
             if len(self._reported) < MOST:
                 self._now.append(_value(tensors, grad_tensors))
             own(tensors, grad_tensors, *args, **kwargs)
