@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -193,35 +191,3 @@ def test_after_an_error_gradients_are_computed_as_ever() -> None:
     with pytest.raises(ZeroDivisionError):
         range_test(model, torch.optim.SGD(model.parameters(), lr=0.1), [torch.ones(1, 2)], update=step)
     assert torch.autograd.backward is own
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no timers")
-def test_whenever_a_signal_interrupts_it_gradients_are_computed_as_ever() -> None:
-    own, struck = torch.autograd.backward, 0
-    model = nn.Linear(2, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-
-    def step(batch: torch.Tensor) -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = model(batch).square().mean()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    def interrupt(*_: Any) -> None:
-        nonlocal struck
-        struck += 1
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for moment in range(1, 61):
-            with contextlib.suppress(TimeoutError):
-                signal.setitimer(signal.ITIMER_REAL, 3e-4 * moment)
-                range_test(model, optimizer, [torch.ones(1, 2)], update=step, ramp=Ramp(steps=12))
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            assert torch.autograd.backward is own
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert struck > 5
