@@ -16,7 +16,7 @@ from cyclr._range.walk import walk
 from cyclr.torch._batches import in_order
 from cyclr.torch._restore import preserved
 from cyclr.torch._task import Task
-from cyclr.torch._training import Stepped, measured, recorder_of, step_of
+from cyclr.torch._training import Stepped, besides, measured, recorder_of, step_of
 from cyclr.torch._update import StepFunction, Update
 
 #: Makes a task for a seed.
@@ -109,13 +109,8 @@ class Anew:
     def _begin(self, task: Task) -> None:
         """Make a training of a task."""
         model, optimizer, loss_fn, loader = task.model, task.optimizer, task.loss_fn, task.train_loader
-        data, functions = [loader], [loss_fn, self._update]
-        if self._held_out is not None:
-            data.append(self._held_out.loader)
-            functions.extend(self._held_out.functions.values())
-        kept: dict[str, Any] = {"loader": data, "functions": functions, "where": self._where}
-        kept["scaler"] = None if self._update is None else self._update.scaler
-        transaction = self._stack.enter_context(preserved(model, optimizer, **kept))
+        kept = besides(loader, loss_fn, self._update, self._held_out)
+        transaction = self._stack.enter_context(preserved(model, optimizer, **kept, where=self._where))
         if not model.training:
             model.train()
         measure = measured(model, self._held_out, loss_fn, self._update)

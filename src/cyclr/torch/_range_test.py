@@ -18,7 +18,7 @@ from cyclr.torch._batches import in_order
 from cyclr.torch._parts import Models, parts_of
 from cyclr.torch._restore import preserved
 from cyclr.torch._task import Task
-from cyclr.torch._training import Stepped, loss_of_batch, measured, recorder_of, step_of
+from cyclr.torch._training import Stepped, besides, loss_of_batch, measured, recorder_of, step_of
 from cyclr.torch._update import StepFunction, Update
 from cyclr.torch._watch import Watch
 
@@ -160,13 +160,8 @@ def range_test(
     how = {"repeats": repeats, "effort": effort, "budget": budget, "progress": progress}
     recorder = recorder_of(ramp, held_out, loss_fn, reference=loss_of_batch(step) is not None, **how)
     recorder.in_order = in_order(loader, recorder.ramp.steps)
-    data, functions = [loader], [loss_fn, update]
-    if held_out is not None:
-        data.append(held_out.loader)
-        functions.extend(held_out.functions.values())
-    scaler = update.scaler if isinstance(update, Update) else None
-    kept = {"scheduler": scheduler, "scaler": scaler, "loader": data, "functions": functions, "where": where}
-    with preserved(model, optimizer, **kept) as transaction:
+    kept = besides(loader, loss_fn, update, held_out)
+    with preserved(model, optimizer, scheduler=scheduler, where=where, **kept) as transaction:
         if not model.training:
             model.train()
         measure = measured(model, held_out, loss_fn, update)

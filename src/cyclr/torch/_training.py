@@ -101,6 +101,18 @@ class Stepped(Training):
         return super().reference() if self._reference is None else self._reference(self.batches)
 
 
+def besides(
+    loader: Iterable[Any], loss_fn: object, update: Update | StepFunction | None, held_out: HeldOut | None
+) -> dict[str, Any]:
+    """What `preserved` restores besides the network and its optimizer."""
+    data, functions = [loader], [loss_fn, update]
+    if held_out is not None:
+        data.append(held_out.loader)
+        functions.extend(held_out.functions.values())
+    scaler = update.scaler if isinstance(update, Update) else None
+    return {"scaler": scaler, "loader": data, "functions": functions}
+
+
 def loss_of_batch(step: Callable[..., torch.Tensor]) -> Callable[[Any], torch.Tensor] | None:
     """The function that gives the loss of a batch, if the step has one: a user's step function has none."""
     if isinstance(step, Step):
