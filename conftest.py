@@ -119,7 +119,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     return result
 
 
-STUDIES = ("tests/cli/test_demo.py", "tests/cli/test_pages.py", "tests/study/test_pool.py")
+STUDIES = (
+    "tests/cli/test_compare_refused.py",
+    "tests/cli/test_demo.py",
+    "tests/cli/test_pages.py",
+    "tests/study/test_pool.py",
+)
 SHARED = {"tests/adapters/test_resume.py": "tests/adapters/test_agreement.py"} | dict.fromkeys(
     STUDIES, "tests/cli/test_compare.py"
 )

@@ -52,7 +52,7 @@ def record(framework, records):
 
 @pytest.fixture(scope="module")
 def quickly_compiled():
-    """XLA leaves out most optimizations: what is compiled here, Keras's training steps above all, runs for a moment.
+    """XLA leaves out most optimizations: what is compiled here, training steps above all, runs for a moment.
 
     That schedules give the same numbers with all of them is what the records are for.
     """

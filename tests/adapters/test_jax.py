@@ -20,6 +20,8 @@ optax = pytest.importorskip("optax", reason="Optax is not installed")
 jnp = jax.numpy
 from cyclr.jax import range_test  # noqa: E402 - needs the two above
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 WAVE = cyclr.Triangular(0.001, 0.006, step_size=7)
 SLOW = cyclr.WarmRestarts(0.0, 0.01, period=5, growth=2)
 STEPS = 60

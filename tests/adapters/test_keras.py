@@ -42,7 +42,7 @@ def test_the_other_backend_holds_to_all_of_this_too():
     others = ("test_keras_auto.py", "test_keras_reference.py")
     files = [__file__, *(str(Path(__file__).with_name(name)) for name in others)]
     environment = os.environ | {"KERAS_BACKEND": other, "CYCLR_OTHER_BACKEND": "1"}
-    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not any_backend", *files]
     result = forked.run(*command, needs=forked.KERAS, env=environment)
     assert result.returncode == 0, result.stdout
 
@@ -509,6 +509,7 @@ def test_a_thorough_test_is_one_fit_with_steps_enough():
             model.fit(X, Y, batch_size=16, epochs=100, verbose=0, callbacks=[test])
 
 
+@pytest.mark.any_backend
 def test_metrics_of_probe_cycles_are_not_those_of_the_sweep():
     def curve_of(effort):
         model = linear(metrics=["mae"])

@@ -157,6 +157,7 @@ DATA = {
 }
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("kind", DATA)
 def test_auto_plans_the_steps_that_fit_makes(kind, capsys):
     data, options = DATA[kind]
@@ -189,6 +190,7 @@ def test_auto_on_a_trained_model_begins_its_plan_at_the_present_step_and_again()
             model.fit(X, Y, batch_size=16, verbose=0)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("steps", [400, 2000, 10_000])
 def test_repeats_share_what_the_training_pays_for(steps):
     tuned = auto(network(), X, Y, epochs=steps // 5, batch_size=32, search=Search(repeats=3, progress=False))
@@ -196,6 +198,7 @@ def test_repeats_share_what_the_training_pays_for(steps):
     assert len(tuned.curve.losses) == (2 if steps == 400 else 3)
 
 
+@pytest.mark.any_backend
 def test_auto_may_be_thorough():
     tuned = auto(network(), X, Y, epochs=3, batch_size=16, search=Search(SEARCH.ramp, effort="thorough"))
     assert len(tuned.curve.peaks) >= 3

@@ -1,4 +1,4 @@
-"""Tasks that cannot be compared. joblib ends its processes after an error: these tests load torch anew, each once."""
+"""Tasks that cannot be compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from tests.cli.conftest import SIDES, WITHOUT_TEST, Shell
 
 Write = Callable[[str, str], Path]
-ALONE = ("--workers", 1)  # one process looks at the task; more would load torch for runs that are not begun
 
 
 @pytest.mark.parametrize(
@@ -24,20 +23,20 @@ def test_a_bad_task_is_one_line_and_nothing_is_started(
     cyclr: Shell, task_file: Write, text: str, complaint: str
 ) -> None:
     task_file("sides.py", text)
-    assert complaint in cyclr("compare", "sides.py", "--epochs", 3, *ALONE).complaint
+    assert complaint in cyclr("compare", "sides.py", "--epochs", 3).complaint
     assert not Path("cyclr-compare").exists()
 
 
 def test_which_way_a_metric_is_better_is_asked_for_where_nobody_says_so(cyclr: Shell, task_file: Write) -> None:
     task_file("silent.py", SIDES.replace('"accuracy"', '"distance"'))
-    complaint = cyclr("compare", "silent.py", "--policies", "fixed,linear", "--epochs", 3, *ALONE).complaint
+    complaint = cyclr("compare", "silent.py", "--policies", "fixed,linear", "--epochs", 3).complaint
     assert "metrics['distance'] must say which way is better, which its name does not; write {'distance': " in complaint
     assert not Path("cyclr-compare").exists()
 
 
 def test_an_inconclusive_range_test_says_what_to_do(cyclr: Shell, task_file: Write) -> None:
     task_file("flat.py", SIDES.replace("return torch", "return 0 * torch"))
-    arguments = ("--policies", "auto,linear", "--rates", "found", "--epochs", 3, *ALONE)
+    arguments = ("--policies", "auto,linear", "--rates", "found", "--epochs", 3)
     called = cyclr("compare", "flat.py", *arguments)
     assert (called.code, called.out) == (2, "")
     complaint = called.err.splitlines()[-1]  # a slow machine tells before how far the range test is

@@ -36,27 +36,39 @@ def each(calls: Mapping[str, Call], workers: int, threads: int) -> Generator[tup
 
     Raises:
         DiedError: If a process dies.
-        RunError, TaskError: As `worker.call`.
+        RunError: As soon as a call raises one.
+        TaskError: The first that a call raises, after the other calls have ended.
     """
     import joblib
+
+    failed: TaskError | None = None
 
     with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=threads):
         parallel = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
         driver, here = os.getpid(), Path.cwd()
         results = parallel(joblib.delayed(_keyed)(key, driver, here, *call) for key, call in calls.items())
         try:
-            for result in results:  # noqa: UP028 (`yield from` would close them out of reach of the filter below)
-                yield result
+            for key, result in results:
+                if not isinstance(result, TaskError):
+                    yield key, result
+                elif failed is None:
+                    failed = result
         except BrokenProcessPool:
             raise DiedError from None
         finally:
             with warnings.catch_warnings():  # joblib's warning about cancelled tasks does not apply here
                 warnings.filterwarnings("ignore", r"\d+ tasks", UserWarning)
                 results.close()
+    if failed is not None:
+        raise failed
 
 
 def _keyed(key: str, *call: Any) -> tuple[str, Any]:
-    return key, worker.call(*call)
+    """The key and the result, or the error: joblib ends all processes when a call raises one."""
+    try:
+        return key, worker.call(*call)
+    except TaskError as error:
+        return key, error
 
 
 class Apart:
