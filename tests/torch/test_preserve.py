@@ -472,3 +472,21 @@ def test_rewinding_outside_the_block_is_refused() -> None:
     transaction = preserved(Net())
     with pytest.raises(RuntimeError, match="inside its block"):
         transaction.rewind()
+
+
+# ---------------------------------------------------------------- modes of the thread
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+@pytest.mark.parametrize("before", [True, False])
+def test_gradients_and_autocast_are_as_they_were(error: type[BaseException] | None, before: bool) -> None:
+    model = nn.Linear(2, 1)
+    with torch.set_grad_enabled(before), torch.autocast("cpu", torch.bfloat16, enabled=not before):
+        caught = contextlib.suppress(*filter(None, [error]))
+        with caught, preserved(model):
+            torch.set_grad_enabled(not before)  # as an interrupted `with torch.no_grad()` leaves them
+            torch.set_autocast_enabled("cpu", before)
+            if error is not None:
+                raise error
+        assert torch.is_grad_enabled() == before
+        assert torch.is_autocast_enabled("cpu") != before

@@ -33,11 +33,11 @@ def preserved(
     """Restore the state of a training after a block: on success, after an exception and after Ctrl-C.
 
     Restored, in place and by identity: parameters and buffers (even replaced, tied or moved ones), training flags,
-    `requires_grad`, gradients, the modules' and the optimizer's attributes, groups, hooks and state, the scheduler, the
-    GradScaler, the random states of Python, NumPy, torch and the devices in use, and the position of loaders with
-    their samplers, generators and datasets' counters. Samples are not restored: of the arrays in loaders and datasets,
-    only one-dimensional ones of up to 16 MiB are. Needs memory for another copy of parameters, buffers, gradients and
-    optimizer state.
+    `requires_grad`, gradients, whether gradients and autocast are enabled, the modules' and the optimizer's attributes,
+    groups, hooks and state, the scheduler, the GradScaler, the random states of Python, NumPy, torch and the devices in
+    use, and the position of loaders with their samplers, generators and datasets' counters. Samples are not restored:
+    of the arrays in loaders and datasets, only one-dimensional ones of up to 16 MiB are. Needs memory for another copy
+    of parameters, buffers, gradients and optimizer state.
 
     Args:
         model: A network, or a list, tuple or dict of several.
@@ -106,6 +106,7 @@ class Transaction(Restored):
     def _remember(self) -> None:
         """The training, and the rest: loaders and randomness, which a `rewind` leaves alone."""
         model, *drivers = self._training
+        self._modes = modes()
         weights, rest = Snapshot(self._place), Snapshot()
         weights.keep(model)
         weights.keep(*drivers, reach=1)  # other people's optimizers keep state in objects of their own
@@ -134,7 +135,7 @@ class Transaction(Restored):
 
     def _undo(self) -> list[Undo]:
         start, self._start = self._start, None
-        return [] if start is None else [*start[0].undo(), *start[1].undo(), self._beside.warn]
+        return [] if start is None else [self._modes, *start[0].undo(), *start[1].undo(), self._beside.warn]
 
     def rewind(self, *, everything: bool = False) -> None:
         """Restore model, optimizer, scheduler and scaler now; random states and loaders continue from where they are.
@@ -148,6 +149,24 @@ class Transaction(Restored):
         if self._start is None:
             raise RuntimeError("a transaction can be rewound only inside its block")
         put_back(self._start[0].undo() + (self._start[1].undo() if everything else []))
+
+
+def modes() -> Undo:
+    """Puts back whether gradients and autocast are on.
+
+    An exception that a signal raises may come between the start of `torch.no_grad()` and the block that would end it.
+    """
+    accelerator = torch.accelerator.current_accelerator()
+    devices = ["cpu"] if accelerator is None else ["cpu", accelerator.type]
+    gradients = torch.is_grad_enabled()
+    autocast = {device: torch.is_autocast_enabled(device) for device in devices}
+
+    def restore() -> None:
+        torch.set_grad_enabled(gradients)
+        for device, enabled in autocast.items():
+            torch.set_autocast_enabled(device, enabled)
+
+    return restore
 
 
 def _several(name: str, given: Any, kind: type | None = None, advice: str = "") -> list[Any]:
