@@ -18,8 +18,8 @@ test: .venv/.dev ## run the tests and every example of README, docs and docstrin
 	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 CORE := _schedules _range _plan.py _policies.py torch
-test-core: .venv/.core ## run the tests of schedules, bounds, plans and torch: about three minutes on two free cores, installs no other framework
-	@$(BIN)/python -m pytest --numprocesses 2 tests/schedules tests/range tests/torch tests/test_plan.py tests/test_policies.py $(CORE:%=src/cyclr/%) $(ARGS)
+test-core: .venv/.core ## run the tests of schedules, bounds, plans and torch: a minute on two free cores, without the slow ones; installs no other framework
+	@$(BIN)/python -m pytest --numprocesses 2 -m "not slow" tests/schedules tests/range tests/torch tests/test_plan.py tests/test_policies.py $(CORE:%=src/cyclr/%) $(ARGS)
 
 fuzz: .venv/.dev ## run the property tests on many random examples; SEED=N runs those of an earlier seed again
 	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "== make fuzz SEED=$$seed"; \

@@ -259,6 +259,7 @@ def test_bounds_have_three_digits_and_evidence_of_a_metric_says_that_it_was_nega
 # ---------------------------------------------------------------- from which weights
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1000), st.floats(0.5, 2))
 def test_the_answer_of_repeats_is_the_same_and_says_which_weights_they_began_from(seed, apart):
     rows = [ramp_losses(seed + number, end=0.3 * factor, start=0.003 * factor) for number, factor in

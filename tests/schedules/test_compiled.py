@@ -57,6 +57,7 @@ def test_a_formula_that_branches_on_the_step_cannot_be_written_down():
         bool(Recorder().step < 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("called_before", [True, False])
 def test_torch_compiles_calls_with_an_int_in_one_graph(called_before):
     torch = pytest.importorskip("torch")

@@ -104,6 +104,7 @@ def test_with_accumulated_gradients_the_schedule_counts_updates() -> None:
 # ---------------------------------------------------------------- compiled steps
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what torch has deprecated
 def test_over_1000_steps_of_three_cycles_nothing_is_compiled_again() -> None:
     graphs = 0

@@ -10,6 +10,8 @@ import torch
 from cyclr import Bounds
 from cyclr.torch import Task, measure_cycles
 
+pytestmark = pytest.mark.slow
+
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
 BOUNDS = Bounds(0.02, 0.2)
 

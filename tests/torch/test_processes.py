@@ -9,6 +9,8 @@ import pytest
 
 from tests import forked
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found() -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.py"))
 
 

@@ -226,6 +226,7 @@ def own_step(made: Training, loss_fn: Callable[..., torch.Tensor], kind: str) ->
     return step
 
 
+@pytest.mark.slow
 @settings(max_examples=settings.default.max_examples // 2)
 @given(
     optimizer=st.sampled_from(sorted(OPTIMIZERS)),
@@ -877,6 +878,7 @@ def test_it_may_be_made_in_the_middle_of_a_training() -> None:
 # ---------------------------------------------------------------- the processes that its loader started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{}, {"accumulate": 2}, {"effort": "thorough"}], ids=str)
 def test_the_processes_of_a_loader_end_with_the_test(how: dict[str, Any]) -> None:
     made = training("SGD", own_generator=False)

@@ -78,6 +78,7 @@ def test_torch_tensors_give_the_same_values(schedule):
     assert schedule(torch.tensor(7)).shape == ()
 
 
+@pytest.mark.slow
 def test_torch_compiles_every_schedule_into_one_graph():
     several = torch.arange(100)
     compiled = torch.compile(lambda step: [one(step) for one in EXAMPLES], fullgraph=True, backend="eager")

@@ -17,6 +17,8 @@ from cyclr.torch import train
 from tests import forked
 from tests.torch.shared_task import KILL, of, parts
 
+pytestmark = pytest.mark.slow
+
 FILE = Path(__file__).with_name("shared_task.py")
 
 
