@@ -74,8 +74,9 @@ def more_cycles(goal: str, bounds: Bounds, ends: tuple[int, ...], more: int, *, 
         return Cycles(Constant(bounds.max_lr).take(more), stretches, (why,))
     lengths = _doubling(GROWTH * last, more) if goal == "anytime" else _filled(last, more)
     peak = bounds.max_lr * (AVERAGE_PEAK if goal == "average" and len(ends) > 1 else 1.0)
-    what = f"{_plural(len(lengths), 'cycle')} of {_spoken(lengths)} steps"
-    why = f"{more} steps more: the plan stays as it is, and {what} are added, so that earlier snapshots remain useful."
+    are = "is" if len(lengths) == 1 else "are"
+    what = f"{_plural(len(lengths), 'cycle')} of {_spoken(lengths)} steps {are} added"
+    why = f"{more} steps more: the plan stays as it is, and {what}, so that earlier snapshots remain useful."
     return Cycles(_chain(bounds, lengths, [peak] * len(lengths)), lengths, (why,))
 
 
@@ -185,7 +186,7 @@ def _first_and_later(
     if later == 0:
         if count is not None:
             return (total,), "One snapshot, as requested."
-        need = f"{least} steps" + (f" ({_plural(epochs, 'epoch').lower()})" if epoch is not None else "")
+        need = f"{least} steps" + (f" ({_plural(epochs, 'epoch')})" if epoch is not None else "")
         return (total,), (
             f"The budget is too short for the goal {goal!r}: a later cycle needs {need} of the last {1 - share:.0%}."
         )
@@ -253,4 +254,4 @@ def _spoken(lengths: Sequence[int]) -> str:
 
 
 def _plural(count: int, noun: str) -> str:
-    return f"One {noun}" if count == 1 else f"{count} {noun}s"
+    return f"one {noun}" if count == 1 else f"{count} {noun}s"

@@ -10,30 +10,38 @@ import errno
 import logging
 import math
 import os
-import re
 import shutil
 import warnings
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from cyclr import _check
-from cyclr._files import clear_drafts, drafted
+from cyclr._files import DRAFTS, clear_drafts, drafted, replacing
 from cyclr._metrics import Better, GivenMetric, Metric, as_metric
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule, parse
+from cyclr._snapshot_files import (
+    FORMAT,
+    KEY,
+    VALUES,
+    Description,
+    Shapes,
+    Values,
+    check_shapes,
+    description_in,
+    files_in,
+    header_of,
+    plain_errors,
+    plain_names,
+)
 
 _log = logging.getLogger("cyclr")
-FORMAT = "cyclr.snapshot.1"
-KEY = "cyclr"  #: of the description, in the metadata of a file
 ON_ERROR = ("raise", "warn")
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +57,6 @@ class Snapshot:
     step: int
     path: Path
     value: float | None = None
-
-
-class Description(msgspec.Struct, frozen=True):
-    """What a file says of itself."""
-
-    format: str
-    step: int
-    schedule: str
-    value: float | None = None
-    judged: str = ""  #: name and direction of the metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +134,8 @@ class Folder:
         self._warned = False
         self._seen: int | None = None
         self.kept = self._found(shapes)
+        #: The value of the metric at each cycle end that was judged, in this training or before it was interrupted.
+        self.values = self._read_values()
         self._prepare()
 
     @property
@@ -145,8 +145,24 @@ class Folder:
         most = ends if self.keep is None else min(ends, self.keep + 1)  # a new one is written before an old one goes
         return max(0, most - there) * self.size
 
+    def begin(self, step: int) -> None:
+        """Say after how many completed steps the training begins: 0 if it is a new one. Else `due` has to guess.
+
+        Raises:
+            ValueError: If a new training would mix its snapshots with those of an earlier one.
+        """
+        if step == 0:
+            self._refuse_mixing()
+        self._seen = step
+        self.values = {at: value for at, value in self.values.items() if at <= step}  # later ones will be judged anew
+
+    @property
+    def begun(self) -> bool:
+        """Whether the training has begun."""
+        return self._seen is not None
+
     def due(self, step: int) -> bool:
-        """Whether to save after so many steps; to be asked after each step, or where each cycle ends.
+        """Whether to save after `step` steps; to be asked after each step, or where each cycle ends.
 
         Raises:
             ValueError: If a new training would mix its snapshots with those of an earlier one.
@@ -155,7 +171,8 @@ class Folder:
             UserWarning: If the end of a cycle was passed without this being asked.
         """
         if self._seen is None:
-            self._check_resumed(step)
+            if step <= max(1, self.course.epoch or 1):  # asked after the first step, or after the first epoch
+                self._refuse_mixing()
             self._seen = step - 1
         if step == self._seen:  # no step was made since: a batch whose gradient is only added to others
             return False
@@ -183,6 +200,8 @@ class Folder:
         Returns:
             The file; None if it is not among those to keep, or could not be written.
         """
+        if value is not None:
+            self._write_value(step, value)
         new = Snapshot(step, self.path / f"snapshot-{step}.safetensors", value)
         every = sorted([*(one for one in self.kept if one.step != step), new], key=lambda one: one.step)
         chosen = self._chosen(every)
@@ -238,15 +257,36 @@ class Folder:
             found.append(Snapshot(said.step, path, said.value))
         return tuple(found)
 
+    def _read_values(self) -> dict[int, float]:
+        """From the file if it belongs to the snapshots that are there, else from these."""
+        own = {one.step: one.value for one in self.kept if one.value is not None}
+        try:
+            there = msgspec.json.decode((self.path / VALUES).read_bytes(), type=Values)
+        except (OSError, msgspec.DecodeError):
+            return own
+        told = {step: math.nan if value is None else value for step, value in sorted(there.at.items())}
+        return told if own and there.judged == self.judged and own.items() <= told.items() else own
+
+    def _write_value(self, step: int, value: float) -> None:
+        self.values = dict(sorted({**self.values, step: value}.items()))
+        said = Values(self.judged, {at: _finite(one) for at, one in self.values.items()})
+        try:
+            self._make()
+            with replacing(self.path / VALUES) as file:
+                file.write(msgspec.json.encode(said))
+        except OSError as error:
+            self._failed(error, f"the value of the metric at step {step} was not saved")
+
     def _prepare(self) -> None:
         """Check that the folder can be written to and that the disk has room, and say how much is needed."""
         try:
             self._make()
             clear_drafts(self.path)
-            with drafted(self.path / "probe") as draft:
-                draft.write_bytes(b"0")
-                free = shutil.disk_usage(draft).free
-            (self.path / "probe").unlink()
+            with plain_names(self.path):
+                (self.path / DRAFTS).mkdir()
+                (self.path / DRAFTS / "probe").write_bytes(b"0")
+                free = shutil.disk_usage(self.path).free
+                clear_drafts(self.path)
             needs = f"{_megabytes(self.needed)} for snapshots of {_megabytes(self.size)} each"
             _log.info("%s: %s, %s are free", self.path, needs, _megabytes(free))
             if free < self.needed:
@@ -259,8 +299,8 @@ class Folder:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.path))
         self.path.mkdir(parents=True, exist_ok=True)
 
-    def _check_resumed(self, step: int) -> None:
-        if self.kept and step <= max(1, self.course.epoch or 1):
+    def _refuse_mixing(self) -> None:
+        if self.kept:
             steps = ", ".join(str(one.step) for one in self.kept)
             raise ValueError(
                 f"{self.path} must be empty for a training that starts at its first step, got snapshots of steps "
@@ -300,78 +340,6 @@ def judge_of(metric: GivenMetric | None) -> tuple[Metric[..., float] | None, str
     return judge, name, judge.better
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The snapshots of a folder, in the order of their steps."""
-    numbered = [
-        (int(match[1]), path)
-        for path in folder.glob("snapshot-*.safetensors")
-        if (match := re.fullmatch(r"snapshot-(\d+)\.safetensors", path.name))
-    ]
-    return [path for _, path in sorted(numbered)]
-
-
-def header_of(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
-    """The metadata of a safetensors file, and the shapes of its tensors by all their names; no tensor is read.
-
-    Raises:
-        ValueError: If it is damaged.
-    """
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = dict(file.metadata() or {})
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: the snapshot is damaged ({error}); delete it") from None
-    return metadata, shapes | {name: shapes[kept] for name, kept in shared_in(metadata, shapes).items()}
-
-
-def shared_in(metadata: Mapping[str, str], tensors: Container[str]) -> dict[str, str]:
-    """For each name that is another one for a tensor, the name that the file has; as safetensors' `save_model` says."""
-    return {name: kept for name, kept in metadata.items() if kept in tensors and name not in tensors}
-
-
-def description_in(path: Path, metadata: Mapping[str, str]) -> Description:
-    """What a snapshot says of itself.
-
-    Raises:
-        ValueError: If it is not one of ours.
-    """
-    try:
-        said = msgspec.json.decode(metadata.get(KEY, ""), type=Description)
-    except msgspec.DecodeError:
-        said = None
-    if said is None or said.format != FORMAT:
-        raise ValueError(f"{path} must be a snapshot in format {FORMAT!r}; choose another folder")
-    return said
-
-
-def check_shapes(path: Path, has: Shapes, shapes: Shapes) -> None:
-    """Check that a file has the tensors of the model.
-
-    Raises:
-        ValueError: If not; the message names the first difference.
-    """
-    for name in sorted(has.keys() | shapes.keys()):
-        there, own = has.get(name), shapes.get(name)
-        if there != own:
-            raise ValueError(
-                f"{path} must hold weights of the same model: {name} is {_shape(there)} in the file and {_shape(own)} "
-                "in the model; choose another folder"
-            )
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """A context manager that turns safetensors' errors of the disk into those of Python."""
-    try:
-        yield
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
-
-
 def _agree(text: str, schedule: Schedule, steps: int) -> bool:
     """Whether the schedule of `text` has the same rates in so many steps."""
     if text == repr(schedule):
@@ -386,10 +354,6 @@ def _agree(text: str, schedule: Schedule, steps: int) -> bool:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else f"of shape {list(shape)}"
 
 
 def _megabytes(count: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -12,7 +12,7 @@ from cyclr import _check
 from cyclr._metrics import Better
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
-from cyclr._snapshots import Course, Snapshot
+from cyclr._snapshots import Course
 
 _log = logging.getLogger("cyclr")
 
@@ -156,12 +156,12 @@ class Patience:
         self.cycles = None if cycles is None else _check.count("patience", cycles)
         self._stopping: EarlyStopping | None = None
 
-    def begin(self, course: Course, better: Better, snapshots: Iterable[Snapshot]) -> None:
-        """Go on where the values of the snapshots end."""
+    def begin(self, course: Course, better: Better, values: Mapping[int, float]) -> None:
+        """Go on after `values`, those of the metric at earlier cycle ends by their steps."""
         if self.cycles is not None:
             self._stopping = EarlyStopping(course, self.cycles, better=better)
-            for snapshot in snapshots:
-                self.exhausted(snapshot.step, snapshot.value)
+            for step, value in sorted(values.items()):
+                self.exhausted(step, value)
 
     def exhausted(self, done: int, value: float | None) -> bool:
         """Whether to stop after so many steps; `value` is None where the model was not judged."""

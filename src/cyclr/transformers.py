@@ -287,7 +287,7 @@ class Snapshots(TrainerCallback):
         self, args: Any, state: Any, control: Any, model: Any = None, lr_scheduler: Any = None, **_: object
     ) -> None:
         """Look at what is there."""
-        self.snapshots = self._saving.begin(model, lr_scheduler)
+        self.snapshots = self._saving.begin(model, lr_scheduler, state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
         """Save where a cycle ends."""

@@ -19,9 +19,9 @@ from cyclr.study._design import Design, arms  # noqa: E402
 from cyclr.study._engine import Engine  # noqa: E402
 from cyclr.study._records import Facts  # noqa: E402
 from cyclr.study._worker import checkpoint_folder  # noqa: E402
-from cyclr.tasks._finish import outputs_of  # noqa: E402
 from cyclr.tasks._run import make_run  # noqa: E402
 from cyclr.torch import Snapshots, Task, average, ensemble, evaluate, train  # noqa: E402
+from cyclr.torch._ensemble import outputs_of  # noqa: E402
 
 BOUNDS = Bounds(0.01, 0.1)
 POLICIES = {"auto": "auto", "linear": "linear", "warm_restarts": "warm_restarts"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from cyclr import Bounds
 from cyclr.torch import Task, measure_cycles
@@ -28,6 +30,11 @@ def task(seed: int) -> Task:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     batches, held_out = list(zip(x.split(32), y.split(32), strict=True)), [(x[:64].flip(1), y[:64])]
     return Task(model, optimizer, torch.nn.functional.cross_entropy, batches, held_out)
+
+
+def own_loss(seed: int) -> Task:
+    """A loss that says nothing of what the model returns."""
+    return replace(task(seed), loss_fn=lambda outputs, targets: cross_entropy(outputs, targets))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +78,8 @@ def test_many_restarts_do_not_replace_one_cycle() -> None:
         ({"task": task(0)}, TypeError, "task must be callable"),
         ({"steps": 1279}, ValueError, "steps must be an integer of at least 1280"),
         ({"goal": "best"}, ValueError, "goal must be one of"),
-        ({"goal": "ensemble"}, TypeError, "outputs must be one of"),
+        ({"goal": "ensemble", "outputs": "probabilities"}, ValueError, "outputs must be one of"),
+        ({"goal": "ensemble", "task": own_loss}, TypeError, "outputs must be one of"),
         ({"seeds": 1}, ValueError, "seeds must be an integer of at least 2"),
         ({"cycles": (1,)}, ValueError, "a number besides the default"),
         ({"cycles": (300,)}, ValueError, "must hold 300 cycles, but 300 cycles need"),
@@ -84,6 +92,12 @@ def test_bad_input_is_refused_before_any_training(
     given = {"task": task, "steps": 1280, "goal": "final", **options}
     with pytest.raises(error, match=message):
         measure_cycles(given.pop("task"), BOUNDS, **given)
+
+
+def test_what_the_model_returns_is_what_the_loss_implies() -> None:
+    given: dict[str, Any] = {"steps": 4480, "goal": "ensemble", "cycles": (2, 3), "seeds": 2}
+    implied, said = (measure_cycles(task, BOUNDS, **given, outputs=outputs) for outputs in (None, "logits"))
+    assert implied.verdict == said.verdict
 
 
 def test_a_task_without_validation_data_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import sys
@@ -20,6 +21,7 @@ from safetensors.torch import load_file, load_model, save_model
 import cyclr
 from cyclr import Constant, Linear, Triangular, one_cycle
 from cyclr.torch import Scheduler, Snapshots
+from cyclr.torch._snapshots import Saving
 from tests import forked
 
 BOUNDS = cyclr.Bounds(0.01, 0.1)
@@ -98,7 +100,7 @@ def test_the_best_ones_are_kept_in_the_direction_of_the_metric(values, keep, bet
         finite = [value for value in values if abs(value) < float("inf")]
         best = sorted(finite, reverse=better == "max")[:keep]
         assert sorted(values[place] for place in kept if values[place] in finite) == sorted(best)
-        assert sorted(Path(folder).iterdir()) == sorted(snapshots.paths)
+        assert sorted(Path(folder).iterdir()) == sorted([*snapshots.paths, Path(folder, "values.json")])
 
 
 def test_the_steps_are_those_of_the_plan_also_where_the_rate_does_not_fall(tmp_path):
@@ -241,6 +243,90 @@ def test_a_new_training_does_not_mix_with_an_earlier_one(tmp_path):
     with pytest.raises(ValueError, match=r"must be empty for a training that starts .* steps 5, 10; choose another"):
         snapshots.step()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_new_training_is_known_by_its_scheduler_however_seldom_it_asks(tmp_path):
+    first = Training(plan_of(10, 10))
+    first.run(Snapshots(tmp_path, first.model, first.scheduler), 20)
+    second = Training(plan_of(10, 10))
+    snapshots = Snapshots(tmp_path, second.model, second.scheduler)
+    for _ in range(5):
+        second.step()
+    with pytest.raises(ValueError, match="must be empty for a training that starts at its first step"):
+        snapshots.step()
+    assert weight_in(tmp_path / "snapshot-10.safetensors") == 10
+
+
+def test_a_training_resumed_within_its_first_epoch_goes_on(tmp_path):
+    plan = cyclr.plan(BOUNDS, epochs=7, steps_per_epoch=100, goal="anytime")
+    first = Training(plan)
+    snapshots = Snapshots(tmp_path, first.model, first.scheduler)
+    first.run(snapshots, 90)
+    state = first.scheduler.state_dict()
+    first.run(snapshots, 30)
+    again = Training(plan)
+    again.scheduler.load_state_dict(state)
+    later = Snapshots(tmp_path, again.model, again.scheduler)
+    again.run(later, 210)
+    assert [one.step for one in later] == [100, 300]
+
+
+def test_a_file_of_the_users_own_stays(tmp_path):
+    (tmp_path / "probe").write_text("mine")
+    training = Training(plan_of(3))
+    training.run(Snapshots(tmp_path, training.model, training.scheduler), 3)
+    assert (tmp_path / "probe").read_text() == "mine"
+
+
+@pytest.mark.parametrize("killed", range(1, 16))
+@pytest.mark.parametrize("keep", [1, 2, None])
+def test_patience_goes_on_where_the_training_was_killed_whatever_was_kept(tmp_path, killed, keep):
+    values = dict(zip((2, 4, 6, 8, 10, 12, 14), (0.9, 0.5, math.nan, 0.95, 0.3, 0.2, 0.1), strict=True))
+    plan, at = plan_of(*[2] * 7), 0
+
+    def saving():
+        judge = (lambda model: values[at], "max")
+        return Saving(tmp_path, None, keep=keep, metric=judge, patience=3, on_error="raise")
+
+    training, own = Training(plan), saving()
+    own.begin(training.model, training.scheduler, 0)
+    for at in range(1, killed + 1):
+        training.step()
+        if own.step(at):
+            break
+    stopped = at
+    if at == killed and killed < 14:
+        state = training.scheduler.state_dict()
+        training, own = Training(plan), saving()
+        training.scheduler.load_state_dict(state)
+        own.begin(training.model, training.scheduler, killed)
+        for stopped in range(killed + 1, 15):
+            at = stopped
+            training.step()
+            if own.step(at):
+                break
+    assert stopped == 14  # 0.95 at step 8, and three worse ones
+
+
+def test_values_that_were_left_behind_do_not_count(tmp_path):
+    def saving(*given):
+        coming = iter(given)
+        return Saving(
+            tmp_path, None, keep=None, metric=(lambda model: next(coming), "max"), patience=2, on_error="raise"
+        )
+
+    training, own = Training(plan_of(2, 2, 2)), saving(0.9, 0.5)
+    own.begin(training.model, training.scheduler, 0)
+    for step in range(1, 5):
+        training.step()
+        assert not own.step(step)
+    for path in tmp_path.glob("*.safetensors"):
+        path.unlink()
+    training, own = Training(plan_of(2, 2, 2)), saving(0.1, 0.05, 0.2)
+    own.begin(training.model, training.scheduler, 0)
+    for step in range(1, 7):
+        training.step()
+        assert not own.step(step)
 
 
 def test_an_extended_plan_goes_on_and_another_plan_is_refused(tmp_path):
@@ -453,5 +539,5 @@ def test_of_several_processes_the_first_writes_the_whole_model(tmp_path, kind):
     assert json.loads(said[0]) == json.loads(said[1]) == [[False, True] * 3, [4, 6]]
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 3))
-    for path in (tmp_path / "snapshots").iterdir():
+    for path in (tmp_path / "snapshots").glob("*.safetensors"):
         torch.testing.assert_close(load_file(path), dict(model.state_dict()), rtol=0, atol=0)

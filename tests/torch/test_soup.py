@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import mse_loss
 
 from cyclr import one_cycle
-from cyclr.torch import Snapshots, average, evaluate, soup
+from cyclr.torch import Snapshots, average, averaged_model, evaluate, soup
 
 cycle = one_cycle(0.1, steps=2, base_lr=0.01)
 
@@ -71,6 +71,26 @@ def trained() -> list[dict[str, torch.Tensor]]:
             model(x)
         found.append(copy.deepcopy(model.state_dict()))
     return found
+
+
+@given(st.sampled_from([torch.bfloat16, torch.float16]), st.integers(2, 30), st.integers(0, 999))
+def test_weights_in_half_precision_are_summed_in_float32(dtype, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    given_weights = [(1 + torch.rand(7, 3, generator=generator) / 50).to(dtype) for _ in range(count)]
+    found = average(torch.nn.Linear(3, 7, bias=False).to(dtype), [{"weight": weight} for weight in given_weights])
+    exact = torch.stack(given_weights).double().mean(0)
+    assert (found.weight.double() - exact).abs().max() <= torch.finfo(dtype).eps / 2 * 1.02 * 1.001
+    assert found.weight.dtype == dtype
+
+
+def test_steps_of_one_last_digit_are_not_lost():
+    weights = [{"weight": torch.tensor([[value]], dtype=torch.bfloat16)} for value in (256.0, 258, 258, 258, 258)]
+    assert average(torch.nn.Linear(1, 1, bias=False).bfloat16(), weights).weight.item() == 258
+
+
+def test_a_moving_average_in_half_precision_is_warned_of():
+    with pytest.warns(UserWarning, match="averages in bfloat16 lose small changes"):
+        averaged_model(torch.nn.Linear(1, 1).bfloat16())
 
 
 def test_the_statistics_of_batch_norm_are_those_of_the_averaged_weights():

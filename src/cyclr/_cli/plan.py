@@ -43,7 +43,7 @@ def plan(
     goal: str = "final",
     measure: bool = False,
     seeds: int = 3,
-    outputs: Literal["logits", "binary_logits", "values"] = "logits",
+    outputs: Literal["logits", "binary_logits", "values"] | None = None,
     out: Path | None = None,
     png: Path | None = None,
     json: bool = False,
@@ -73,7 +73,8 @@ def plan(
             average, several whose weights are averaged; anytime, a good model whenever the training must stop.
         measure: Try several numbers of cycles on TASK.
         seeds: With --measure, trainings of each length for each number.
-        outputs: With --measure for an ensemble, what the model returns: logits of classes, binary_logits, or values.
+        outputs: With --measure for an ensemble, what the model returns: logits of classes, binary_logits, or values; by
+            default what the task says or its loss implies.
         out: Save the plan to this JSON file, for `cyclr report`; by default it is not saved.
         png: Also save a plot of the schedule to this image file; by default none.
         json: Print one JSON document instead of a table and a chart.
@@ -114,7 +115,7 @@ def _planned(bounds: tuple[float, float] | None, curve: Path | None, signal: str
     return make_plan(found, **how)
 
 
-def _measured(task: str, made: Plan, seeds: int, outputs: str) -> MeasuredCycles:
+def _measured(task: str, made: Plan, seeds: int, outputs: str | None) -> MeasuredCycles:
     """The number of cycles that short trainings speak for."""
     from cyclr.tasks import _find as tasks
     from cyclr.torch import measure_cycles

@@ -14,7 +14,8 @@ from cyclr._check import count, problem
 from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
-from cyclr._snapshots import Course, Folder, Snapshot, check_shapes, header_of, judge_of
+from cyclr._snapshot_files import check_shapes, header_of
+from cyclr._snapshots import Course, Folder, Snapshot, judge_of
 
 
 class Snapshots:

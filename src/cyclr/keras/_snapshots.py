@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
 from cyclr._schedules import Schedule
-from cyclr._snapshots import Course, Folder, Snapshot, check_shapes, header_of, judge_of
+from cyclr._snapshot_files import check_shapes, header_of
+from cyclr._snapshots import Course, Folder, Snapshot, judge_of
 from cyclr._stopping import Patience, tell_interruption
 from cyclr.keras._drive import LearningRate
 from cyclr.keras._loan import innermost
@@ -91,7 +92,8 @@ class Snapshots(keras.callbacks.Callback):
         size = sum(array.nbytes for array in arrays.values())
         self._folder = folder = Folder(course=course, shapes=_shapes(arrays), size=size, **self._given)
         self._first, self._batches = int(optimizer.iterations), 0
-        self._patience.begin(course, self._better, folder.kept)
+        folder.begin(self._first)
+        self._patience.begin(course, self._better, folder.values)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Count from here: batches are numbered within an epoch."""

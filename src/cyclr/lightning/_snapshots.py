@@ -68,7 +68,7 @@ class Snapshots(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at what is there."""
-        self.snapshots = self._saving.begin(pl_module, _scheduler(trainer))
+        self.snapshots = self._saving.begin(pl_module, _scheduler(trainer), _done(trainer))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -79,6 +79,10 @@ class Snapshots(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the training was stopped."""
+        self._saving.end(_done(trainer))
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Say where the training was stopped by Ctrl-C or an error."""
         self._saving.end(_done(trainer))
 
 

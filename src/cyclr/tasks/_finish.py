@@ -19,21 +19,6 @@ if TYPE_CHECKING:
     from cyclr.torch import Snapshots, Task
 
 
-def outputs_of(task: Task) -> str | None:
-    """What the task's model returns: as it says, or as its loss implies; None if that is unknown."""
-    from torch import nn
-    from torch.nn import functional
-
-    kinds = {
-        "logits": (functional.cross_entropy, nn.CrossEntropyLoss),
-        "binary_logits": (functional.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss),
-        "values": (functional.mse_loss, nn.MSELoss, functional.l1_loss, nn.L1Loss, functional.smooth_l1_loss,
-                   nn.SmoothL1Loss, functional.huber_loss, nn.HuberLoss),
-    }  # fmt: skip
-    known = [name for name, losses in kinds.items() if task.loss_fn in losses or type(task.loss_fn) in losses]
-    return task.outputs or next(iter(known), None)
-
-
 @contextmanager
 def saving(setup: Setup, task: Task, folder: Path | None, *, begun: bool) -> Iterator[Snapshots | None]:
     """A context manager for the snapshots that a run ends with; None if it ends as a single model.
@@ -63,17 +48,15 @@ def _kept(folder: Path, begun: bool) -> Iterator[str]:
 
 def judged(setup: Setup, task: Task, snapshots: Snapshots) -> dict[str, float]:
     """The loss and the metrics of the ensemble or the average, by their names in a point."""
-    from torch.nn import CrossEntropyLoss, functional
-
-    from cyclr.torch import average, ensemble, evaluate
+    from cyclr.torch import average, evaluate
+    from cyclr.torch._ensemble import ensemble_of
 
     if (there := tuple(one.step for one in snapshots)) != setup.members:
         raise ValueError(problem(f"the run must have snapshots of steps {setup.members}", there, "make it anew"))
     if setup.finish == "average":
         model = average(task.model, snapshots, task.train_loader)
     else:
-        per_class = task.loss_fn is functional.cross_entropy or isinstance(task.loss_fn, CrossEntropyLoss)
-        model = ensemble(task.model, snapshots, outputs_of(task) or "", dim=1 if per_class else -1)
+        model = ensemble_of(task, snapshots)
     found: dict[str, float] = {}
     for name, loader in (("val", task.val_loader), ("test", task.test_loader)):
         if loader is not None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from cyclr._metrics import Metric
 from cyclr.study._records import Facts
 from cyclr.tasks import _find as tasks
-from cyclr.tasks._finish import outputs_of
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -23,6 +22,7 @@ def inspect_task(text: str, tuned: bool) -> Facts:
         text: The task.
         tuned: Whether rates will be tuned.
     """
+    from cyclr.torch._ensemble import outputs_of
     from cyclr.torch._update import evaluate
 
     final = tasks.build(text, 0)

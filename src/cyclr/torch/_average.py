@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -68,8 +69,20 @@ def averaged_model(model: torch.nn.Module, share: float = 0.05) -> AveragedModel
 
     Call `update_parameters(model)` on it after each step, and evaluate it instead of `model`.
 
+    Warns:
+        UserWarning: If weights are in half precision, where an average of many steps loses small changes.
+
     >>> import torch
     >>> type(averaged_model(torch.nn.Linear(1, 1))).__name__
     'AveragedModel'
     """
+    half = next((one.dtype for one in model.parameters() if one.dtype in (torch.bfloat16, torch.float16)), None)
+    if half is not None:
+        name = str(half).removeprefix("torch.")
+        warnings.warn(
+            f"averages in {name} lose small changes; keep the weights in float32 and compute under torch.autocast, or "
+            "average snapshots with cyclr.torch.average, which sums in float32",
+            UserWarning,
+            stacklevel=2,
+        )
     return AveragedModel(model, multi_avg_fn=trailing_average(share), use_buffers=True)

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn import functional
 from torch.nn.functional import logsigmoid
 
 from cyclr._check import choice, non_negative, problem
 from cyclr.torch._batches import is_pair, moved
 from cyclr.torch._members import Member, Members, check_members, load_member, members_of, unwrapped
-from cyclr.torch._task import OUTPUTS, check_model
+from cyclr.torch._task import OUTPUTS, Task, check_model
 
 BLOCK = 256 << 20  #: bytes of batches and predictions that are held while one member after another is loaded
 
@@ -68,6 +70,24 @@ def ensemble(
     model = unwrapped(model)
     check_members(members, model)
     return Ensemble(model, members, shares, outputs, dim=dim, in_memory=in_memory)
+
+
+def outputs_of(task: Task) -> str | None:
+    """What the task's model returns: as it says, or as its loss implies; None if that is unknown."""
+    kinds = {
+        "logits": (functional.cross_entropy, nn.CrossEntropyLoss),
+        "binary_logits": (functional.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss),
+        "values": (functional.mse_loss, nn.MSELoss, functional.l1_loss, nn.L1Loss, functional.smooth_l1_loss,
+                   nn.SmoothL1Loss, functional.huber_loss, nn.HuberLoss),
+    }  # fmt: skip
+    known = [name for name, losses in kinds.items() if task.loss_fn in losses or type(task.loss_fn) in losses]
+    return task.outputs or next(iter(known), None)
+
+
+def ensemble_of(task: Task, snapshots: Members, outputs: str | None = None) -> Ensemble:
+    """The ensemble of a task's snapshots; the outputs are those of the task unless they are given."""
+    per_class = task.loss_fn is functional.cross_entropy or isinstance(task.loss_fn, nn.CrossEntropyLoss)
+    return ensemble(task.model, snapshots, outputs or outputs_of(task) or "", dim=1 if per_class else -1)
 
 
 class Ensemble(torch.nn.Module):

@@ -19,7 +19,7 @@ from cyclr._plan import plan
 from cyclr._range import Bounds
 from cyclr.study._cycles import MeasuredCycles, measured
 from cyclr.torch._batches import check_callable
-from cyclr.torch._ensemble import OUTPUTS, ensemble
+from cyclr.torch._ensemble import OUTPUTS, ensemble_of, outputs_of
 from cyclr.torch._snapshots import Snapshots
 from cyclr.torch._soup import average
 from cyclr.torch._task import Task
@@ -63,7 +63,8 @@ def measure_cycles(
             of the last snapshot so far.
         cycles: The numbers to try; by default 1, 2, 3, 5 for "final", 2 to 5 for "anytime", else 2, 3, 5, 8.
         seeds: Trainings of each length for each number.
-        outputs: For an ensemble, what the model returns, as in `ensemble`.
+        outputs: For an ensemble, what the model returns, as in `ensemble`; by default what the task says, or what its
+            loss implies.
         progress: Called with steps done, the most that there can be, and what is being trained.
 
     Returns:
@@ -80,8 +81,6 @@ def measure_cycles(
     """
     check_callable("task", task, "pass a function of a seed that returns a cyclr.torch.Task")
     choice("goal", goal, GOALS)
-    if goal == "ensemble":
-        choice("outputs", outputs, OUTPUTS)
     count("seeds", seeds, "differences need at least 2", least=2)
     least = round(SHORTEST / SHARES[0])
     count("steps", steps, f"1/64 of it must be at least {SHORTEST}; give cycles to plan, which needs no measurement",
@@ -89,6 +88,8 @@ def measure_cycles(
     first = task(FIRST_SEED)
     if not isinstance(first, Task):
         raise TypeError(problem("task must return a cyclr.torch.Task", first))
+    if goal == "ensemble":
+        outputs = choice("outputs", outputs or outputs_of(first), OUTPUTS)
     if first.val_loader is None:
         raise ValueError(problem("task must have a val_loader, which judges the cycles", None, "hold out some data"))
     default = plan(bounds, steps=steps, steps_per_epoch=first.steps_per_epoch, goal=goal)
@@ -179,7 +180,7 @@ class _Search:
         if self.goal == "average":
             return self._evaluated(made, average(model, paths, made.train_loader))
         if self.goal == "ensemble":
-            return self._evaluated(made, ensemble(model, paths, str(self.outputs)))
+            return self._evaluated(made, ensemble_of(made, paths, self.outputs))
         ends = [snapshot.step for snapshot in snapshots]
         spans = [later - end for end, later in zip(ends, [*ends[1:], steps + ends[0]], strict=True)]
         values = [self._evaluated(made, average(model, [path], made.train_loader)) for path in paths]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from cyclr._check import problem
-from cyclr._snapshots import check_shapes, files_in, header_of, shared_in
+from cyclr._snapshot_files import check_shapes, files_in, header_of, shared_in
 
 Weights: TypeAlias = Mapping[str, torch.Tensor]
 #: A file of weights, or a state_dict.
@@ -177,18 +178,61 @@ def load_member(model: torch.nn.Module, member: Member) -> None:
         raise ValueError(f"{name} must hold weights of the same model ({what})") from None
 
 
+def open_member(member: Member, model: torch.nn.Module) -> Weights:
+    """The state_dict of a member; tensors of a file are read when they are asked for.
+
+    Raises:
+        ValueError: If it is of another model than `model`, or the file is damaged.
+    """
+    if not isinstance(member, Mapping) and Path(member).suffix == ".safetensors":
+        return _File(Path(member))  # its shapes were checked, from its header
+    weights, name = read_member(member)
+    shapes = {key: tuple(value.shape) for key, value in weights.items() if isinstance(value, torch.Tensor)}
+    own = {key: tuple(value.shape) for key, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
+    check_shapes(Path(name), shapes, own)
+    return weights
+
+
+class _File(Mapping[str, torch.Tensor]):
+    """The tensors of a safetensors file by all their names."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _readable(path), safe_open(path, framework="pt") as file:
+            names, metadata = set(file.keys()), dict(file.metadata() or {})
+        self._names = {name: name for name in names} | shared_in(metadata, names)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        # opened each time: what an open file has mapped counts as memory in use
+        with _readable(self.path), safe_open(self.path, framework="pt") as file:
+            found: torch.Tensor = file.get_tensor(self._names[name])
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """A context manager for errors of files that cannot be read."""
+    try:
+        yield
+    except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        what = next(iter(str(error).splitlines()), "empty")
+        raise ValueError(f"{path}: the snapshot cannot be read ({what})") from None
+
+
 def read_member(member: Member) -> tuple[dict[str, torch.Tensor], str]:
     """The state_dict of a member, and how to name it in a message."""
     if isinstance(member, Mapping):
         return dict(member), "a state_dict in snapshots"
     path = Path(member)
-    try:
+    with _readable(path):
         if path.suffix != ".safetensors":
             return dict(torch.load(path, map_location="cpu", weights_only=True)), str(path)
         weights = load_file(path)
         weights.update({name: weights[kept] for name, kept in shared_in(header_of(path)[0], weights).items()})
-    except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{path}: the snapshot cannot be read ({next(iter(str(error).splitlines()), 'empty')})"
-        ) from None
     return weights, str(path)

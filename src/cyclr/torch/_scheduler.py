@@ -113,6 +113,8 @@ class Scheduler(LRScheduler):
         super().__init__(driven, last_epoch)
         watch(driven, self)
         self._length.pace, self._look_at = Pace(driven, self._length.epoch), 0
+        #: Completed steps where the training begins in this process: 0 if it is a new one.
+        self.begun_at = max(0, self.last_epoch)
 
     def step(self, epoch: int | None = None) -> None:
         """Set all driven options to their values at the next step. Call it after each `optimizer.step()`.
@@ -233,6 +235,7 @@ class Scheduler(LRScheduler):
         self._driver = None
         self._factors = factors
         self.last_epoch, self._step_count = step, step + 1
+        self.begun_at = max(0, step)
         if step >= 0:  # else a part of a SequentialLR that has not begun; it sets no rate
             self._drive()
         self._length, self._look_at = Length(self.plan, self.schedules["schedule"], self._length.pace), 0
@@ -244,6 +247,7 @@ class Scheduler(LRScheduler):
         self.__dict__.update(state)
         # A copied optimizer has lost the hooks that torch and this scheduler had added.
         self._step_count = max(self._step_count, 2)
+        self.begun_at = max(0, self.last_epoch)
         watch(self.optimizer, self)
 
     def _resolved(self, name: str, groups: Iterable[Group]) -> list[Schedule]:

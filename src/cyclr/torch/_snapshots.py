@@ -120,6 +120,8 @@ class Snapshots:
             UserWarning: If the end of a cycle was passed between two calls.
         """
         done = self._done(done)
+        if not self._folder.begun and isinstance(self.scheduler, Scheduler):
+            self._folder.begin(self.scheduler.begun_at)
         if not self._folder.due(done):
             return None
         value = None if self.metric is None else float(self.metric(self.model))
@@ -192,10 +194,11 @@ class Saving:
         }
         self.snapshots: Snapshots | None = None
 
-    def begin(self, model: torch.nn.Module, scheduler: LRScheduler | None) -> Snapshots:
-        """Look at what is there; early stopping goes on where the values in the files end."""
+    def begin(self, model: torch.nn.Module, scheduler: LRScheduler | None, done: int) -> Snapshots:
+        """Look at what is there; early stopping goes on where the training was interrupted, after `done` steps."""
         self.snapshots = found = Snapshots(model=model, scheduler=scheduler, **self.given)
-        self.patience.begin(found._folder.course, found._folder.better, found)
+        found._folder.begin(done)
+        self.patience.begin(found._folder.course, found._folder.better, found._folder.values)
         return found
 
     def step(self, done: int) -> bool:

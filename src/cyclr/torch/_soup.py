@@ -16,9 +16,8 @@ from torch.optim.swa_utils import update_bn
 from cyclr._check import problem
 from cyclr._metrics import GivenMetric, as_metric
 from cyclr._snapshots import name_of
-from cyclr.torch._average import averaged_model
 from cyclr.torch._batches import check_callable, check_loader, device_of, is_pair, moved
-from cyclr.torch._members import Member, Members, check_members, load_member, members_of, unwrapped
+from cyclr.torch._members import Member, Members, check_members, load_member, members_of, open_member, unwrapped
 from cyclr.torch._task import check_model
 
 _log = logging.getLogger("cyclr")
@@ -29,8 +28,8 @@ def average(model: torch.nn.Module, snapshots: Members, loader: Iterable[Any] | 
 
     Floating-point buffers are averaged as weights are; integers, such as counts of batches, are those of the last
     snapshot. The statistics of BatchNorm are made anew in one pass over `loader`, as an average of statistics is not
-    that of the averaged weights. The given model is not changed. Two copies of it are made, however many snapshots
-    there are: the average, and one into which each of them is loaded.
+    that of the averaged weights. Weights are summed in float32 at least. The given model is not changed; one copy of it
+    is made, whatever the number of snapshots.
 
     Args:
         model: The network; its weights are not used.
@@ -147,12 +146,22 @@ def _checked(model: torch.nn.Module, snapshots: Members, loader: Iterable[Any] |
 
 
 def _average(model: torch.nn.Module, members: list[Member], loader: Iterable[Any] | None) -> torch.nn.Module:
-    averaged, one = averaged_model(model, share=1.0), copy.deepcopy(model)
-    for member in members:
-        load_member(one, member)
-        averaged.update_parameters(one)
-    del one
-    found: torch.nn.Module = averaged.module
+    """The mean of the members, tensor by tensor: of the members' files no more than one tensor is in memory."""
+    found = copy.deepcopy(model)
+    state = found.state_dict()
+    opened = [open_member(member, found) for member in members]
+    for name, tensor in state.items():
+        if not isinstance(tensor, torch.Tensor):
+            continue  # a state of the module's own that is no array: it stays as it is in the model
+        if tensor.is_floating_point() or tensor.is_complex():
+            # half precision has too few digits for a sum
+            total = torch.zeros_like(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
+            for weights in opened:
+                total += weights[name].to(tensor.device)
+            tensor.copy_(total / len(opened))
+        else:
+            tensor.copy_(opened[-1][name])
+    found.load_state_dict(state)  # for modules whose state_dict gives copies
     if loader is not None:
         _renew_statistics(found, loader)
     return found
