@@ -60,7 +60,6 @@ LONGEST = 50000  #: only where a step takes less than a millisecond
 CHEAPEST = {*list(CENTRES)[:8]}
 #: Trained one by one: large enough that together they are no faster.
 ALONE = {"words-lstm-sgd", "llama-whole", "llama-lora", "resnet-whole", "resnet-head", "efficientnet-whole"}
-TOGETHER = 2000  #: steps up to which all seeds are trained together
 Member = tuple[int, int]  #: the power of two of a peak, and a seed
 
 
@@ -182,15 +181,6 @@ def summary(row: Row, losses: np.ndarray, better: bool) -> Row:
     return replace(row, diverged=diverged, spike_at=worst * BLOCK, **told)
 
 
-def parts(name: str, steps: int, missing: list[Member]) -> list[list[Member]]:
-    """What is trained and written down together: little enough that an interruption costs little."""
-    if name in ALONE:
-        return [[one] for one in missing]
-    if steps <= TOGETHER:
-        return [missing]
-    return [found for seed in SEEDS if (found := [one for one in missing if one[1] == seed])]
-
-
 def write(path: Path, row: Row) -> None:
     cells = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in asdict(row).values()]
     with path.open("a") as out:
@@ -226,7 +216,7 @@ def landscape(name: str, steps: int, centre: int) -> None:
         if not missing:
             return
         untrained = {row.seed: row.metric for row in rows if row.peak == 0}
-        for members in parts(name, steps, missing):
+        for members in [[one] for one in missing] if name in ALONE else [missing]:  # written down as soon as trained
             for row in train(name, members, steps, untrained):
                 write(path, row)
 
