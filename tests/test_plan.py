@@ -177,3 +177,20 @@ def test_a_longer_plan_drives_a_training_on_from_its_checkpoint():
 def test_a_plan_cannot_be_extended_by_nonsense(steps, done, kind, words):
     with pytest.raises(kind, match=words):
         plan(Bounds(0.001, 0.01), steps=100).extend(steps, done=done)
+
+
+def test_an_extended_plan_says_that_its_bounds_were_for_another_length():
+    bounds = Bounds(0.001, 0.01, budget=1000)
+    longer = plan(bounds, steps=1000).extend(9000)
+    assert longer.reasons[0].startswith("The bounds were found for 1000 steps of training, not 10000: they may be too")
+    again = longer.extend(2000)
+    assert sum("The bounds were found" in reason for reason in again.reasons) == 1
+    assert "not 12000" in again.reasons[0]
+    assert not any("The bounds were found" in reason for reason in plan(bounds, steps=1000).extend(100).reasons)
+
+
+def test_what_an_extension_is_worth_is_told():
+    bounds = Bounds(0.001, 0.01)
+    assert "may end no better than it" in plan(bounds, steps=6000, goal="anytime").extend(600).reasons[-1]
+    assert "may end" not in plan(bounds, steps=6000, goal="anytime").extend(20_000).reasons[-1]
+    assert "Average the last 5 snapshots" in plan(bounds, steps=1000, goal="average").extend(1000).reasons[-1]

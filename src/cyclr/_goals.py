@@ -18,6 +18,11 @@ ENSEMBLE_SHARE, AVERAGE_SHARE = 0.5, 0.8  # of the budget, for the first cycle
 ENSEMBLE_EPOCHS, AVERAGE_EPOCHS = 2, 1  # the least length of a later cycle
 AVERAGE_PEAK = 0.5  # peak of the short cycles, as a fraction of the first peak
 GROWTH = 2  # ratio of one cycle's length to the one before, for a model at any time
+SHAPE = (
+    f"Each cycle rises in its first {RISE:.0%}, from at most a tenth of its peak, and then falls linearly to zero, as "
+    "one cycle for a final model does: warm-up over half or more of the steps, cosines and plateaus ended no better on "
+    "CIFAR-10 (docs/evidence.md)."
+)
 MOST_GROWING = 5  # growing cycles; the first of five takes 1/31 of the budget
 
 
@@ -77,6 +82,10 @@ def more_cycles(goal: str, bounds: Bounds, ends: tuple[int, ...], more: int, *, 
     are = "is" if len(lengths) == 1 else "are"
     what = f"{_plural(len(lengths), 'cycle')} of {_spoken(lengths)} steps {are} added"
     why = f"{more} steps more: the plan stays as it is, and {what}, so that earlier snapshots remain useful."
+    if goal == "anytime" and lengths[-1] < last:
+        why += f" The last one is shorter than the one before, of {last} steps, and may end no better than it."
+    if goal == "average" and len(ends) + len(lengths) > MEMBERS:
+        why += f" Average the last {MEMBERS} snapshots: the earlier ones come from a shorter training."
     return Cycles(_chain(bounds, lengths, [peak] * len(lengths)), lengths, (why,))
 
 
@@ -94,7 +103,7 @@ def _ensemble(bounds: Bounds, total: int, epoch: int | None, count: int | None) 
         "snapshot (Huang et al. 2017). It starts from a trained model, and so can be short (Garipov et al. 2018: 2 to "
         f"4 epochs): {_long(lengths[-1], epoch)}."
     )
-    return Cycles(_chain(bounds, lengths, [bounds.max_lr] * members), lengths, (what, first, later))
+    return Cycles(_chain(bounds, lengths, [bounds.max_lr] * members), lengths, (what, first, later, SHAPE))
 
 
 def _average(bounds: Bounds, total: int, epoch: int | None, count: int | None) -> Cycles:
@@ -111,22 +120,21 @@ def _average(bounds: Bounds, total: int, epoch: int | None, count: int | None) -
         f"together to be averaged. It takes {_long(lengths[-1], epoch)} (Izmailov et al. 2018: an epoch or more)."
     )
     peaks = [bounds.max_lr] + [peak] * (len(lengths) - 1)
-    return Cycles(_chain(bounds, lengths, peaks), lengths, (what, first, later))
+    return Cycles(_chain(bounds, lengths, peaks), lengths, (what, first, later, SHAPE))
 
 
 def _plateau(bounds: Bounds, total: int, count: int | None) -> Cycles:
     """A warm-up and a constant rate, with snapshots in the last fifth: averages in place of a decay."""
     members = MEMBERS if count is None else _check.count("cycles", count)
-    stretch = round(total * (1 - AVERAGE_SHARE)) // members
-    if stretch < 1:
-        if count is not None:
-            must = f"{members} snapshots in the last fifth need at least {5 * members} steps"
-            raise ValueError(_check.problem(must, total, "pass fewer cycles, or more steps"))
-        members = 1
+    ends = last_snapshots(total, members)
+    if len(ends) < members and count is not None:
+        must = f"{members} snapshots in the last fifth need at least {5 * members} steps"
+        raise ValueError(_check.problem(must, total, "pass fewer cycles, or more steps"))
+    members = len(ends)
     rise = max(1, min(round(0.05 * total), total - 1))
     base = min(bounds.base_lr, bounds.max_lr / ONE_CYCLE_BASE)
     schedule = Linear(base, bounds.max_lr, steps=rise) >> Constant(bounds.max_lr).take(total - rise)
-    lengths = (total - (members - 1) * stretch, *[stretch] * (members - 1))
+    lengths = tuple(end - before for before, end in zip((0, *ends), ends, strict=False))
     what = (
         f"No decay, as requested: {_plural(members, 'snapshot')} in the last fifth of the steps, to be averaged. "
         "A base model without a decay ends better after fine-tuning (arXiv 2603.16127), and merging can take the "
@@ -137,6 +145,16 @@ def _plateau(bounds: Bounds, total: int, count: int | None) -> Cycles:
         "not end low."
     )
     return Cycles(schedule, lengths, (what, rate))
+
+
+def last_snapshots(total: int, members: int = MEMBERS) -> tuple[int, ...]:
+    """The steps of equally spaced snapshots in the last fifth of a training; the end alone if they do not fit.
+
+    >>> last_snapshots(1000)
+    (840, 880, 920, 960, 1000)
+    """
+    stretch = round(total * (1 - AVERAGE_SHARE)) // members
+    return tuple(total - number * stretch for number in reversed(range(members))) if stretch else (total,)
 
 
 def _anytime(bounds: Bounds, total: int, epoch: int | None, count: int | None) -> Cycles:
@@ -159,7 +177,7 @@ def _anytime(bounds: Bounds, total: int, epoch: int | None, count: int | None) -
         "If the budget is known, one cycle ends better: in AlgoPerf's public logs it wins 49 of 70 pairs against two "
         "cycles."
     )
-    return Cycles(_chain(bounds, lengths, [bounds.max_lr] * count), lengths, (what, first, price))
+    return Cycles(_chain(bounds, lengths, [bounds.max_lr] * count), lengths, (what, first, price, SHAPE))
 
 
 def _growing(total: int, epoch: int | None) -> int:

@@ -72,9 +72,14 @@ class Plan(Displayed):
         at = self.steps if done is None else _check.count("done", done, least=0)
         if at > self.steps:
             raise ValueError(_check.problem(f"done must be at most the {self.steps} steps of the plan", done))
-        if self.goal != "final":
-            return self._with_cycles(more)
-        schedule, kept, why = self._again(more) if at == self.steps else self._stretched(more, at)
+        told = _other_length(self.bounds, self.steps + more)
+        before = tuple(reason for reason in self.reasons if reason not in _other_length(self.bounds, self.steps))
+        kept = replace(self, reasons=(*told, *before))
+        return kept._with_cycles(more) if self.goal != "final" else kept._to_one_end(more, at)
+
+    def _to_one_end(self, more: int, done: int) -> Plan:
+        """The plan up to a step, then to one final model."""
+        schedule, kept, why = self._again(more) if done == self.steps else self._stretched(more, done)
         snapshots = (*(end for end in self.snapshots if end <= kept), self.steps + more)
         return replace(
             self, schedule=schedule, steps=self.steps + more, snapshots=snapshots, reasons=(*self.reasons, why)

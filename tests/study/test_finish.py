@@ -7,12 +7,14 @@ import hashlib
 import math
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from cyclr import Bounds, parse, plan  # noqa: E402 - needs the one above
+from cyclr._goals import last_snapshots  # noqa: E402
 from cyclr.study import Run, Setup, Study, compare, load, summarize  # noqa: E402
 from cyclr.study._compare import _asked, _check_task  # noqa: E402
 from cyclr.study._design import Design, arms  # noqa: E402
@@ -20,7 +22,7 @@ from cyclr.study._engine import Engine  # noqa: E402
 from cyclr.study._records import Facts  # noqa: E402
 from cyclr.study._worker import checkpoint_folder  # noqa: E402
 from cyclr.tasks._run import make_run  # noqa: E402
-from cyclr.torch import Snapshots, Task, average, ensemble, evaluate, train  # noqa: E402
+from cyclr.torch import Snapshots, Task, average, averaged_model, ensemble, evaluate, train  # noqa: E402
 from cyclr.torch._ensemble import outputs_of  # noqa: E402
 
 BOUNDS = Bounds(0.01, 0.1)
@@ -52,8 +54,23 @@ def test_whatever_the_finish_the_budget_is_the_same_and_the_last_member_is_its_e
     goal = plan(BOUNDS, steps=steps, steps_per_epoch=20, goal=finish)
     assert made["auto"].schedule == repr(goal.schedule)
     assert made["auto"].members == (goal.snapshots if len(goal.snapshots) > 1 else ())
-    assert made["linear"].finish == "single"
+    assert made["linear"].members == (() if finish == "ensemble" else last_snapshots(steps))
     assert len(made["warm_restarts"].members) == 3
+
+
+@given(st.integers(25, 2000))
+def test_an_average_without_cycles_is_of_the_last_fifth(steps):
+    members = setups(design({"linear": "average"}, steps=steps))["linear"].members
+    assert len(members) == 5
+    assert members[-1] == steps
+    assert members[0] >= 0.8 * steps - 3
+    assert len(set(np.diff(members))) == 1
+
+
+def test_a_moving_average_needs_no_snapshots_and_auto_plans_one_model():
+    made = setups(design(dict.fromkeys(POLICIES, "ema")))
+    assert {(setup.finish, setup.members, setup.prediction_cost) for setup in made.values()} == {("ema", (), 1)}
+    assert made["auto"].schedule == setups(design({}))["auto"].schedule
 
 
 def test_policies_may_end_in_different_ways_and_auto_twice():
@@ -180,6 +197,27 @@ def test_a_run_ends_as_what_was_asked_for(text, tmp_path, finish):
         assert found.final(f"test_{name}") == pytest.approx(value, abs=1e-6)
         assert found.points[-1][f"{finish}_test_{name}"] == found.final(f"test_{name}")
     assert found.final("val_loss") != found.series("val_loss")[1][-1]
+
+
+def test_a_run_may_end_as_the_moving_average_of_its_weights(text, tmp_path):
+    setup = Setup(task=text, policy="linear", schedule="Linear(0.1, 0, steps=100)", seed=0, steps=100, eval_every=50,
+                  finish="ema")  # fmt: skip
+    found = make_run(setup)
+    task = toy(text)
+    own = averaged_model(task.model)
+    train(task, parse(setup.schedule), steps=100, average=own)
+    expected = evaluate(own.module, task.test_loader, task.loss_fn, task.metrics)
+    for name, value in expected.items():
+        assert found.final(f"test_{name}") == pytest.approx(value, abs=1e-6)
+    assert found.final("test_loss") != found.series("test_loss")[1][-1]  # during the training it is the model's
+
+    def stop(step: int, *_: object) -> None:
+        if step == 60:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_run(setup, folder=tmp_path / "run", progress=stop)
+    assert make_run(setup, folder=tmp_path / "run").points == found.points
 
 
 def test_a_run_that_was_stopped_ends_alike(text, tmp_path):

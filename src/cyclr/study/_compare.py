@@ -110,9 +110,11 @@ def compare(
         target: A value of the metric; the steps and seconds to reach it are reported. By default the baseline's final
             mean.
         finish: What is judged at the end of a training: the "single" model, an "ensemble" of the snapshots at the ends
-            of its cycles, or their "average". One for all policies, or a mapping from their names; without two cycles
-            a policy ends as a single model. `auto` then is the plan for that goal. The budget stays the same for all;
-            what a prediction costs is reported.
+            of its cycles, or their "average", or the moving average of the weights ("ema", as `averaged_model` makes
+            it). One for all policies, or a mapping from their names. Without two cycles, an average is that of five
+            snapshots in the last fifth of the training (at a constant rate: SWA), and an ensemble is a single model.
+            `auto` is the plan for an average or an ensemble. The budget stays the same for all; what a prediction costs
+            is reported.
         engine: Where the runs are executed; by default two processes on this machine.
         out: Folder for the records.
         progress: Called as the work progresses.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from cyclr import _check
+from cyclr._goals import last_snapshots
 from cyclr._plan import Plan
 from cyclr._plan import plan as make_plan
 from cyclr._policies import check_policy, uses_bounds
@@ -18,8 +19,8 @@ from cyclr._schedules import Schedule
 from cyclr.study._engine import IN_PROCESS, Engine, finished_runs, make_runs
 from cyclr.study._records import Run, Setup, Study
 
-Finish: TypeAlias = Literal["single", "average", "ensemble"]
-FINISHES: tuple[Finish, ...] = ("single", "average", "ensemble")
+Finish: TypeAlias = Literal["single", "average", "ensemble", "ema"]
+FINISHES: tuple[Finish, ...] = ("single", "average", "ensemble", "ema")
 TUNING_SEED = 10_000
 """The seed of the tuning runs; the compared seeds count from 0 and stay below it."""
 
@@ -43,7 +44,7 @@ class Arm:
         policy: A built-in policy or a text, as in `cyclr.policy`.
         candidates: The bounds to choose from by tuning; a single one is used without tuning.
         folder: Prefix of the folders of its runs; by default its name.
-        finish: How its trainings end: "single", "average" or "ensemble".
+        finish: How its trainings end: "single", "average", "ensemble" or "ema".
     """
 
     name: str
@@ -120,18 +121,20 @@ class Design:
     def finish(self, arm: Arm, bounds: Bounds) -> tuple[Finish, tuple[int, ...]]:
         """How an arm's trainings end, and the steps of the snapshots for that, the last one at the end of the budget.
 
-        With fewer than two there is a single model.
+        A policy without two cycles has no ensemble, but an average: of snapshots in the last fifth of the budget.
         """
-        if arm.finish == "single":
-            return "single", ()
+        if arm.finish in ("single", "ema"):
+            return arm.finish, ()
         plan = self._plan(arm, bounds)
         inner = self.schedule(arm, bounds).cycle_ends(until=self.steps) if plan is None else plan.snapshots
         ends = tuple(sorted({*inner, self.steps}))  # a cut-off last cycle ends with the budget
+        if plan is None and len(ends) == 1 and arm.finish == "average":
+            ends = last_snapshots(self.steps)
         return (arm.finish, ends) if len(ends) > 1 else ("single", ())
 
     def _plan(self, arm: Arm, bounds: Bounds) -> Plan | None:
         """The plan of `auto` for another goal than a single model."""
-        if arm.policy != "auto" or arm.finish == "single":
+        if arm.policy != "auto" or arm.finish in ("single", "ema"):
             return None
         return make_plan(bounds, steps=self.steps, steps_per_epoch=self.steps_per_epoch, goal=arm.finish)
 
@@ -299,6 +302,8 @@ def _finished(design: Design, arm: Arm, bounds: Bounds) -> str:
     """How an arm ends, and what a prediction then costs."""
     if arm.finish == "single":
         return ""
+    if arm.finish == "ema":
+        return f"{arm.name}: finishes as the moving average of its weights; a prediction costs that of one model."
     finish, members = design.finish(arm, bounds)
     if finish == "single":
         return f"{arm.name}: has no two cycles that end, and so finishes as a single model."

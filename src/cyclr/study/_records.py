@@ -27,7 +27,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         eval_every: Steps between two evaluations.
         eval_at: Further steps at which to evaluate, such as the ends of cycles.
         options: Further arguments of the task, besides the seed.
-        finish: What is judged at the end: the "single" model, or an "ensemble" or the "average" of its snapshots.
+        finish: What is judged at the end: the "single" model, an "ensemble" or the "average" of its snapshots, or the
+            exponential moving average of its weights ("ema").
         members: The steps of those snapshots.
 
     >>> Setup(task="fashion", policy="fixed", schedule="Constant(0.1)", seed=0, steps=100, eval_every=50).steps
@@ -42,7 +43,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     eval_every: int
     eval_at: tuple[int, ...] = ()
     options: dict[str, bool | int | float | str] = {}
-    finish: Literal["single", "average", "ensemble"] = "single"
+    finish: Literal["single", "average", "ensemble", "ema"] = "single"
     members: tuple[int, ...] = ()
 
     @property
@@ -93,7 +94,7 @@ class Run(Setup, frozen=True, kw_only=True):
         return [int(point["step"] or 0) for point in measured], [math.nan if v is None else float(v) for v in values]
 
     def final(self, name: str) -> float:
-        """A metric at the end of the training: that of the ensemble or the average, if it finishes so.
+        """A metric at the end of the training: that of the ensemble or an average, if it finishes so.
 
         Raises:
             ValueError: If no point of this run measured it.

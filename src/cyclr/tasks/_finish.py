@@ -31,7 +31,7 @@ def saving(setup: Setup, task: Task, folder: Path | None, *, begun: bool) -> Ite
     """
     from cyclr.torch import Snapshots
 
-    if setup.finish == "single":
+    if not setup.members:
         yield None
         return
     with TemporaryDirectory() if folder is None else _kept(folder / "snapshots", begun) as place:
@@ -47,7 +47,7 @@ def _kept(folder: Path, begun: bool) -> Iterator[str]:
 
 
 def judged(setup: Setup, task: Task, snapshots: Snapshots) -> dict[str, float]:
-    """The loss and the metrics of the ensemble or the average, by their names in a point."""
+    """The loss and the metrics of the ensemble or the average of the snapshots, by their names in a point."""
     from cyclr.torch import average, evaluate
     from cyclr.torch._ensemble import ensemble_of
 

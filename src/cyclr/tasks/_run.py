@@ -112,7 +112,7 @@ def make_run(
         checkpoint_seconds: Minimum time between two checkpoints.
         progress: Called with step, steps, rate and loss as it progresses.
     """
-    from cyclr.torch import train
+    from cyclr.torch import averaged_model, train
 
     if task is None:
         options: dict[str, Any] = dict(setup.options)
@@ -126,6 +126,7 @@ def make_run(
             steps=setup.steps,
             eval_every=setup.eval_every,
             eval_at=setup.eval_at,
+            average=averaged_model(task.model) if setup.finish == "ema" else None,
             snapshots=snapshots,
             checkpoint=folder,
             checkpoint_seconds=checkpoint_seconds,
@@ -135,6 +136,8 @@ def make_run(
         finished = is_finite(points[-1])
         if snapshots is not None and finished:
             points[-1] |= judged(setup, task, snapshots)
+        if setup.finish == "ema":
+            points = [{name.replace("averaged_", "ema_"): value for name, value in one.items()} for one in points]
     return Run(
         **{field: getattr(setup, field) for field in Setup.__struct_fields__},
         steps_per_epoch=task.steps_per_epoch or 0,
