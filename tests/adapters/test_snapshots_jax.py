@@ -170,6 +170,8 @@ def test_jax_saves_a_tree_where_cycles_end_and_gives_it_back(tmp_path):
             np.testing.assert_array_equal(leaf, expected)
     again = cyclr.jax.Snapshots(tmp_path, params, SCHEDULE, metric=values(1), keep=2)
     assert again.paths == snapshots.paths
+    assert again.values == snapshots.values  # also of those that were not kept
+    assert "the cycle ends in 3 steps" in str(again.cost(13))
     with pytest.raises(ValueError, match="must be empty for a training that starts at its first step"):
         again.step(params, 1)
 

@@ -271,6 +271,23 @@ def test_a_training_resumed_within_its_first_epoch_goes_on(tmp_path):
     assert [one.step for one in later] == [100, 300]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/sys is a folder where nobody can write, root included")
+@pytest.mark.parametrize("on_error", ["raise", "warn"])
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_training(on_error):
+    training = Training(plan_of(3, 3))
+
+    def made() -> Snapshots:
+        return Snapshots("/sys/cyclr", training.model, training.scheduler, on_error=on_error)
+
+    if on_error == "raise":
+        with pytest.raises(OSError, match=r"snapshots cannot be saved .*'/sys/cyclr'"):
+            made()
+        return
+    with pytest.warns(UserWarning, match="/sys/cyclr: snapshots cannot be saved .*; the training goes on") as told:
+        training.run(made(), 6)
+    assert len(told) == 1
+
+
 def test_a_file_of_the_users_own_stays(tmp_path):
     (tmp_path / "probe").write_text("mine")
     training = Training(plan_of(3))

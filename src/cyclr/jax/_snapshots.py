@@ -16,13 +16,15 @@ from cyclr._plan import Plan
 from cyclr._schedules import Schedule
 from cyclr._snapshot_files import check_shapes, header_of
 from cyclr._snapshots import Course, Folder, Snapshot, judge_of
+from cyclr._stopping import Interruption, interruption
 
 
 class Snapshots:
     """Saves a pytree of arrays where cycles end. Call `step(params, done)` after each update.
 
     Each snapshot is a safetensors file, in which arrays are named by their paths in the tree; `load_snapshot` reads
-    one. A file is complete or absent. A training that is resumed continues with the snapshots that are there.
+    one. A file is complete or absent. A training that is resumed continues with the snapshots that are there. To stop
+    early, give `values` to a `cyclr.EarlyStopping`.
 
     Args:
         folder: Where to save; created if it does not exist.
@@ -60,8 +62,6 @@ class Snapshots:
         on_error: str = "raise",
     ) -> None:
         self.metric, judged, better = judge_of(metric)
-        #: The value of the metric at each cycle end that was judged.
-        self.values: dict[int, float] = {}
         named = _named(params)
         self._folder = Folder(
             folder,
@@ -73,6 +73,8 @@ class Snapshots:
             better=better,
             on_error=on_error,
         )
+        #: The value of the metric at each cycle end that was judged, before an interruption, too.
+        self.values: dict[int, float] = dict(self._folder.values)
 
     def step(self, params: Any, done: int) -> Path | None:
         """Save if a cycle ends here.
@@ -96,6 +98,10 @@ class Snapshots:
             self.values[done] = value
         named = _named(params)
         return self._folder.save(done, lambda path, said: save_file(named, path, metadata=said), value)
+
+    def cost(self, done: int) -> Interruption:
+        """What it costs to stop after `done` updates, in the middle of a cycle or at its end; `str` is a sentence."""
+        return interruption(self._folder.course, count("done", done))
 
     @property
     def needed(self) -> int:

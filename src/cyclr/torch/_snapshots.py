@@ -95,13 +95,13 @@ class Snapshots:
                 "the model must be sharded by fully_shard (FSDP2) to be saved, got one of FSDP1; shard it so"
             )
         self.model, self.group = model, group_of(model) or everybody()
-        #: The value of the metric at each cycle end that was judged.
-        self.values: dict[int, float] = {}
         shapes, size = shapes_of(model), size_of_weights(model)
         self._folder: Folder = once(
             lambda: Folder(folder, course, shapes, size, keep=keep, judged=judged, better=better, on_error=on_error),
             self.group,
         )
+        #: The value of the metric at each cycle end that was judged, before an interruption, too.
+        self.values: dict[int, float] = dict(self._folder.values)
 
     def step(self, done: int | None = None) -> Path | None:
         """Save if a cycle ends here.
