@@ -186,7 +186,7 @@ def _trained_mlp() -> dict[str, Tensor]:
 
 
 def fine_tune_momentum(seed: int) -> Problem:
-    """MLP trained on five classes, now fine-tuned on all ten with few pictures; SGD with momentum."""
+    """MLP trained on five classes, now fine-tuned on all ten with few images; SGD with momentum."""
     model = mlp(196, 64, 64, 10)
     model.load_state_dict(_trained_mlp())
     x, y, vx, vy = fashion()

@@ -43,8 +43,8 @@ def test_a_summary_holds_what_its_runs_say() -> None:
     assert fixed.half.mean == pytest.approx(0.25)
     assert auto.difference is not None
     assert auto.difference.mean == pytest.approx(0.25)
-    assert (auto.to_target, auto.reached, auto.cost, auto.seeds) == (25, 2, 25, 2)  # 20 and 30
-    assert (late.to_target, late.reached, late.cost) == (math.inf, 0, 0)
+    assert (auto.to_target, auto.reached, auto.tuning_cost, auto.seeds) == (25, 2, 25, 2)  # 20 and 30
+    assert (late.to_target, late.reached, late.tuning_cost) == (math.inf, 0, 0)
     with pytest.raises(ValueError, match="did you mean 'fixed'"):
         summarize(STUDY, "accuracy", "fixde")
     longer = msgspec.structs.replace(STUDY.runs[0], steps=80)

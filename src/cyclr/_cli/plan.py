@@ -66,13 +66,13 @@ def plan(
         steps: Budget in optimizer steps; by default from epochs or minutes.
         minutes: Budget in minutes of training; by default from steps or epochs.
         step_seconds: Measured time of a step, in seconds; by default unknown.
-        cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
-            during training. For another goal, the number of its snapshots.
+        cycles: Number of cycles; by default one, which ended best in our tests. More cycles also give usable models
+            during training. For other goals, the number of snapshots.
         no_anneal: End at the lower bound instead of annealing to zero.
         goal: What the training is for: final, one good model; ensemble, several whose predictions are averaged;
             average, several whose weights are averaged; anytime, a good model whenever the training must stop.
         measure: Try several numbers of cycles on TASK.
-        seeds: With --measure, trainings of each length for each number.
+        seeds: With --measure, the number of seeds for each length and number of cycles.
         outputs: With --measure for an ensemble, what the model returns: logits of classes, binary_logits, or values.
         out: Save the plan to this JSON file, for `cyclr report`; by default it is not saved.
         png: Also save a plot of the schedule to this image file; by default none.
