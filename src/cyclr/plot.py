@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import io
 from base64 import b64encode
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,14 @@ _DASHES = ("-", "--", "-.", ":")
 _SYMBOLS = {"circle": "o", "hollow": "o", "diamond": "D"}
 _GREY = "0.55"
 _NEUTRAL = "#7a7a7a"  # readable on white and on black
+
+
+def __getattr__(name: str) -> Callable[[object], str]:
+    """The former name of `image`."""
+    if name != "picture":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    has_new_name("cyclr.plot.picture", "cyclr.plot.image")
+    return image
 
 
 def plot_schedule(
@@ -227,12 +236,6 @@ def image(thing: object) -> str:
     return (
         f'<img alt="{title}" style="max-width: 100%" src="data:image/png;base64,{b64encode(file.getvalue()).decode()}">'
     )
-
-
-def picture(thing: object) -> str:
-    """The former name of `image`."""
-    has_new_name("cyclr.plot.picture", "cyclr.plot.image")
-    return image(thing)
 
 
 def _make_neutral(canvas: Canvas) -> None:
