@@ -146,7 +146,7 @@ class Folder:
         return max(0, most - there) * self.size
 
     def due(self, step: int) -> bool:
-        """Whether to save after that number of steps; to be asked after each step, or where each cycle ends.
+        """Whether to save after so many steps; to be asked after each step, or where each cycle ends.
 
         Raises:
             ValueError: If a new training would mix its snapshots with those of an earlier one.
@@ -373,7 +373,7 @@ def plain_errors() -> Iterator[None]:
 
 
 def _agree(text: str, schedule: Schedule, steps: int) -> bool:
-    """Whether the schedule of `text` has the same rates in the first `steps` steps."""
+    """Whether the schedule of `text` has the same rates in so many steps."""
     if text == repr(schedule):
         return True
     try:

@@ -72,7 +72,7 @@ def plan(
         goal: What the training is for: final, one good model; ensemble, several whose predictions are averaged;
             average, several whose weights are averaged; anytime, a good model whenever the training must stop.
         measure: Try several numbers of cycles on TASK.
-        seeds: With --measure, the number of seeds for each length and number of cycles.
+        seeds: With --measure, trainings of each length for each number.
         outputs: With --measure for an ensemble, what the model returns: logits of classes, binary_logits, or values.
         out: Save the plan to this JSON file, for `cyclr report`; by default it is not saved.
         png: Also save a plot of the schedule to this image file; by default none.
