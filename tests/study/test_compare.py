@@ -155,9 +155,9 @@ def asked(policies: object = DEFAULT, **changes: object) -> Settings:
 def test_one_policy_of_the_users_own_is_compared_with_the_default_ones() -> None:
     made = asked({"mine": "Linear(max_lr, 0, steps=steps)"})
     assert made.policies == (*DEFAULT, "mine")
-    assert made.by_name["mine"] == "Linear(max_lr, 0, steps=steps)"
-    assert made.by_name["auto"] == "auto"
-    assert asked({"a": "linear", "b": "cosine"}).by_name == {"a": "linear", "b": "cosine"}
+    assert made.rules["mine"] == "Linear(max_lr, 0, steps=steps)"
+    assert made.rules["auto"] == "auto"
+    assert asked({"a": "linear", "b": "cosine"}).rules == {"a": "linear", "b": "cosine"}
     assert asked("auto, fixed").policies == asked(["auto", "fixed"]).policies == ("auto", "fixed")
 
 

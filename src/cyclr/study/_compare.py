@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True):
         return self.rates == TUNED or (not isinstance(self.rates, str) and len(self.rates) > 1)
 
     @property
-    def by_name(self) -> dict[str, str]:
+    def rules(self) -> dict[str, str]:
         """The policies as `cyclr.policy` takes them, by name."""
         return {name: self.texts.get(name, name) for name in self.policies}
 
@@ -151,7 +151,7 @@ def compare(
     study = run_in(out, design, engine, progress)
     notes = study.notes if settled.facts is None or settled.facts.paired else [*study.notes, _UNPAIRED]
     again = of_compare(
-        asked.task, asked.by_name, seeds=asked.seeds, epochs=asked.epochs, rates=asked.rates, curve=asked.curve,
+        asked.task, asked.rules, seeds=asked.seeds, epochs=asked.epochs, rates=asked.rates, curve=asked.curve,
         metric=(asked.metric, asked.better), finish=asked.finish, baseline=baseline, target=target, out=out,
     )  # fmt: skip
     study = msgspec.structs.replace(study, baseline=baseline, target=target, notes=notes, bounds=found, command=again)
@@ -214,7 +214,7 @@ def _asked(
 ) -> Settings:
     """The arguments that determine the runs, checked as far as possible without the task."""
     text = name_of(task)
-    chosen = _by_name(policies)
+    rules = _rules(policies)
     if _check.count("seeds", seeds) > TUNING_SEED:
         raise ValueError(_check.problem(f"seeds must be at most {TUNING_SEED}", seeds))
     name, better = metric if isinstance(metric, tuple) else (metric, None)
@@ -223,15 +223,15 @@ def _asked(
     return Settings(
         task=text,
         task_file=pkgutil.resolve_name(_FINGERPRINT)(text),
-        policies=tuple(chosen),
+        policies=tuple(rules),
         seeds=int(seeds),
         epochs=_check.count("epochs", epochs),
         metric=name,
         rates=_rates(rates),
         curve=None if curve is None else os.fspath(curve),
-        texts={name: text for name, text in chosen.items() if text != name},
+        texts={name: rule for name, rule in rules.items() if rule != name},
         better=better,
-        finish=_finishes(finish, tuple(chosen)),
+        finish=_finishes(finish, tuple(rules)),
     )
 
 
@@ -244,14 +244,14 @@ def _finishes(given: str | Mapping[str, str], names: Sequence[str]) -> dict[str,
     return {name: cast("Finish", finish) for name, finish in every.items() if finish != "single"}
 
 
-def _by_name(policies: str | Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+def _rules(policies: str | Iterable[str] | Mapping[str, str]) -> dict[str, str]:
     """Built-in policies or texts, by name."""
     if isinstance(policies, Mapping):
-        chosen = dict(cast("Mapping[str, str]", policies))
-        for name, text in chosen.items():
-            _check_name(name, text)
-            check_policy(f"policy {name!r}", text)
-        return {name: name for name in DEFAULT} | chosen if len(chosen) == 1 else chosen
+        rules = dict(cast("Mapping[str, str]", policies))
+        for name, rule in rules.items():
+            _check_name(name, rule)
+            check_policy(f"policy {name!r}", rule)
+        return {name: name for name in DEFAULT} | rules if len(rules) == 1 else rules
     names = [name.strip() for name in policies.split(",")] if isinstance(policies, str) else list(policies)
     for name in names:
         _check.choice("policies", name, POLICIES)
@@ -261,14 +261,14 @@ def _by_name(policies: str | Iterable[str] | Mapping[str, str]) -> dict[str, str
     return {name: name for name in names}
 
 
-def _check_name(name: str, text: str) -> None:
+def _check_name(name: str, rule: str) -> None:
     """Check that the name works as a folder and in a list, and that no other built-in policy has it."""
     if not isinstance(name, str) or not name or not all(char.isalnum() or char in " ._-+" for char in name):
         must = "the name of a policy must consist of letters, digits, spaces and . _ - +"
         raise ValueError(_check.problem(must, name, "choose a name such as mine"))
-    if name in POLICIES and text != name:
+    if name in POLICIES and rule != name:
         must = "the name of a policy must not be that of a built-in one"
-        raise ValueError(f"{must}, got {name!r} for {text!r}; choose another name")
+        raise ValueError(f"{must}, got {name!r} for {rule!r}; choose another name")
 
 
 def _baseline(name: str | None, policies: Sequence[str]) -> str:
@@ -354,9 +354,9 @@ def _check_task(asked: Settings, facts: Facts) -> None:
 def _check_policies(asked: Settings, facts: Facts) -> None:
     """Check that each policy makes a schedule for the budget."""
     per_epoch = facts.steps_per_epoch or 0
-    for name, text in asked.by_name.items():
+    for name, rule in asked.rules.items():
         try:
-            make_schedule(text, Bounds(0.1, 1), steps=asked.epochs * per_epoch, steps_per_epoch=per_epoch)
+            make_schedule(rule, Bounds(0.1, 1), steps=asked.epochs * per_epoch, steps_per_epoch=per_epoch)
         except ValueError as error:
             raise ValueError(f"policy {name!r}: {error}") from None
 
@@ -368,12 +368,12 @@ def _design(
     facts = cast("Facts", settled.facts)
     per_epoch = facts.steps_per_epoch or 0
     steps = settled.epochs * per_epoch
-    asks = [it == "auto" or (isinstance(settled.rates, str) and uses_bounds(it)) for it in settled.by_name.values()]
+    asks = [rule == "auto" or (isinstance(settled.rates, str) and uses_bounds(rule)) for rule in settled.rules.values()]
     found = _bounds(settled.task, steps, given, out, apart, progress) if any(asks) else None
     rates = None if isinstance(settled.rates, str) else settled.rates
     design = Design(
         task=settled.task,
-        arms=arms(settled.by_name, found, rates, tuned=settled.tuned, finish=settled.finish),
+        arms=arms(settled.rules, found, rates, tuned=settled.tuned, finish=settled.finish),
         seeds=settled.seeds,
         steps=steps,
         steps_per_epoch=per_epoch,
