@@ -1,12 +1,11 @@
-"""Old names still work, and say what to write instead."""
+"""Arguments of version 0.1 still work, and say what to write instead."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from cyclr import HeldOut, Ramp, Triangular, plot
-from cyclr.study import Run, Study, summarize
+from cyclr import HeldOut, Ramp
 
 torch = pytest.importorskip("torch")
 from cyclr.torch import Update, auto, range_test  # noqa: E402
@@ -86,20 +85,3 @@ def test_a_curve_still_tells_its_cost():
     curve = range_test(*task(), ramp=Ramp(1e-3, 0.1, 10))
     with pytest.warns(DeprecationWarning, match=r"now Curve.tuning_cost"):
         assert curve.cost == curve.tuning_cost
-
-
-def test_a_summary_still_tells_its_cost():
-    run = Run(task="t", policy="auto", schedule="Constant(0.1)", seed=0, steps=1, eval_every=1, steps_per_epoch=1,
-              points=[{"step": 1, "test_accuracy": 0.5}], seconds=1.0, versions={})  # fmt: skip
-    (row,) = summarize(Study(task="t", runs=[run], tuning_cost={"auto": 25}, baseline="auto"))
-    assert row.tuning_cost == 25
-    with pytest.warns(DeprecationWarning, match=r"now Summary.tuning_cost") as said:
-        assert row.cost == 25
-    assert said[0].filename == __file__
-
-
-def test_the_image_of_a_notebook_is_still_made_by_its_old_name():
-    pytest.importorskip("matplotlib")
-    schedule = Triangular(0.1, 0.2, step_size=2).take(8)
-    with pytest.warns(DeprecationWarning, match=r"now cyclr.plot.image"):
-        assert plot.picture(schedule).startswith("<img")

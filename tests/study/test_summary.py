@@ -190,3 +190,10 @@ def test_the_interval_of_fractions_ends_where_they_do() -> None:
     assert fixed.final.low < 0.9
     assert auto.difference is not None
     assert auto.difference.low < -1  # what the test says of the difference stays
+
+
+def test_the_former_name_of_the_tuning_cost_warns() -> None:
+    auto = summarize(STUDY, "accuracy", "fixed")[1]
+    with pytest.warns(DeprecationWarning, match=r"Summary.cost is now Summary.tuning_cost") as said:
+        assert auto.cost == auto.tuning_cost == 25
+    assert said[0].filename == __file__
