@@ -11,7 +11,7 @@ import pytest
 from bs4 import BeautifulSoup
 from matplotlib import image
 
-from cyclr import Bounds, Curve, Linear, Triangular, plan
+from cyclr import Bounds, Curve, Linear, Triangular, plan, plot
 from cyclr.study._records import Run, Study
 
 RATES = np.geomspace(1e-5, 10, 80)
@@ -110,3 +110,9 @@ def test_other_axes_are_refused() -> None:
 
 def test_a_curve_is_told_in_one_line() -> None:
     assert repr(CURVE) == "<Curve: 80 rates from 1e-05 to 10 (log), 1 repeat of loss>"
+
+
+def test_the_image_is_still_made_by_its_former_name() -> None:
+    with pytest.warns(DeprecationWarning, match=r"cyclr.plot.picture is now cyclr.plot.image") as said:
+        assert plot.picture(PLAN).startswith("<img")
+    assert said[0].filename == __file__

@@ -57,6 +57,13 @@ def test_imports_go_down_only() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_architecture_page_has_a_line_for_each_module() -> None:
+    listed = re.findall(r"^\| `([\w/]+\.py)` \| \S", (ROOT / "docs/architecture.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(
+        path.relative_to(SRC).as_posix() for path in SRC.rglob("*.py") if path != SRC / "__init__.py"
+    )
+
+
 @pytest.mark.parametrize(
     ("file", "line", "complaint"),
     [

@@ -161,7 +161,7 @@ def beside() -> list[str]:
         for task, of in finals.items()
     ]
     found = {
-        "the last fall to zero (annealed) against one to max/4 (triangles)": ways("annealed", "4", "triangles", "4"),
+        "the final decay to zero (annealed) against one to max/4 (triangles)": ways("annealed", "4", "triangles", "4"),
         "one cycle from max/10 against four annealed ones from max/4": ways("one", "10", "annealed", "4"),
         "another seed (standard deviation of one cycle)": noise,
         **{

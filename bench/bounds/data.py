@@ -19,19 +19,19 @@ from torch.nn import functional as F
 
 @cache
 def fashion() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Fashion-MNIST at 14x14 as it is in the package: 6,000 and 2,000 pictures, standardised."""
+    """Fashion-MNIST at 14x14 as it is in the package: 6,000 and 2,000 images, standardised."""
     packed = np.load(Path(__file__).parents[2] / "src/cyclr/tasks/data/fashion14.npz")
 
-    def pictures(name: str) -> Tensor:
+    def images(name: str) -> Tensor:
         return torch.tensor((packed[name] / 255 - 0.286) / 0.32, dtype=torch.float32).flatten(1)
 
     def labels(name: str) -> Tensor:
         return torch.tensor(packed[name].astype(np.int64))
 
     return (
-        pictures("train_images"),
+        images("train_images"),
         labels("train_labels"),
-        pictures("test_images"),
+        images("test_images"),
         labels("test_labels"),
     )
 
@@ -96,7 +96,7 @@ def moons() -> tuple[Tensor, Tensor]:
 
 @cache
 def blurred() -> tuple[Tensor, Tensor]:
-    """Pictures with much noise added, and without."""
+    """Images with much noise added, and without."""
     x = torch.cat([fashion()[0], fashion()[2]])
     return x + torch.randn(x.shape, generator=torch.Generator().manual_seed(12)), x
 

@@ -19,9 +19,7 @@ from torch.nn import functional as F
 Optimizer = Callable[..., torch.optim.Optimizer]
 
 
-def pictures(
-    model: nn.Module, seed: int, optimizer: Optimizer, size: int = 50, noise: float = 0.0, **kwargs
-) -> Problem:
+def images(model: nn.Module, seed: int, optimizer: Optimizer, size: int = 50, noise: float = 0.0, **kwargs) -> Problem:
     x, y, vx, vy = fashion()
     if noise:
         generator = torch.Generator().manual_seed(4)
@@ -45,72 +43,72 @@ def characters(
 
 def linear_sgd(seed: int) -> Problem:
     """Softmax regression, plain SGD."""
-    return pictures(nn.Linear(196, 10), seed, sgd, momentum=0.0)
+    return images(nn.Linear(196, 10), seed, sgd, momentum=0.0)
 
 
 def mlp_sgd(seed: int) -> Problem:
     """MLP, plain SGD."""
-    return pictures(mlp(196, 64, 64, 10), seed, sgd, momentum=0.0)
+    return images(mlp(196, 64, 64, 10), seed, sgd, momentum=0.0)
 
 
 def mlp_momentum(seed: int) -> Problem:
     """MLP, SGD with momentum."""
-    return pictures(mlp(196, 64, 10), seed, sgd)
+    return images(mlp(196, 64, 10), seed, sgd)
 
 
 def mlp_adam(seed: int) -> Problem:
     """Deeper MLP, Adam."""
-    return pictures(mlp(196, 96, 96, 96, 10), seed, torch.optim.Adam)
+    return images(mlp(196, 96, 96, 96, 10), seed, torch.optim.Adam)
 
 
 def mlp_rmsprop(seed: int) -> Problem:
     """MLP with tanh, RMSprop."""
-    return pictures(mlp(196, 64, 64, 10, act=nn.Tanh), seed, torch.optim.RMSprop)
+    return images(mlp(196, 64, 64, 10, act=nn.Tanh), seed, torch.optim.RMSprop)
 
 
 def mlp_adagrad(seed: int) -> Problem:
     """MLP with LayerNorm, Adagrad."""
-    return pictures(mlp(196, 64, 64, 10, norm=nn.LayerNorm), seed, torch.optim.Adagrad)
+    return images(mlp(196, 64, 64, 10, norm=nn.LayerNorm), seed, torch.optim.Adagrad)
 
 
 def deep_sigmoid(seed: int) -> Problem:
     """Sigmoid MLP with BatchNorm, SGD with momentum (the paper's hard case, in small)."""
-    return pictures(mlp(196, 64, 64, 64, 10, act=nn.Sigmoid, norm=nn.BatchNorm1d), seed, sgd)
+    return images(mlp(196, 64, 64, 64, 10, act=nn.Sigmoid, norm=nn.BatchNorm1d), seed, sgd)
 
 
 def noisy_batches(seed: int) -> Problem:
     """Batches of four with one label in five wrong, SGD with momentum."""
-    return pictures(mlp(196, 64, 10), seed, sgd, size=4, noise=0.2)
+    return images(mlp(196, 64, 10), seed, sgd, size=4, noise=0.2)
 
 
 def noisy_batches_adam(seed: int) -> Problem:
     """Batches of two, Adam."""
-    return pictures(mlp(196, 48, 10), seed, torch.optim.Adam, size=2)
+    return images(mlp(196, 48, 10), seed, torch.optim.Adam, size=2)
 
 
 def cnn_momentum(seed: int) -> Problem:
     """CNN without normalisation, SGD with momentum."""
-    return pictures(convs(8, norm=False), seed, sgd, size=32)
+    return images(convs(8, norm=False), seed, sgd, size=32)
 
 
 def cnn_norm_nesterov(seed: int) -> Problem:
     """CNN with BatchNorm, Nesterov momentum and weight decay."""
-    return pictures(convs(8, norm=True), seed, sgd, size=32, nesterov=True, weight_decay=5e-4)
+    return images(convs(8, norm=True), seed, sgd, size=32, nesterov=True, weight_decay=5e-4)
 
 
 def cnn_norm_adam(seed: int) -> Problem:
     """CNN with BatchNorm, Adam."""
-    return pictures(convs(8, norm=True), seed, torch.optim.Adam, size=32)
+    return images(convs(8, norm=True), seed, torch.optim.Adam, size=32)
 
 
 def resnet_momentum(seed: int) -> Problem:
     """Residual net with BatchNorm, SGD with momentum."""
-    return pictures(resnet(12, 2), seed, sgd, size=32, weight_decay=1e-4)
+    return images(resnet(12, 2), seed, sgd, size=32, weight_decay=1e-4)
 
 
 def resnet_adamw(seed: int) -> Problem:
     """Residual net with BatchNorm, AdamW."""
-    return pictures(resnet(12, 2), seed, torch.optim.AdamW, size=32, weight_decay=0.05)
+    return images(resnet(12, 2), seed, torch.optim.AdamW, size=32, weight_decay=0.05)
 
 
 def transformer_adamw(seed: int) -> Problem:
@@ -186,7 +184,7 @@ def _trained_mlp() -> dict[str, Tensor]:
 
 
 def fine_tune_momentum(seed: int) -> Problem:
-    """MLP trained on five classes, now fine-tuned on all ten with few pictures; SGD with momentum."""
+    """MLP trained on five classes, now fine-tuned on all ten with few images; SGD with momentum."""
     model = mlp(196, 64, 64, 10)
     model.load_state_dict(_trained_mlp())
     x, y, vx, vy = fashion()

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 class Patches(nn.Module):
-    """A picture in 7x7 patches, one block of attention between them, their mean."""
+    """An image in 7x7 patches, one block of attention between them, their mean."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def ratings() -> tuple[Tensor, Tensor]:
 
 @cache
 def views() -> tuple[Tensor, Tensor]:
-    """Two noisy looks at each picture."""
+    """Two noisy views of each image."""
     x = torch.cat([fashion()[0], fashion()[2]])
     generator = torch.Generator().manual_seed(13)
     return x + 0.7 * torch.randn(x.shape, generator=generator), x + 0.7 * torch.randn(x.shape, generator=generator)
@@ -83,7 +83,7 @@ def _in_parts(out: Tensor) -> Tensor:
 
 
 def patches_adamw(seed: int) -> Problem:
-    """Attention between the patches of a picture, AdamW."""
+    """Attention between the patches of an image, AdamW."""
     x, y, vx, vy = fashion()
     model = Patches()
     made = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
@@ -108,7 +108,7 @@ def factors_adam(seed: int) -> Problem:
 
 
 def denoise_rmsprop(seed: int) -> Problem:
-    """Pictures freed of noise, squared error, RMSprop."""
+    """Images freed of noise, squared error, RMSprop."""
     (x, y), model = blurred(), mlp(196, 96, 196, act=nn.SiLU)
     made = torch.optim.RMSprop(model.parameters())
     train, held_out = Batches(x[:6000], y[:6000], 32, seed), (x[6000:], y[6000:])
@@ -116,7 +116,7 @@ def denoise_rmsprop(seed: int) -> Problem:
 
 
 def contrast_sgd(seed: int) -> Problem:
-    """Which two looks show the same picture, plain SGD."""
+    """Which two views show the same image, plain SGD."""
     (a, b), model = views(), Twins()
     x, none = torch.stack([a, b], 1), torch.zeros(len(a))
     made = sgd(model.parameters(), momentum=0.0)

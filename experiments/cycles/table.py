@@ -98,7 +98,7 @@ KINDS = {"high": "of the budget, then {} to the full peak", "low": "of the budge
 def shapes() -> Iterator[str]:
     """What the plan's shapes lose against the best of a grid, on small tasks."""
     rows = list(csv.DictReader(SHAPES.read_text(encoding="utf-8").splitlines())) if SHAPES.exists() else []
-    lines, lost = list[str](), defaultdict[str, list[float]](list)
+    lines, lost = list[str](), defaultdict[tuple[str, int], list[float]](list)
     for name, steps in dict.fromkeys((row["task"], int(row["steps"])) for row in rows):
         own = [row for row in rows if row["task"] == name and int(row["steps"]) == steps]
         scores = {finish: gains(own, finish) for finish in ("single", "ensemble", "average")}
@@ -108,12 +108,13 @@ def shapes() -> Iterator[str]:
         for goal in ("ensemble", "average"):
             best = best_of(scores[goal])
             value, error = regret(scores[goal], f"plan-{goal}", best)
-            lost[goal].append(value)
+            lost[goal, steps].append(value)
             known = "" if math.isnan(error) else f" ± {error:.3f}"
-            cells += [f"{value:.3f}{known}", in_words(best)]
+            cycles = max(int(row["members"]) for row in own if row["shape"] == f"plan-{goal}")
+            cells += [f"{value:.3f}{known} ({cycles})", in_words(best)]
         best = best_of(scores["ensemble"])
         value, _ = regret({**scores["ensemble"], "alone": scores["single"]["one"]}, "alone", best)
-        lost["alone"].append(value)
+        lost["alone", steps].append(value)
         lines.append(f"| {name} | {steps:,} | {' | '.join(cells)} | {value:+.3f} |")
     if lines:
         seeds = len({row["seed"] for row in rows})
@@ -122,15 +123,17 @@ def shapes() -> Iterator[str]:
         yield (
             "What the plan's shape loses against the best shape of the grid under the same finish, as a share of the "
             f"gain over the untrained network ({seeds} seed{'s' if seeds > 1 else ''}"
-            f"{', ± standard error' if seeds > 1 else ''}); the last column is the single model of one cycle against "
-            "the best ensemble. The best of twenty is best by chance, too. Where an epoch is long, the plan has one "
-            "cycle.\n"
+            f"{', ± standard error' if seeds > 1 else ''}), and in brackets its number of cycles: one, where an epoch "
+            "is long. The last column is the single model of one cycle against the best ensemble. The best of 22 is "
+            "best by chance, too.\n"
         )
         yield f"| task | steps | {head} | one cycle, single |"
         yield "|---|---|---|---|---|---|---|"
         yield from lines
-        mean = {key: statistics.mean(values) for key, values in lost.items()}
-        yield f"| mean | | {mean['ensemble']:.3f} | | {mean['average']:.3f} | | {mean['alone']:+.3f} |\n"
+        for steps in sorted({steps for _, steps in lost}):
+            mean = {goal: statistics.mean(lost[goal, steps]) for goal in ("ensemble", "average", "alone")}
+            yield (f"| mean | {steps:,} | {mean['ensemble']:.3f} | | {mean['average']:.3f} | | {mean['alone']:+.3f} |")
+        yield ""
 
 
 def gains(rows: list[dict[str, str]], finish: str) -> Scores:

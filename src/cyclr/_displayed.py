@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Displayed:
-    """An object with a picture and words for a notebook."""
+    """An object with a plot and words for a notebook."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ class Displayed:
     def _repr_html_(self) -> str:
         words: str = import_module("cyclr._page.notebook").words(self)
         try:
-            picture: str = import_module("cyclr.plot").picture(self)
+            image: str = import_module("cyclr.plot").image(self)
         except (ImportError, ValueError):  # without matplotlib, or with nothing to draw, there are words
             return words
-        return picture + words
+        return image + words

@@ -11,7 +11,7 @@ from cyclr._range.bounds import Bounds
 from cyclr._renamed import renamed
 from cyclr._schedules import Linear, Schedule, Triangular, one_cycle
 
-OTHER_LENGTH = 1.5  #: ratio of two lengths from which on bounds for one are told to be for another
+OTHER_LENGTH = 1.5  #: ratio of two lengths from which on bounds for one are said to be for another
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,8 @@ def plan(
         steps: The budget in optimizer steps.
         minutes: The budget in minutes of training, evaluations and the like left out.
         step_seconds: The measured time of a step, which makes steps of minutes.
-        cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
-            during training. For another goal, the number of its snapshots.
+        cycles: Number of cycles; by default one, which ended best in our tests. More cycles also give usable models
+            during training. For other goals, the number of snapshots.
         anneal: Whether the last cycle anneals to zero. If not, all cycles are triangles that end at base_lr; for the
             goal "average", the rate then stays constant, for a base model that will be fine-tuned.
         goal: What the training is for. "final": one good model at the end. "ensemble": several good models whose
@@ -201,7 +201,7 @@ def _other_length(bounds: Bounds, total: int) -> tuple[str, ...]:
 
 
 def _steps_of(minutes: float | None, step_seconds: float | None, *, other: bool) -> tuple[int | None, tuple[str, ...]]:
-    """The steps that fit in so many minutes, and how many that are; None if the budget is not in minutes."""
+    """The steps that fit in a number of minutes, and that number; None if the budget is not in minutes."""
     if minutes is None and step_seconds is None:
         return None, ()
     if minutes is None:

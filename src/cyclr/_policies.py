@@ -19,7 +19,8 @@ from cyclr._schedules import ExpRange, Schedule, Triangular2, parse
 FREE_NAMES = ("base_lr", "max_lr", "steps", "epoch")
 STEP_SIZE_EPOCHS = (2, 10)  # the paper's range for half a cycle
 
-Rule = Callable[[Bounds, int, int | None], Schedule]
+#: Makes the schedule for bounds, a budget in steps and the steps in an epoch.
+Make = Callable[[Bounds, int, int | None], Schedule]
 
 
 def policy(name: str, bounds: Bounds, *, steps: int, steps_per_epoch: int | None = None) -> Schedule:
@@ -170,7 +171,7 @@ def _exp_range(bounds: Bounds, steps: int, steps_per_epoch: int | None) -> Sched
 
 
 #: The built-in policies by name.
-POLICIES: MappingProxyType[str, str | Rule] = MappingProxyType(
+POLICIES: MappingProxyType[str, str | Make] = MappingProxyType(
     {
         "auto": _auto,
         "fixed": "Constant(max_lr).take(steps)",

@@ -1,4 +1,4 @@
-"""Words for arguments: those of version 0.1, which still work until version 0.3, and those that are unknown."""
+"""Old names, which still work until version 0.3, and arguments that are unknown."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return call
 
     return decorate
+
+
+def has_new_name(old: str, new: str) -> None:
+    """Warn the caller's caller that a function or an attribute has another name now."""
+    warnings.warn(f"{old} is now {new}; to be removed in version 0.3", DeprecationWarning, stacklevel=3)
 
 
 def same(*words: str) -> dict[str, str]:

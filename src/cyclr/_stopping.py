@@ -105,7 +105,7 @@ class EarlyStopping:
         return self.waited >= self.patience
 
     def cost(self, done: int) -> Interruption:
-        """What it costs to stop after so many steps, wherever that is; `str` of it is a sentence.
+        """What it costs to stop after a number of steps, wherever that is; `str` of it is a sentence.
 
         Raises:
             ValueError: If `done` is not positive.
@@ -164,7 +164,7 @@ class Patience:
                 self.exhausted(step, value)
 
     def exhausted(self, done: int, value: float | None) -> bool:
-        """Whether to stop after so many steps; `value` is None where the model was not judged."""
+        """Whether to stop after that number of steps; `value` is None where the model was not judged."""
         return self._stopping is not None and value is not None and self._stopping.step(done, value)
 
 

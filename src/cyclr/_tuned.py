@@ -88,7 +88,7 @@ class Asked:
         self.planned(Bounds(0.1, 1.0), 10**6, None)  # whatever does not depend on the length of the training
 
     def planned(self, bounds: Bounds, steps: int, steps_per_epoch: int | None) -> tuple[Plan, Opposed | None]:
-        """The plan for a training of so many steps, and its momentum."""
+        """The plan for a training of this length, and its momentum."""
         made = plan(bounds, steps=steps, steps_per_epoch=steps_per_epoch, cycles=self.cycles, anneal=self.anneal)
         return made, None if self.momentum is None else Opposed(made.schedule, *self.momentum)
 
@@ -97,13 +97,13 @@ class Asked:
         return Voice(self.search, Terminal("range test") if first and self.search.progress is None else None)
 
     def effort(self, steps: int, steps_per_epoch: int | None) -> str:
-        """How thorough the range test is; raises if a training of so many steps cannot be planned."""
+        """How thorough the range test is; raises if a training of this length cannot be planned."""
         trial, _ = self.planned(Bounds(0.1, 1.0), steps, steps_per_epoch)
         # Probe cycles are judged by the training loss.
         return self.search.effort or (effort_for(trial.steps) if self.search.signal == "loss" else "quick")
 
     def size(self, kind: Kind, steps: int, steps_per_epoch: int | None) -> Size:
-        """The size of a range test for a training of so many steps; raises if that cannot be planned."""
+        """The size of a range test for a training of this length; raises if that cannot be planned."""
         # A thorough test that is asked for is made in full where the training would not pay for it.
         budget = None if self.search.effort == "thorough" != effort_for(steps) else steps
         return size_of(kind, self.effort(steps, steps_per_epoch), budget, self.search.repeats)

@@ -2,7 +2,7 @@
 
 Each function draws on `ax`, or on a new figure of its own when none is given, and returns the Axes. Neither pyplot
 nor global state is used: `plot_schedule(schedule).figure.savefig("schedule.png")` works everywhere. A notebook shows
-the picture of a schedule, curve, plan or study that is the last value of a cell, and that of Axes by `ax.figure`. The
+the plot of a schedule, curve, plan or study that is the last value of a cell, and that of Axes by `ax.figure`. The
 HTML report (`cyclr.report`) shows the same figures.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import io
 from base64 import b64encode
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ from cyclr._page.views import Comparison, Reading, Shown
 from cyclr._plan import Plan
 from cyclr._range.bounds import Bounds
 from cyclr._range.curve import Curve
+from cyclr._renamed import has_new_name
 from cyclr._schedules import Schedule
 from cyclr.study._records import Study
 
@@ -31,12 +33,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-__all__ = ["figure", "picture", "plot_curve", "plot_differences", "plot_plan", "plot_runs", "plot_schedule", "show"]
+__all__ = ["figure", "image", "plot_curve", "plot_differences", "plot_plan", "plot_runs", "plot_schedule", "show"]
 
 _DASHES = ("-", "--", "-.", ":")
 _SYMBOLS = {"circle": "o", "hollow": "o", "diamond": "D"}
 _GREY = "0.55"
 _NEUTRAL = "#7a7a7a"  # readable on white and on black
+
+
+def __getattr__(name: str) -> Callable[[object], str]:
+    """The former name of `image`."""
+    if name != "picture":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    has_new_name("cyclr.plot.picture", "cyclr.plot.image")
+    return image
 
 
 def plot_schedule(
@@ -199,8 +209,24 @@ def show(thing: object, ax: Axes | None = None) -> Axes:
     raise TypeError(_check.problem("a Schedule, Curve, Bounds, Plan or Study must be given", thing))
 
 
-def picture(thing: object) -> str:
-    """What `show` draws as an <img> with its data and a text for readers who cannot see it."""
+def image(thing: object) -> str:
+    """What `show` draws, as an HTML image that contains its data and an alternative text for screen readers.
+
+    Args:
+        thing: As for `show`.
+
+    Returns:
+        An <img> element.
+
+    Raises:
+        TypeError: If it is of another kind.
+        ValueError: If there is nothing to draw.
+        ImportError: If matplotlib is not installed.
+
+    >>> from cyclr import Triangular
+    >>> image(Triangular(0.001, 0.006, step_size=100).take(400))[:9]
+    '<img alt='
+    """
     file = io.BytesIO()
     canvas = show(thing).get_figure(root=True)
     assert canvas is not None

@@ -79,13 +79,17 @@ def test_the_numbers_are_those_of_the_records(done: tuple[Path, str], cyclr: She
         assert row["half"]["mean"] == pytest.approx(
             statistics.mean(runs[f"{name}-{seed}"]["points"][0]["test_accuracy"] for seed in (0, 1))
         )
-        assert row["cost"] == (5 * 120 if name == "fixed" else found["plan"]["bounds"]["tuning_cost"])
+        assert (
+            row["cost"]
+            == row["tuning_cost"]
+            == (5 * 120 if name == "fixed" else found["plan"]["bounds"]["tuning_cost"])
+        )
     tuned = {name: run["points"][-1] for name, run in runs.items() if name.startswith("tuning")}
     best = max(tuned, key=lambda name: tuned[name]["val_accuracy"])
     assert found["fixed_rate"] == float(best.removeprefix("tuning-fixed-"))
 
 
-def test_the_fixed_rate_is_not_chosen_on_the_test_pictures(done: tuple[Path, str]) -> None:
+def test_the_fixed_rate_is_not_chosen_on_the_test_images(done: tuple[Path, str]) -> None:
     for path in done[0].glob("runs/tuning-*/run.json"):
         assert not any(key.startswith("test_") for point in json.loads(path.read_text())["points"] for key in point)
 
@@ -158,8 +162,8 @@ def test_a_damaged_run_is_told_kept_and_done_again(
 
 
 def test_without_matplotlib_there_are_no_images_and_all_the_rest(copy: Path, done: tuple[Path, str]) -> None:
-    for picture in copy.glob("*.png"):
-        picture.unlink()
+    for image in copy.glob("*.png"):
+        image.unlink()
     arguments = ["demo", *FAST, "--out", str(copy)]
     code = f"import sys; sys.modules['matplotlib'] = None; from cyclr._cli import main; sys.exit(main({arguments!r}))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=WIDE)

@@ -73,16 +73,16 @@ def settings_of(chance: random.Random, name: str) -> dict[str, Any]:
     return {
         "base_lr": min(base_lr, max_lr), "max_lr": max_lr, "policy": name, "steps": steps, "cycles": cycles,
         "warm_up": chance.choice([0, 1, chance.randint(1, steps // 4)]),
-        "last_fall": chance.choice([0, 1, chance.randint(1, steps // 4)]),
+        "final_decay": chance.choice([0, 1, chance.randint(1, steps // 4)]),
         "momentum": chance.choice([None, [0.85, 0.95], sorted([chance.random(), chance.random()])]),
     }  # fmt: skip
 
 
 def in_python(its: dict[str, Any]) -> Schedule:
-    """What the settings mean: the policy, a warm-up before it, a fall to zero after it."""
+    """What the settings mean: the policy, a warm-up before it, a decay to zero after it."""
     name, bounds = its["policy"], Bounds(its["base_lr"], its["max_lr"])
     before = 0 if name == "wsd" else its["warm_up"]
-    after = 0 if name in AT_ZERO else its["last_fall"]
+    after = 0 if name in AT_ZERO else its["final_decay"]
     steps = its["steps"] - before - after
     inner = with_cycles(name, bounds, steps, its["cycles"], warm_up=before)
     parts = [inner]
@@ -141,7 +141,7 @@ def test_a_thousand_random_schedules_are_pythons(browser: Browser, files: dict[s
     for index in range(1000):
         names = [*POLICIES, *SHAPES]
         its = settings_of(chance, names[index % len(names)])
-        if its["policy"] == "fixed" and not its["warm_up"] and not its["last_fall"]:
+        if its["policy"] == "fixed" and not its["warm_up"] and not its["final_decay"]:
             its["momentum"] = None  # there is nothing to oppose
         ends = [0, 1, its["steps"] - 1, its["steps"], its["steps"] + 7]
         asked.append({"settings": its, "at": [*ends, *(chance.randint(0, its["steps"]) for _ in range(40))]})
@@ -205,8 +205,8 @@ def test_policies_and_their_cycles_are_pythons(browser: Browser, files: dict[str
         ({"base_lr": None}, "The bounds must be positive numbers."),
         ({"steps": 19}, "The budget must be a whole number of at least 20 steps."),
         ({"steps": 100.5}, "The budget must be a whole number of at least 20 steps."),
-        ({"warm_up": 90}, "Warm-up and last fall must leave at least 20 of the 100 steps."),
-        ({"last_fall": -1}, "Warm-up and last fall must be whole numbers of steps."),
+        ({"warm_up": 90}, "Warm-up and final decay must leave at least 20 of the 100 steps."),
+        ({"final_decay": -1}, "Warm-up and final decay must be whole numbers of steps."),
         ({"cycles": 0}, "The number of cycles must be a whole number."),
         ({"cycles": 51}, "51 cycles need at least 102 steps."),
         ({"momentum": [0.95, 0.85]}, "Momentum must rise from a low to a high value, both from 0 to below 1."),
@@ -215,7 +215,7 @@ def test_policies_and_their_cycles_are_pythons(browser: Browser, files: dict[str
 )
 def test_what_makes_no_schedule_is_said(browser: Browser, files: dict[str, Path], change: Any, said: str) -> None:
     its = {"base_lr": 0.01, "max_lr": 0.1, "policy": "triangular", "steps": 100, "cycles": 2, "warm_up": 0,
-           "last_fall": 0, "momentum": None}  # fmt: skip
+           "final_decay": 0, "momentum": None}  # fmt: skip
     with opened(browser, files["bounds"]) as page:
         (fine, wrong) = page.evaluate(ASK, [{"settings": its, "at": [0]}, {"settings": its | change, "at": [0]}])
     assert (fine["problem"], wrong["problem"]) == ("", said)
@@ -312,7 +312,7 @@ def test_the_controls_change_rate_momentum_and_ends_at_once(browser: Browser, fi
         page.fill("[name=cycles]", "2")
         page.fill("[name=steps]", "1000")
         page.fill("[name=warm_up]", "100")
-        page.fill("[name=last_fall]", "100")
+        page.fill("[name=final_decay]", "100")
         expected = Linear(0, 0.002, steps=100) >> cyclr.Triangular(0.002, 0.02, step_size=200).take(800)
         assert text(page) == expected >> Linear(0.002, 0, steps=100)
         assert page.inner_text(".ends") == "3 cycles end after step 500, 900, 1,000."
@@ -328,7 +328,7 @@ def test_the_controls_change_rate_momentum_and_ends_at_once(browser: Browser, fi
         assert page.inner_text(".readout") == "step 0: rate 0, momentum 0.95"
         page.select_option("[name=policy]", "cosine")
         assert page.locator("[name=cycles]").is_disabled()
-        assert page.locator("[name=last_fall]").is_disabled()
+        assert page.locator("[name=final_decay]").is_disabled()
         assert text(page) == Linear(0, 0.02, steps=100) >> cyclr.Cosine(0.02, 0, steps=900)
         page.click("[name=restore]")
         assert text(page).duration == 11_700
@@ -363,7 +363,7 @@ def copied(browser: Browser, path: Path, framework: str, momentum: bool) -> tupl
     with opened(browser, path, permissions=["clipboard-read", "clipboard-write"]) as page:
         page.select_option("[name=policy]", "triangular2")
         page.fill("[name=warm_up]", "10")
-        page.fill("[name=last_fall]", "10")
+        page.fill("[name=final_decay]", "10")
         page.fill("[name=steps]", "100")
         page.set_checked("[name=opposed]", momentum)
         schedule = text(page)

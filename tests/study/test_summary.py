@@ -43,8 +43,8 @@ def test_a_summary_holds_what_its_runs_say() -> None:
     assert fixed.half.mean == pytest.approx(0.25)
     assert auto.difference is not None
     assert auto.difference.mean == pytest.approx(0.25)
-    assert (auto.to_target, auto.reached, auto.cost, auto.seeds) == (25, 2, 25, 2)  # 20 and 30
-    assert (late.to_target, late.reached, late.cost) == (math.inf, 0, 0)
+    assert (auto.to_target, auto.reached, auto.tuning_cost, auto.seeds) == (25, 2, 25, 2)  # 20 and 30
+    assert (late.to_target, late.reached, late.tuning_cost) == (math.inf, 0, 0)
     with pytest.raises(ValueError, match="did you mean 'fixed'"):
         summarize(STUDY, "accuracy", "fixde")
     longer = msgspec.structs.replace(STUDY.runs[0], steps=80)
@@ -190,3 +190,10 @@ def test_the_interval_of_fractions_ends_where_they_do() -> None:
     assert fixed.final.low < 0.9
     assert auto.difference is not None
     assert auto.difference.low < -1  # what the test says of the difference stays
+
+
+def test_the_former_name_of_the_tuning_cost_warns() -> None:
+    auto = summarize(STUDY, "accuracy", "fixed")[1]
+    with pytest.warns(DeprecationWarning, match=r"Summary.cost is now Summary.tuning_cost") as said:
+        assert auto.cost == auto.tuning_cost == 25
+    assert said[0].filename == __file__

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from cyclr._plan import Plan
 from cyclr._range import Curve
+
+if TYPE_CHECKING:
+    from cyclr.study import Summary
 
 
 def plan_data(plan: Plan) -> dict[str, Any]:
@@ -31,3 +35,8 @@ def curve_data(curve: Curve) -> dict[str, Any]:
         "stops": curve.stops,
         "reference": curve.reference.tolist(),
     }
+
+
+def row_data(row: Summary) -> dict[str, Any]:
+    """A policy's row as plain data; `cost` is the name of `tuning_cost` in version 0.1, to be removed in 0.3."""
+    return {**asdict(row), "cost": row.tuning_cost}

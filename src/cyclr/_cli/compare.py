@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from cyclr import _check
 from cyclr._cli import _console, _sections
+from cyclr._cli._data import row_data
 from cyclr._cli._progress import pieces
 from cyclr._metrics import Better
 from cyclr._page.registry import describe
@@ -74,7 +75,7 @@ def compare(
         rates: Peak rates to try, separated by commas (a single one is used without tuning); or tuned: five peaks
             around the max_lr of the range test; or found: that max_lr for all, which needs no validation data.
         curve: A range test saved by `cyclr find --out`, to use instead of running one. By default a quick one is run,
-            or a thorough one for trainings of 8,000 steps or more.
+            or a thorough one for trainings of 2,000 steps or more.
         baseline: The policy that the others are compared with; by default fixed if it is compared, else the first.
         metric: The metric to compare: loss or a metric of the task, measured on held-out data; by default the task's
             first metric.
@@ -172,6 +173,6 @@ def _as_data(comparison: Comparison) -> dict[str, object]:
     made = comparison.study
     return {
         "task": made.task, "metric": made.metric, "baseline": made.baseline, "maximize": made.maximize,
-        "target": target_of(made), "bounds": made.bounds, "rates": made.rates, "rows": comparison.rows,
-        "verdict": comparison.verdicts, "notes": made.notes,
+        "target": target_of(made), "bounds": made.bounds, "rates": made.rates,
+        "rows": [row_data(row) for row in comparison.rows], "verdict": comparison.verdicts, "notes": made.notes,
     }  # fmt: skip

@@ -8,7 +8,7 @@ import msgspec
 
 from cyclr import _check
 from cyclr._cli import _console, _sections
-from cyclr._cli._data import curve_data, plan_data
+from cyclr._cli._data import curve_data, plan_data, row_data
 from cyclr._cli._progress import pieces
 from cyclr._page.numbers import Unit, count
 from cyclr._page.registry import describe
@@ -51,9 +51,9 @@ def demo(
 ) -> None:
     """Find the bounds, plan a schedule, train with it and compare it with others: on real data, in about a minute.
 
-    Trains a small network on Fashion-MNIST at 14x14. A range test finds the bounds; then seven policies that use them
-    and the best of five fixed rates are trained with equal budgets and the same seeds. If interrupted, run the same
-    command again to resume.
+    Trains a small network on Fashion-MNIST at 14x14. A range test finds the bounds; then seven policies with these
+    bounds, and the best of five fixed rates, are trained with equal budgets and the same seeds. If interrupted, run the
+    same command again to resume.
 
     Args:
         out: Folder for records and images.
@@ -82,7 +82,7 @@ def demo(
     if json:
         _console.document({
             "curve": curve_data(curve), "plan": plan_data(made), "fixed_rate": found.rates[BASELINE],
-            "rows": comparison.rows, "verdict": [*comparison.verdicts, *found.notes],
+            "rows": [row_data(row) for row in comparison.rows], "verdict": [*comparison.verdicts, *found.notes],
         })  # fmt: skip
     else:
         _sections.show(describe(comparison), title="3. Comparison: does it help? Equal budgets, the same seeds")

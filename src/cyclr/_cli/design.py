@@ -29,7 +29,7 @@ def design(
     steps_per_epoch: int | None = None,
     out: Path | None = None,
 ) -> None:
-    """Write an HTML page on which to drag the bounds and choose policy, cycles, budget, warm-up and last fall.
+    """Write an HTML page on which to drag the bounds and choose policy, cycles, budget, warm-up and final decay.
 
     The rate, the momentum and the ends of the cycles change at once; the page gives the schedule as text, or as code
     for PyTorch, Optax, Keras, Lightning and the Trainer. It is one file and needs no network: open it in a browser.

@@ -44,9 +44,9 @@ def find(
 ) -> None:
     """Find lower and upper bounds of the learning rate with a range test (learning-rate finder).
 
-    Trains while the rate increases from --low to --high, and reads the bounds off the recorded curve: where the loss
-    starts to fall and where training becomes unstable. For losses, also shows the suggestions of published rules,
-    which differ by a factor of 5 to 20.
+    Trains while the rate increases from --low to --high, and reads the bounds off the recorded curve: max_lr, well
+    below the rate at which training becomes unstable, and base_lr, a quarter to a half of it. For losses, also shows
+    the suggestions of published rules, which differ by a factor of 5 to 20.
 
     Args:
         task: A built-in task, file.py:function or module:function.
@@ -58,10 +58,10 @@ def find(
             seed, and so begins from other weights.
         scale: How the rate increases: log, by equal factors; or linear, by equal differences, as in the paper.
         effort: quick, the sweeps alone; or thorough, then three to five short cycles with peaks around their result,
-            which takes about 600 to 900 more steps. By default quick, or thorough
-            if a budget of 2,000 steps or more is given.
+            which takes 540 to 900 more steps, or with --budget what its 15 % allow. By default quick, or thorough for a
+            budget of 2,000 steps or more.
         budget: Optimizer steps of the training to come: the test then costs at most 15 % of them, and the bounds are
-            for a training of this length. By default the test is in full, and the bounds are for any length.
+            for a training of this length. By default the test has full size, and the bounds are for about 3,000 steps.
         signal: The signal to read the bounds from: loss, or a metric of the task, measured on its held-out data.
         out: Save the curve to this JSON file, for `cyclr plan --curve`; by default it is not saved.
         png: Also save a plot to this image file; by default none.

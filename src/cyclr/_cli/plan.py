@@ -66,8 +66,8 @@ def plan(
         steps: Budget in optimizer steps; by default from epochs or minutes.
         minutes: Budget in minutes of training; by default from steps or epochs.
         step_seconds: Measured time of a step, in seconds; by default unknown.
-        cycles: Number of cycles; by default one, which gives the best final model. More cycles also give usable models
-            during training. For another goal, the number of its snapshots.
+        cycles: Number of cycles; by default one, which ended best in our tests. More cycles also give usable models
+            during training. For other goals, the number of snapshots.
         no_anneal: End at the lower bound instead of annealing to zero.
         goal: What the training is for: final, one good model; ensemble, several whose predictions are averaged;
             average, several whose weights are averaged; anytime, a good model whenever the training must stop.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,12 +23,13 @@ from cyclr._range.horizon import EVALUATION, REFERENCE
 from cyclr._range.objective import KINDS, judged
 from cyclr._range.ramp import SCALES
 from cyclr._range.rules import RULES
+from cyclr._renamed import has_new_name
 
 Array = NDArray[np.float64]
 STOPS = ("end", "diverged", "non-finite")
 FORMAT = "cyclr.curve.1"
 SIDE = 3  #: losses on each side that a loss is compared with
-ABSURD = 1000.0  #: times the typical deviation in there: such a loss is told
+ABSURD = 1000.0  #: times the typical deviation in there: such a loss is reported
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,9 +142,7 @@ class Curve(Displayed):
     @property
     def cost(self) -> int:
         """The name of `tuning_cost` in version 0.1."""
-        warnings.warn(
-            "Curve.cost is now Curve.tuning_cost; to be removed in version 0.3", DeprecationWarning, stacklevel=2
-        )
+        has_new_name("Curve.cost", "Curve.tuning_cost")
         return self.tuning_cost
 
     @property
@@ -158,8 +156,8 @@ class Curve(Displayed):
         Args:
             signal: "loss" (training loss) or the name of a metric.
             level: Nominal coverage of the intervals.
-            budget: Steps of the training to come: the best peak falls with its length. Without it the answer is one
-                that is safe at any length, and a little low for a short one.
+            budget: Steps of the training to come: the best peak falls with its length. By default the answer is for
+                about 3,000 steps, and a little low for fewer.
 
         Returns:
             The bounds.

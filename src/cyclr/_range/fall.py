@@ -19,12 +19,12 @@ OWN = 0.25  #: minimum fall due to the rates, relative to the whole and to how f
 
 
 def neighbours(points: int) -> int:
-    """How many neighbours are averaged on a curve of so many points: an order that repeats within them is not seen."""
+    """How many neighbours are averaged on a curve of this length: an order that repeats within them is not seen."""
     return max(3, points // 10)
 
 
 def clear(points: int) -> float:
-    """The minimum fall of a curve of so many points, in standard errors.
+    """The minimum fall of a curve of this length, in standard errors.
 
     >>> clear(60), clear(300)
     (3.0, 4.0)

@@ -24,7 +24,7 @@ CHEAPEST = 300  #: fewer steps are better spent on a slow sweep than on probe cy
 REFERENCE = 2  #: batches that stay the same in a short sweep, and are evaluated before each of its steps
 EVALUATION = 1 / 3  #: cost of evaluating a batch, in steps
 SHORTEST_SHORT = 18  #: steps of a sweep with reference batches, which cost as much as FEWEST steps
-SHORT_TRAINING = 1000  #: a training of so many steps pays for the longest of them
+SHORT_TRAINING = 1000  #: a training of this length pays for the longest of them
 MOST_SHORT = 60  #: steps of such a sweep at most: more were no better
 
 
@@ -103,7 +103,7 @@ def extent(ramp: Ramp, effort: str, *, repeats: int = 1, budget: int | None = No
 
 
 def _of(ramp: Ramp, steps: int) -> Ramp:
-    """The same range in at most so many steps."""
+    """The same range in at most this number of steps."""
     return replace(ramp, steps=max(2, min(ramp.steps, max(steps, FEWEST))))
 
 

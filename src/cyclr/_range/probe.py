@@ -34,7 +34,7 @@ def tail(whole: int) -> int:
 
 
 def shift(whole: int) -> float:
-    """By how much the log of the best peak of cycles of so many steps is higher than that of a training."""
+    """By how much the log of the best peak of cycles of this length is higher than that of a training."""
     return SHIFT + HORIZON * log(LENGTH / max(1, whole - tail(whole)))
 
 

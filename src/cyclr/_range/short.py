@@ -26,7 +26,7 @@ PLAIN = 20.0  #: minimum fall, relative to the jitter of the first third
 # the recorded curves it stays within a tenth of its fall over a factor of 150 at most.
 NEAR, WIDE = 0.1, log(1000)  #: a loss that stays so near to its lowest over rates so far apart is at a floor
 ROUNDING = 1.2e-6  #: a fall by less than this share of the start may be one of ten single-precision roundings
-OPENING = 6  #: the start is the median of one in so many evaluations, the first ones
+OPENING = 6  #: one in this many evaluations, the first ones; the start is their median
 # The best peak is a SHARE of the lost rate where that is USUAL_RATE, for USUAL_STEPS of training after a sweep of
 # USUAL_DENSITY steps per factor of e. How it changes with each of them:
 SHARE = 1 / 7

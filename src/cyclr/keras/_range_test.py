@@ -261,7 +261,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
 
 
 def in_order(told: Mapping[str, Any], steps: int) -> bool:
-    """Whether the order of the batches that `fit` is told to make may show in a sweep of `steps`.
+    """Whether the order of the batches that `fit` is to make may show in a sweep of `steps`.
 
     An iterator gives them once only, and so few that their order repeats all the time are averaged out.
     """

@@ -44,7 +44,7 @@ def data(designer: Designer) -> str:
 
 
 def _line(line: Line) -> dict[str, list[float]]:
-    """At most so many of its points, in five digits; gaps are left out."""
+    """At most `_MOST` of its points, in five digits; gaps are left out."""
     known = np.isfinite(line.x) & np.isfinite(line.y)
     x, y = line.x[known], line.y[known]
     chosen = np.unique(np.linspace(0, max(len(x) - 1, 0), min(len(x), _MOST)).astype(int))

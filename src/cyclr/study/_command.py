@@ -23,7 +23,7 @@ def command(verb: str, *given: str, options: Mapping[str, object | Iterable[str]
 
 def of_compare(
     task: str,
-    rules: Mapping[str, str],
+    chosen: Mapping[str, str],
     *,
     seeds: int,
     epochs: int,
@@ -42,11 +42,11 @@ def of_compare(
     ...            out=Path("study"))
     'cyclr compare fashion --policies auto,linear --seeds 2 ... --minimize mae --finish auto=average ...'
     """
-    built_in = [name for name, rule in rules.items() if rule == name]
+    built_in = [name for name, text in chosen.items() if text == name]
     name, better = metric
     options: dict[str, object] = {
         "policies": ",".join(built_in) or None,
-        "policy": tuple(f"{name}={rule}" for name, rule in rules.items() if rule != name),
+        "policy": tuple(f"{name}={text}" for name, text in chosen.items() if text != name),
         "seeds": seeds,
         "epochs": epochs,
         "rates": rates if isinstance(rates, str) else ",".join(f"{rate:g}" for rate in rates),

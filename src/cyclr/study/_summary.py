@@ -12,6 +12,7 @@ import numpy as np
 
 from cyclr import _check
 from cyclr._metrics import natural_ends
+from cyclr._renamed import has_new_name
 from cyclr._schedules import parse
 from cyclr.study._records import Run, Study, check_paired
 from cyclr.study._stats import (
@@ -57,7 +58,7 @@ class Summary:
         half: The metric at half the budget.
         to_target: Median of the steps to the target; `math.inf` if most runs never reach it.
         reached: Number of runs that reached it.
-        cost: Tuning cost, in steps.
+        tuning_cost: Steps spent to find the policy's rates.
         seeds: Number of runs.
         seconds: Median of the seconds to the target, assuming that all steps of a run take equally long.
         best: The metric at the best end of a cycle, including the end of the budget; which one is best is known only
@@ -80,7 +81,7 @@ class Summary:
     half: Interval
     to_target: float
     reached: int
-    cost: int
+    tuning_cost: int
     seeds: int
     seconds: float = math.nan
     best: Interval = _UNKNOWN
@@ -98,6 +99,12 @@ class Summary:
     def differs(self) -> bool:
         """Whether the difference from the baseline is significant: its interval excludes zero."""
         return self.difference is not None and not self.difference.contains(0)
+
+    @property
+    def cost(self) -> int:
+        """The former name of `tuning_cost`."""
+        has_new_name("Summary.cost", "Summary.tuning_cost")
+        return self.tuning_cost
 
 
 def summarize(
@@ -175,7 +182,7 @@ def _row(
     runs: Sequence[Run],
     metric: str,
     target: float,
-    cost: int,
+    tuning_cost: int,
     maximize: bool,
     mean: Callable[[Sequence[float]], Interval],
 ) -> Summary:
@@ -191,7 +198,7 @@ def _row(
         half=mean([value_at(*own, run.steps / 2) for run, own in zip(runs, series, strict=True)]),
         to_target=float(np.median(reached)),
         reached=sum(map(math.isfinite, reached)),
-        cost=cost,
+        tuning_cost=tuning_cost,
         seeds=len(runs),
         seconds=float(np.median([_seconds(run, at) for run, at in zip(runs, reached, strict=True)])),
         best=mean([best(filter(math.isfinite, values), default=math.nan) for values in at_ends]),

@@ -21,7 +21,7 @@ _log = logging.getLogger("cyclr")
 NOTHING = 1e-3  #: a rate below this fraction of the highest one has almost no effect
 SLACK = 0.05  #: fraction of a schedule by which its end may be exceeded if the length of an epoch is unknown
 EVERY_STEP = 10  #: changes in a row by something else before the warning
-SMALL = 8  #: optimizer steps per scheduler step that are told of where a schedule may count something else, as epochs
+SMALL = 8  #: optimizer steps per scheduler step that are reported where a schedule may count something else, as epochs
 
 
 class Changes:

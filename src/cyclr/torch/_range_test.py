@@ -111,9 +111,9 @@ def range_test(
             step function.
         ramp: The rates of a sweep.
         repeats: Number of sweeps.
-        effort: "quick" (the sweeps alone) or "thorough" (then three to five probe cycles of 180 steps, with peaks
-            around the answer of the sweeps; they sharpen the bounds by the training loss. If the sweeps are
-            inconclusive, they are made again first, three times slower).
+        effort: "quick" (the sweeps alone) or "thorough" (then three to five probe cycles, with peaks around the answer
+            of the sweeps; they sharpen the bounds by the training loss). Without a budget, a cycle takes 180 steps, and
+            inconclusive sweeps are first repeated three times slower.
         budget: Steps of the training that the test prepares. It then costs at most 15 % of them (but 30 steps a sweep).
             Below 2,000 steps, two training batches are set aside and evaluated before each step of a short sweep; their
             loss, which has no noise, decides. With a step function as `update`, which gives no loss without a step, the

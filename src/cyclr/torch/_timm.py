@@ -112,7 +112,7 @@ class TimmScheduler(Scheduler):
         self._jump(updates)
 
     def _jump(self, updates: int) -> None:
-        """Set everything to its value after so many updates."""
+        """Set everything to its value after that number of updates."""
         if updates == self.last_epoch + 1:
             super().step()
         elif updates != self.last_epoch:

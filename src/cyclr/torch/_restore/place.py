@@ -26,7 +26,7 @@ class Place(Protocol):
         ...
 
     def reserve(self, size: int) -> None:
-        """Make sure, before anything is kept, that there is room for so many bytes.
+        """Make sure, before anything is kept, that there is room for that number of bytes.
 
         Raises:
             OSError: If there is not.

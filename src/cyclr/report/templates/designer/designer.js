@@ -1,7 +1,7 @@
 // The designer: what the controls say becomes a schedule, which is drawn and written as text and code at once.
 
 const BOUNDS = ["base_lr", "max_lr"];
-const NUMBERS = ["steps", "cycles", "warm_up", "last_fall"];
+const NUMBERS = ["steps", "cycles", "warm_up", "final_decay"];
 const KEYS = { ArrowRight: 1.02, ArrowUp: 1.02, ArrowLeft: 1 / 1.02, ArrowDown: 1 / 1.02, PageUp: 1.25, PageDown: 0.8,
   Home: 0, End: Infinity };
 const LABEL = 130;  // pixels for the name and the rate beside a handle
@@ -60,7 +60,7 @@ class Designer {
     const settings = this.settings(), made = designed(settings);
     this.control("cycles").disabled = !CYCLICAL.includes(settings.policy);
     this.control("warm_up").disabled = startsAtZero(settings.policy);
-    this.control("last_fall").disabled = endsAtZero(settings.policy);
+    this.control("final_decay").disabled = endsAtZero(settings.policy);
     for (const name of ["low", "high"]) this.control(name).disabled = !settings.momentum;
     this.part("problem").textContent = made.problem;
     this.root.classList.toggle("wrong", Boolean(made.problem));

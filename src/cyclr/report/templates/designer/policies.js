@@ -109,28 +109,28 @@ const endsAtZero = (policy) =>
   ["auto", "linear", "cosine", "rex", "wsd", "one_cycle", "warm_restarts", "Power"].includes(policy);
 
 // What must hold and does not, in words; "" if all is well.
-function problem({ base_lr, max_lr, policy, steps, cycles, warm_up, last_fall, momentum }) {
+function problem({ base_lr, max_lr, policy, steps, cycles, warm_up, final_decay, momentum }) {
   const whole = (value, least) => Number.isSafeInteger(value) && value >= least;
-  const inner = steps - warm_up - last_fall;
+  const inner = steps - warm_up - final_decay;
   const shares = policy === "warm_restarts" ? 2 ** cycles - 1 : cycles;
   if (!(base_lr > 0 && max_lr > 0 && max_lr < Infinity)) return "The bounds must be positive numbers.";
   if (base_lr > max_lr) return `base_lr must not exceed max_lr, got ${base_lr} and ${max_lr}.`;
   if (!whole(steps, SHORTEST)) return `The budget must be a whole number of at least ${SHORTEST} steps.`;
-  if (!whole(warm_up, 0) || !whole(last_fall, 0)) return "Warm-up and last fall must be whole numbers of steps.";
-  if (inner < SHORTEST) return `Warm-up and last fall must leave at least ${SHORTEST} of the ${steps} steps.`;
+  if (!whole(warm_up, 0) || !whole(final_decay, 0)) return "Warm-up and final decay must be whole numbers of steps.";
+  if (inner < SHORTEST) return `Warm-up and final decay must leave at least ${SHORTEST} of the ${steps} steps.`;
   if (CYCLICAL.includes(policy) && !whole(cycles, 1)) return "The number of cycles must be a whole number.";
   if (CYCLICAL.includes(policy) && 2 * shares > inner) return `${cycles} cycles need at least ${2 * shares} steps.`;
   if (momentum && !(0 <= momentum[0] && momentum[0] <= momentum[1] && momentum[1] < 1))
     return "Momentum must rise from a low to a high value, both from 0 to below 1.";
-  if (momentum && policy === "fixed" && !warm_up && !last_fall) return "Momentum can only oppose a rate that changes.";
+  if (momentum && policy === "fixed" && !warm_up && !final_decay) return "Momentum can only oppose a rate that changes.";
   return "";
 }
 
-// The policy, a warm-up from zero to its first rate before it, and a fall from its last rate to zero after it.
+// The policy, a warm-up from zero to its first rate before it, and a decay from its last rate to zero after it.
 function designed(settings) {
-  const { policy, steps, warm_up, last_fall, momentum } = settings;
-  const before = startsAtZero(policy) ? 0 : warm_up, after = endsAtZero(policy) ? 0 : last_fall;
-  const wrong = problem({ ...settings, warm_up: before, last_fall: after });
+  const { policy, steps, warm_up, final_decay, momentum } = settings;
+  const before = startsAtZero(policy) ? 0 : warm_up, after = endsAtZero(policy) ? 0 : final_decay;
+  const wrong = problem({ ...settings, warm_up: before, final_decay: after });
   if (wrong) return { problem: wrong };
   const inner = (POLICIES[policy] ?? SHAPES[policy])({ ...settings, steps: steps - before - after });
   const parts = [inner];
