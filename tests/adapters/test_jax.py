@@ -977,3 +977,32 @@ def test_optax_may_join_a_users_function_around_a_schedule(part):
     assert float(joined(9)) == pytest.approx(float(part(6)))
     with pytest.raises(ValueError, match="step must be a finite number of at least 0"):
         part(-1)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("at_hand", [False, True])
+def test_reference_batches_have_the_same_dropout_at_all_weights(raw, at_hand):
+    x = jax.random.normal(jax.random.key(0), (40, 32, 8))
+    y = x.sum(-1, keepdims=True)
+    key = jax.random.PRNGKey(3) if raw else jax.random.key(3)
+
+    def step(state, batch, lr):
+        weights, key = state
+        key, here = jax.random.split(key)
+
+        def loss_of(weights):
+            hidden = jax.nn.relu(batch[0] @ weights["a"])
+            kept = jax.random.bernoulli(here, 0.5, hidden.shape)
+            return jnp.mean((2 * hidden * kept @ weights["b"] - batch[1]) ** 2)
+
+        loss, slope = jax.value_and_grad(loss_of)(weights)
+        return (jax.tree.map(lambda weight, down: weight - lr * down, weights, slope), key), loss
+
+    first, second = jax.random.split(jax.random.key(1))
+    weights = {"a": jax.random.normal(first, (8, 64)) / 3, "b": jax.random.normal(second, (64, 1)) / 8}
+    batches = (x, y) if at_hand else [(x[i], y[i]) for i in range(40)]
+    curve = range_test(step, (weights, key), batches, budget=400)
+    early = curve.reference[0, :5]
+    assert early == pytest.approx(early[0], rel=1e-3)
+    assert curve.losses[0, :5].std() > 10 * early.std()
+    assert 1e-3 < curve.bounds(budget=400).max_lr < 0.3

@@ -83,7 +83,7 @@ def test_the_best_peak_falls_with_the_training_and_rises_with_the_lost_rate_and_
     steps, budget, longer, lost
 ):
     def best(lost, density, budget):
-        return short.best(short.ShortReading(math.log(lost), True, 0.0, 0.0, math.inf), density, budget)
+        return short.best(short.ShortReading(math.log(lost), True, False, 0.0, 0.0, math.inf), density, budget)
 
     density = steps / math.log(1e7)
     here = best(lost, density, budget)
@@ -95,12 +95,12 @@ def test_the_best_peak_falls_with_the_training_and_rises_with_the_lost_rate_and_
 
 @given(st.floats(1e-6, 1e3), st.floats(0.5, 20), st.integers(1, 10**6))
 def test_an_answer_stays_below_half_the_rate_at_which_the_gain_is_lost(lost, density, budget):
-    seen = short.ShortReading(math.log(lost), True, 0.0, 0.0, math.inf)
+    seen = short.ShortReading(math.log(lost), True, False, 0.0, 0.0, math.inf)
     assert short.best(seen, density, budget) <= math.log(lost / 2) + 1e-12
 
 
 def test_an_answer_never_exceeds_the_rate_at_which_the_loss_is_at_its_floor():
-    seen = short.ShortReading(0.0, True, 0.0, 0.0, math.log(1e-4))
+    seen = short.ShortReading(0.0, True, False, 0.0, 0.0, math.log(1e-4))
     assert short.best(seen, 2.0, 400) == math.log(1e-4)
 
 
@@ -222,3 +222,29 @@ def test_a_curve_with_reference_is_saved_whole(tmp_path):
     assert again.tuning_cost == curve.tuning_cost
     with pytest.raises(ValueError, match="reference must have shape"):
         Curve(curve.rates, curve.losses, reference=curve.reference[:, :-1])
+
+
+def test_a_loss_that_is_almost_nothing_and_then_no_number_was_solved():
+    rates = np.geomspace(1e-6, 10, 36)
+    values = 0.7 / (1 + (rates / 1e-3) ** 2) + 1e-3  # as of a logarithm of a probability that becomes zero
+    values[rates > 0.1] = np.nan
+    bounds = Curve(rates, values, stops=("non-finite",), reference=values).bounds(budget=400)
+    first = rates[values <= 0.07][0]
+    assert bounds.max_lr <= float(f"{first:.3g}")
+    assert "no number beyond" in bounds.evidence[0]
+    assert any("is at its floor from" in sentence for sentence in bounds.evidence)
+
+
+@given(st.integers(1, 60))
+def test_nothing_is_concluded_from_trainings_shorter_than_those_measured(steps):
+    seen = short.ShortReading(math.log(0.1), True, False, 0.0, 0.0, math.inf)
+    assert short.best(seen, 1.5, steps) == short.best(seen, 1.5, 60)
+
+
+def test_a_late_start_says_where_the_lower_bound_is():
+    rates = np.geomspace(1e-6, 10, 36)
+    values = np.where(rates < 0.05, 3.0, 2.0) + np.where(rates > 0.6, 5 * rates, 0)
+    values[:3] += 1e-4
+    bounds = Curve(rates, values, reference=values).bounds(budget=400)
+    assert bounds.base_lr == pytest.approx(bounds.max_lr / 2, rel=0.01)
+    assert "the lower bound is half of the upper bound" in bounds.evidence[-1]

@@ -26,6 +26,7 @@ INITIAL = 3.0  #: ... and this multiple of the variance due to the noise in a cu
 PRIOR = 2  #: how many repeats from new weights the typical variance counts for
 METHOD = 0.35  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
 WIDEST = 10.0  #: a 90 % interval over more than this factor is no answer
+CLIFF = 2.0  #: probe cycles do not lead nearer than this factor to a rate at which the loss became unstable
 
 
 def find(
@@ -72,6 +73,7 @@ def find(
         sweeps = swept(at, readings, longer + _fast(rates, steps, log=log))
         start = float(np.mean([reading.start for reading in readings]))
         top = float(at[np.argmin(probed(at, sweeps, start, *probes, longer))])
+        top = min(top, float(np.log(_unstable(readings, probes) / CLIFF)))
     # A bound varies with batches, which repeats average out, and with initial weights, which few repeats change.
     within = float(np.mean([reading.spread**2 for reading in readings]))
     between = float(tops.var(ddof=1)) if len(tops) > 1 else within
@@ -97,7 +99,12 @@ def _check(readings: list[Reading], between: float, max_lr: float) -> None:
     """
     within = 2 * float(np.mean([reading.usual**2 for reading in readings]))
     repeats = between / len(readings) if len(readings) > 1 else 0.0
-    wide = float(np.exp(2 * NormalDist().inv_cdf(0.95) * np.sqrt(METHOD**2 + SCATTER**2 + within + repeats)))
+    _check_width(np.sqrt(METHOD**2 + SCATTER**2 + within + repeats), max_lr)
+
+
+def _check_width(deviation: float, max_lr: float) -> None:
+    """Refuse an answer whose logarithm has this standard deviation, if that is too much."""
+    wide = float(np.exp(2 * NormalDist().inv_cdf(0.95) * deviation))
     if wide > WIDEST:
         raise refusal(
             f"the upper bound is known only to within a factor of {wide:.2g} from lowest to highest: use more steps, "
@@ -140,9 +147,11 @@ def _from_reference(rates: Array, rows: Array, steps: int, made: dict[str, Any],
     max_lr = _rounded(float(np.exp(np.median(tops))))
     onset = float(np.exp(np.median([one.onset for one in readings])))
     base_lr = _lower(max_lr, onset)
-    scatter = float(tops.std(ddof=1)) if len(tops) > 1 else short.SCATTER
+    # Repeats from the same weights evaluate the same batches, and so agree more than two range tests would.
+    scatter = max(short.SCATTER, float(tops.std(ddof=1)) if len(tops) > 1 else 0.0)
     if anew:
         scatter = _over_weights(tops, short.SCATTER**2)
+    _check_width(float(np.hypot(short.METHOD, scatter)), max_lr)
     evidence = (*short.evidence(readings, max_lr), _started(onset, base_lr, max_lr), *_begun(len(rows), anew=anew))
     return _with_intervals(base_lr, max_lr, scatter, evidence, made, method=short.METHOD)
 
@@ -278,18 +287,23 @@ def _lower(max_lr: float, onset: float) -> float:
 def _started(onset: float, base_lr: float, max_lr: float) -> str:
     """Why the lower bound is where it is."""
     if base_lr > _rounded(max_lr / CYCLING):
-        late = f"Learning starts late, at {onset:.2g}: the lower bound is set there"
-        return f"{late}, not at a quarter of the upper bound."
+        where = "set there" if base_lr >= _rounded(onset) else "half of the upper bound"
+        return f"Learning starts late, at {onset:.2g}: the lower bound is {where}, not a quarter of the upper bound."
     return f"Learning starts at {onset:.2g}; the lower bound is a quarter of the upper bound."
+
+
+def _unstable(readings: list[Reading], probes: tuple[Array, Array] | None) -> float:
+    """The lowest rate at which the signal became unstable, in a sweep or a probe cycle; infinite if none did."""
+    edges = [reading.edge for reading in readings]
+    if probes is not None:
+        edges += [float(peak) for peak, end in zip(probes[0], ends(probes[1]), strict=True) if not np.isfinite(end)]
+    return min(edges)
 
 
 def _limits(readings: list[Reading], signal: str, max_lr: float, probes: tuple[Array, Array] | None) -> tuple[str, ...]:
     """What bounds the answer from above: where the signal becomes unstable, and where it is at its floor."""
-    edges = [reading.edge for reading in readings]
-    if probes is not None:
-        edges += [float(peak) for peak, end in zip(*(probes[0], ends(probes[1])), strict=True) if not np.isfinite(end)]
     told: tuple[str, ...] = ()
-    if np.isfinite(edge := min(edges)):
+    if np.isfinite(edge := _unstable(readings, probes)):
         told = (f"The {signal} becomes unstable at {edge:.2g}, {edge / max_lr:.2g} times max_lr.",)
     floor = float(np.median([reading.floor for reading in readings]))
     if np.isfinite(floor) and probes is None:

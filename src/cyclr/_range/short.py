@@ -32,7 +32,9 @@ OPENING = 6  #: one in this many evaluations, the first ones; the start is their
 SHARE = 1 / 7
 USUAL_RATE, PULL, FAR = 0.135, 0.4, 20.0  #: lost rates vary more over tasks than best peaks do, up to this factor
 USUAL_DENSITY, SLOWER = 1.86, 0.5  #: a slow sweep loses its gain at a lower rate, to this power
-USUAL_STEPS, LONGER = 400, 0.3  #: the best peak falls as the length of the training to this power
+USUAL_STEPS, LONGER = 400, 0.3  #: the best peak falls as the length of the training to this power ...
+SHORTEST = 60  #: ... from so many steps on: shorter trainings were not measured
+ALMOST = 0.1  #: a loss that was below this share of its start and then no number at once was solved
 SCATTER = 0.25  #: standard deviation of a log bound over repeats
 METHOD = 0.5  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
 
@@ -43,6 +45,7 @@ class ShortReading:
 
     lost: float  #: where the loss is back at its start, or the sweep's last
     back: bool  #: whether it is
+    ended: bool  #: whether it is no number there
     lowest: float
     onset: float  #: where learning starts
     floor: float  #: from where the loss is at its floor; infinite if it is not
@@ -78,7 +81,11 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
     onset = float(logs[int(np.flatnonzero(values < start - LEARNING * gain)[0])])
     level = float(logs[int(np.flatnonzero(values <= values[lowest] + NEAR * gain)[0])])
     floor = min(log(floor_of(rates, values, start)), level if lost - level > WIDE else np.inf)
-    return ShortReading(lost, back or ended, float(logs[lowest]), onset, floor)
+    if ended and not back and values.min() >= 0 and lowest >= len(values) - 2:
+        # such as the logarithm of a probability that has become zero: no rise shows which rates are too high
+        solved = np.flatnonzero(values <= ALMOST * start)
+        floor = min(floor, float(logs[solved[0]]) if len(solved) else np.inf)
+    return ShortReading(lost, back, ended and not back, float(logs[lowest]), onset, floor)
 
 
 def jitter(values: Array) -> float:
@@ -116,7 +123,7 @@ def best(reading: ShortReading, density: float, budget: int) -> float:
         budget: Steps of the training.
     """
     beyond = min(max(reading.lost - log(USUAL_RATE), -log(FAR)), log(FAR))
-    slower, longer = log(density / USUAL_DENSITY), log(budget / USUAL_STEPS)
+    slower, longer = log(density / USUAL_DENSITY), log(max(budget, SHORTEST) / USUAL_STEPS)
     peak = reading.lost + log(SHARE) - PULL * beyond + SLOWER * slower - LONGER * longer
     return min(peak, reading.lost - log(MARGIN), reading.floor)
 
@@ -124,10 +131,11 @@ def best(reading: ShortReading, density: float, budget: int) -> float:
 def evidence(readings: list[ShortReading], max_lr: float) -> tuple[str, ...]:
     """What was observed from the lowest loss on, in sentences."""
     lowest, lost = (float(np.exp(np.median([getattr(one, name) for one in readings]))) for name in ("lowest", "lost"))
+    times = f"{lost / max_lr:.2g} times max_lr"
     if sum(one.back for one in readings) * 2 > len(readings):
-        seen = (
-            f"is lowest at a rate of {lowest:.2g} and back at its start at {lost:.2g}, {lost / max_lr:.2g} times max_lr"
-        )
+        seen = f"is lowest at a rate of {lowest:.2g} and back at its start at {lost:.2g}, {times}"
+    elif sum(one.back or one.ended for one in readings) * 2 > len(readings):
+        seen = f"is lowest at a rate of {lowest:.2g} and no number beyond {lost:.2g}, {times}"
     else:
         seen = f"is lowest at a rate of {lowest:.2g} and not back at its start when the sweep ends, at {lost:.2g}"
     follows = "max_lr follows from that rate and the length of the training, as measured on other tasks"

@@ -18,6 +18,7 @@ from cyclr._range import HeldOut
 from cyclr._range.horizon import REFERENCE
 from cyclr.jax._step import Arrays, PureStep, first_axis, is_array
 
+Random = dict[int, jax.Array]  #: random state among the arrays of a state, by its places
 BLOCK = 10  #: losses are read from the device in blocks, as waiting for each one would slow every step
 
 
@@ -28,6 +29,7 @@ class Training:
         self._pure, self._start, self._stacked, self._held_out = pure, arrays, stacked, held_out
         self._repeat = 0
         self._now: Arrays = self._first()
+        self._random = random_in(self._now)
 
     def measure(self) -> Mapping[str, float]:
         """The metrics on held-out data."""
@@ -37,6 +39,7 @@ class Training:
         """Return to the start; if the data continue, with the next of several states."""
         self._repeat = 0 if data else self._repeat + 1
         self._now = self._first()
+        self._random = random_in(self._now)
 
     def _first(self) -> Arrays:
         if not self._stacked:
@@ -69,12 +72,12 @@ class AtHand(Training):
         aside = [jax.tree.map(itemgetter(-1 - index), self._batches) for index in range(min(REFERENCE, number))]
 
         def block(
-            arrays: Arrays, batches: Any, aside: list[Any], first: int, rates: jax.Array, count: int
+            arrays: Arrays, batches: Any, aside: list[Any], random: Random, first: int, rates: jax.Array, count: int
         ) -> tuple[Arrays, jax.Array, jax.Array]:
             def body(index: jax.Array, now: Losses) -> Losses:
                 batch = jax.tree.map(itemgetter((first + index) % number), batches)
                 arrays, loss = pure.guarded(now[0], batch, rates[index])
-                beside = mean_loss(pure, now[0], aside) if aside else 0.0
+                beside = mean_loss(pure, now[0], random, aside) if aside else 0.0
                 return arrays, now[1].at[index].set(loss), now[2].at[index].set(beside)
 
             # the number of steps is an argument, so that blocks of all lengths share one program
@@ -100,7 +103,7 @@ class AtHand(Training):
         aside = self._aside if self._reference else []
         self._rates.clear()
         self._reference = False
-        self._now, *values = self._block(self._now, self._batches, aside, self._next, rates, count)
+        self._now, *values = self._block(self._now, self._batches, aside, self._random, self._next, rates, count)
         self._next = (self._next + count) % self._number
         found, self._beside = (np.asarray(one, dtype=np.float64)[:count].tolist() for one in values)
         return found
@@ -133,7 +136,7 @@ class OneByOne(Training):
         """The loss of the first batches, which are set aside."""
         if not self._aside:
             self._aside = [next(self._feed) for _ in range(REFERENCE)]
-        return self._mean_loss(self._now, self._aside)
+        return self._mean_loss(self._now, self._random, self._aside)
 
     def read(self, losses: Sequence[jax.Array]) -> Sequence[float]:
         """Wait for the losses."""
@@ -146,10 +149,23 @@ class OneByOne(Training):
             self._feed.restart()
 
 
-def mean_loss(pure: PureStep, arrays: Arrays, batches: Sequence[Any]) -> jax.Array:
-    """The mean loss of batches; the state after the steps is not used, so the compiler leaves it out."""
-    rate = jnp.zeros((), jnp.asarray(0.0).dtype)
-    return jnp.stack([pure(arrays, batch, rate)[1] for batch in batches]).mean()
+def mean_loss(pure: PureStep, arrays: Arrays, random: Random, batches: Sequence[Any]) -> jax.Array:
+    """The mean loss of batches; the state after the steps is not used, so the compiler leaves it out.
+
+    `random` takes the place of the random state: dropout then leaves out the same at all weights, whose losses differ
+    for no other reason.
+    """
+    rate, now = jnp.zeros((), jnp.asarray(0.0).dtype), [random.get(place, one) for place, one in enumerate(arrays)]
+    return jnp.stack([pure(now, batch, rate)[1] for batch in batches]).mean()
+
+
+def random_in(arrays: Arrays) -> Random:
+    """The keys of random numbers among the arrays of a state, raw ones and counters of Flax too, by their places."""
+    return {
+        place: one
+        for place, one in enumerate(arrays)
+        if jnp.issubdtype(one.dtype, jax.dtypes.prng_key) or one.dtype == jnp.uint32
+    }
 
 
 class Feed(Iterator[Any]):
