@@ -49,9 +49,10 @@ def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 if old:
                     plain = name not in fields and isinstance(kwargs.get(name), _PLAIN)
                     first = [kwargs.pop(name)] if plain else []
-                    made = make(*first, **{fields[word]: kwargs.pop(word) for word in old})
+                    given = {fields[word]: kwargs.pop(word) for word in old}
                     if name in kwargs:
                         raise TypeError(f"{', '.join(old)} must be left out if {name} is given; set them in {name}")
+                    made = make(*first, **given)
                     said = f"{', '.join(old)}: pass {name}={made!r} instead; to be removed in version 0.3"
                     warnings.warn(said, DeprecationWarning, stacklevel=2)
                     kwargs[name] = made
