@@ -70,7 +70,9 @@ def test_what_else_is_restored_goes_into_restore(tmp_path):
 
 def test_how_often_a_checkpoint_is_written_goes_into_it(tmp_path):
     made = Task(*(lambda model, optimizer, batches, loss_fn: (model, optimizer, loss_fn, batches))(*task()))
-    says = r"checkpoint_every, checkpoint_seconds: pass checkpoint=Checkpoint\(folder=.*, every=3, seconds=1000\) instead"
+    says = (
+        r"checkpoint_every, checkpoint_seconds: pass checkpoint=Checkpoint\(folder=.*, every=3, seconds=1000\) instead"
+    )
     with pytest.warns(DeprecationWarning, match=says):
         train(made, Constant(0.01), steps=4, checkpoint=tmp_path / "a", checkpoint_every=3, checkpoint_seconds=1000)
     assert not list((tmp_path / "a").iterdir()), "within 1,000 seconds"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cyclr._check import problem
 from cyclr._plan import Plan, plan
-from cyclr._range import Answer, Bounds, Curve, Kind, StepProgress, Search, Size, Terminal, effort_for, size_of
+from cyclr._range import Answer, Bounds, Curve, Kind, Search, Size, StepProgress, Terminal, effort_for, size_of
 from cyclr._schedules import Opposed
 
 _log = logging.getLogger("cyclr")

@@ -12,7 +12,7 @@ import cyclr.torch
 from cyclr._check import choice, problem
 from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
-from cyclr._range import Bounds, Curve, HeldOut, Kind, StepProgress, Ramp, Search, enough
+from cyclr._range import Bounds, Curve, HeldOut, Kind, Ramp, Search, StepProgress, enough
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr._schedules import Schedule, parse

@@ -18,6 +18,6 @@ from cyclr._range.rules import rule as rule
 from cyclr._range.search import Search as Search
 from cyclr._range.stop import StopRule as StopRule
 from cyclr._range.terminal import Terminal as Terminal
-from cyclr._range.walk import StepProgress as StepProgress
 from cyclr._range.walk import Recorder as Recorder
+from cyclr._range.walk import StepProgress as StepProgress
 from cyclr._range.walk import Walker as Walker

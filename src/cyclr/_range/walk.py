@@ -6,8 +6,8 @@ carries the orders out with an adapter's `Walker`; Keras, which owns its trainin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,11 @@ Array = NDArray[np.float64]
 EFFORTS = ("quick", "thorough")
 SLOWER = 3  #: a thorough test repeats an inconclusive sweep this many times slower
 
-#: Called after each block with (steps done, total steps, rate, loss).
-StepProgress: TypeAlias = Callable[[int, int, float, float], object]
+
+class StepProgress(Protocol):
+    """Called after each block of steps with those done, those in all, and the rate and the loss of the last one."""
+
+    def __call__(self, done: int, total: int, rate: float, loss: float, /) -> object: ...
 
 
 def walk(walker: Walker[Any], recorder: Recorder) -> Curve:

@@ -12,7 +12,7 @@ import jax
 from cyclr import _rng
 from cyclr._check import count, problem
 from cyclr._interrupt import Restored, Undo, put_back
-from cyclr._range import Curve, HeldOut, StepProgress, Ramp, Recorder
+from cyclr._range import Curve, HeldOut, Ramp, Recorder, StepProgress
 from cyclr._range.fall import neighbours
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._range.walk import walk

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import _TunerExitException
 import cyclr.torch
 from cyclr._check import problem
 from cyclr._interrupt import Restored, Undo
-from cyclr._range import Curve, HeldOut, StepProgress, Ramp, Size
+from cyclr._range import Curve, HeldOut, Ramp, Size, StepProgress
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr.lightning._step import Feed, Step
@@ -221,7 +221,7 @@ def _test(trainer: Trainer, module: LightningModule, which: int | None, loss: st
             Chosen(optimizers, which),
             Feed(trainer.fit_loop._combined_loader, trainer.accumulate_grad_batches, trainer.current_epoch),
             update=step,
-            scheduler=[config.scheduler for config in trainer.lr_scheduler_configs],
+            restore=cyclr.torch.Restore([config.scheduler for config in trainer.lr_scheduler_configs]),
             **how,
         )
 

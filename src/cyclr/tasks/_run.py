@@ -22,6 +22,7 @@ from cyclr.tasks._finish import is_finite, judged, saving
 if TYPE_CHECKING:
     from cyclr.torch import Task
 
+
 def find_curve(
     task: Task,
     title: str,

@@ -26,3 +26,8 @@ from cyclr.torch._train import train as train
 from cyclr.torch._trainer import Chosen as Chosen
 from cyclr.torch._update import Update as Update
 from cyclr.torch._update import evaluate as evaluate
+
+
+def __dir__() -> list[str]:
+    """The public names, which are what a reader looks for."""
+    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeGuard
 import torch
 
 from cyclr._check import count, problem
-from cyclr._range import Curve, HeldOut, StepProgress, Ramp
+from cyclr._range import Curve, HeldOut, Ramp, StepProgress
 from cyclr._range.walk import walk
 from cyclr.torch._batches import in_order
 from cyclr.torch._restore import preserved

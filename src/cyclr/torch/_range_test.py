@@ -11,7 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
-from cyclr._range import Curve, HeldOut, StepProgress, Ramp
+from cyclr._range import Curve, HeldOut, Ramp, StepProgress
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._range.walk import walk
 from cyclr._renamed import renamed, same
@@ -94,7 +94,7 @@ def range_test(
     budget: int | None = None,
     update: Update | StepFunction | None = None,
     held_out: HeldOut | None = None,
-    restore: Restore = Restore(),  # noqa: B008 (a frozen value)
+    restore: Restore = Restore(),
     progress: StepProgress | None = None,
 ) -> Curve:
     """Train while the learning rate rises, and record the loss at each rate (an LR range test, or LR finder).

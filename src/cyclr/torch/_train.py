@@ -54,8 +54,11 @@ class Checkpoint:
     seconds: float = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.folder, str | os.PathLike):
-            raise TypeError(problem("checkpoint must be a folder or a Checkpoint", self.folder, "pass a path"))
+        try:
+            os.fspath(self.folder)
+        except TypeError:
+            must = "checkpoint must be a folder or a Checkpoint"
+            raise TypeError(problem(must, self.folder, "pass a path")) from None
         if self.every is not None:
             count("every", self.every)
         non_negative("seconds", self.seconds)
@@ -87,8 +90,9 @@ def train(
 ) -> list[Point]:
     """Train a task for a number of steps under a schedule. Changes model and optimizer.
 
-    With `checkpoint`, a file in that folder is replaced atomically, by default at every evaluation; the same call in a new process
-    resumes from it and ends with bit-for-bit the same weights, provided that the computation is deterministic.
+    With `checkpoint`, a file in that folder is replaced atomically, by default at every evaluation; the same call in a
+    new process resumes from it and ends with bit-for-bit the same weights, provided that the computation is
+    deterministic.
 
     Args:
         task: The task to train. A model that is entirely in evaluation mode is put into training mode.

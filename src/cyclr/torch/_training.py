@@ -9,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
-from cyclr._range import HeldOut, StepProgress, Ramp, Recorder
+from cyclr._range import HeldOut, Ramp, Recorder, StepProgress
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
 from cyclr.torch._distributed import averaged, group_of
 from cyclr.torch._groups import put, ratios
