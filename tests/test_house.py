@@ -306,7 +306,7 @@ ADAPTERS = {  # where range_test or its like is, and what it needs
     "cyclr.transformers": ("transformers",),
 }
 MOST_ARGUMENTS = 12
-#: Records, which the library makes and a user only reads: a field for each thing that is known.
+#: Records, which the library fills and a user reads: a field for each thing that is known.
 RECORDS = {"Curve", "Run", "Summary"}
 
 
