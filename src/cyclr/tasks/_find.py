@@ -119,8 +119,8 @@ def check_classes(text: str, names: Iterable[str]) -> None:
     with redirect_stdout(sys.stderr):  # stdout is reserved for results
         load(text)
     for name in sorted({*names} - makers().keys()):
-        near = _check.did_you_mean(name, [known for known in makers() if "." in known])
         module = name.rpartition(".")[0]
+        near = _check.did_you_mean(name, [known for known in makers() if known.startswith(f"{module}.")])
         advice = near or f"define it there, or import {module} there: the processes that train import the task alone"
         raise TaskError(f"no schedule {name!r} once the module of task {text} is imported; {advice}")
 
