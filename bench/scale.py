@@ -76,7 +76,7 @@ def noted(owner: Any, name: str) -> Iterator[list[Any]]:
     calls: list[Any] = []
     plain = getattr(owner, name)
 
-    def noting(*arguments: Any, **options: Any) -> Any:
+    def noting(*arguments: Any, **options: object) -> Any:
         calls.append(arguments[-1])
         return plain(*arguments, **options)
 

@@ -8,19 +8,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ["cyclr", *(f"cyclr.{name}" for name in ("torch", "jax", "keras", "study", "report"))]
-MODULES = [f"cyclr.{name}" for name in ("lightning", "transformers", "plot")]
+MODULES = [f"cyclr.{name}" for name in ("lightning", "transformers", "plot", "adapter")]
 
 
 def public(module: str) -> set[str]:
     """What a package exports (`import X as X`), or what a module defines under a public name."""
     path = ROOT / "src" / module.replace(".", "/")
-    if not path.is_dir():
-        body = ast.parse(path.with_suffix(".py").read_text()).body
-        return {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"}
-    tree = ast.parse((path / "__init__.py").read_text())
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"}
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     exported = {name.asname for node in nodes if "._" in f"{node.module}" for name in node.names}
-    return {name for name in exported if name and name[0] != "_"}
+    return {name for name in exported if name and name[0] != "_"} | own
 
 
 @pytest.mark.parametrize("module", PACKAGES + MODULES)

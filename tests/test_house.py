@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -232,9 +232,12 @@ def test_a_docstring_does_not_count() -> None:
 
 # ---------------------------------------------------------------- hints
 
-#: The most that may contain `Any`, as a share of all hints. Groups and states of optimizers, state_dicts, batches and
-#: what functions close over are `Any` in torch's own stubs, too.
-MOST_ANY = {"torch": 0.35, "the rest": 0.08}
+#: The most hints that may contain `Any`, as a share of all in a room, a little above what it is: docs/decisions.md says
+#: why. A room that is not here has none.
+MOST_ANY = {
+    "_rng": 0.75, "transformers": 0.42, "keras": 0.38, "jax": 0.3, "lightning": 0.24, "torch": 0.24, "_metrics": 0.15,
+    "report": 0.09, "_schedules": 0.06, "_range": 0.05, "study": 0.05, "_cli": 0.04, "tasks": 0.04, "_page": 0.02,
+}  # fmt: skip
 
 
 def hints(source: str) -> Iterator[ast.expr]:
@@ -255,15 +258,17 @@ def share_of_any(sources: Iterable[str]) -> float:
     """How many of the hints contain `Any`, as a share."""
     found = [hint for source in sources for hint in hints(source)]
     names = ({getattr(node, "id", getattr(node, "attr", None)) for node in ast.walk(hint)} for hint in found)
-    return sum("Any" in inside for inside in names) / len(found)
+    return sum("Any" in inside for inside in names) / max(1, len(found))
 
 
 def test_few_hints_say_any() -> None:
-    rooms: dict[str, list[str]] = {room: [] for room in MOST_ANY}
+    rooms: dict[str, list[str]] = {}
     for path in SRC.rglob("*.py"):
-        rooms["torch" if path.relative_to(SRC).parts[0] == "torch" else "the rest"].append(path.read_text())
+        rooms.setdefault(path.relative_to(SRC).parts[0].removesuffix(".py"), []).append(path.read_text())
     shares = {room: share_of_any(sources) for room, sources in rooms.items()}
-    assert {room: share for room, share in shares.items() if share > MOST_ANY[room]} == {}
+    assert {room: share for room, share in shares.items() if share > MOST_ANY.get(room, 0)} == {}
+    loose = {room: share for room, share in shares.items() if share < MOST_ANY.get(room, 0) - 0.04}
+    assert loose == {}, "lower the cap"
 
 
 def test_hints_that_say_any_are_counted() -> None:
@@ -307,7 +312,9 @@ ADAPTERS = {  # where range_test or its like is, and what it needs
     "cyclr.lightning": ("lightning",),
     "cyclr.transformers": ("transformers",),
 }
-MOST_ARGUMENTS = 13
+MOST_ARGUMENTS = 12
+#: Records, which the library fills and a user reads: a field for each thing that is known.
+RECORDS = {"Curve", "Run", "Summary"}
 
 
 def adapter(name: str) -> ModuleType:
@@ -317,26 +324,72 @@ def adapter(name: str) -> ModuleType:
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
-def test_a_range_test_and_auto_have_at_most_thirteen_arguments_all_written_out(name: str) -> None:
+def test_a_range_test_and_auto_have_arguments_that_are_all_written_out(name: str) -> None:
     module = adapter(name)
     found = [getattr(module, job) for job in ("range_test", "auto", "RangeTest") if hasattr(module, job)]
     assert found
     for job in found:
         parameters = inspect.signature(job).parameters.values()
-        assert len(parameters) <= MOST_ARGUMENTS
         assert not [one for one in parameters if one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
         assert not [one for one in parameters if one.annotation is one.empty]
 
 
-@pytest.mark.parametrize("name", [*ADAPTERS, "cyclr", "cyclr.study", "cyclr.report", "cyclr.plot", "cyclr.tasks"])
+def arguments_of(module: ModuleType) -> dict[str, int]:
+    """How many arguments each public function, class and public method of a module takes."""
+    found: dict[str, Callable[..., object]] = {}
+    for name in dir(module):
+        value = getattr(module, name)
+        if name[0] == "_" or not callable(value) or not (getattr(value, "__module__", None) or "").startswith("cyclr"):
+            continue
+        if inspect.isclass(value):
+            members = {key: getattr(value, key) for key in dir(value) if key[0] != "_" and key in vars(value)}
+            found |= {f"{name}.{key}": member for key, member in members.items() if inspect.isroutine(member)}
+        if name not in RECORDS and not (inspect.isclass(value) and issubclass(value, BaseException)):
+            found[name] = value
+    return {name: len(set(inspect.signature(made).parameters) - {"self"}) for name, made in found.items()}
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_no_public_callable_takes_more_than_a_reader_can_hold(name: str) -> None:
+    if name == "cyclr.__main__":
+        pytest.skip("runs the command line")
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        pytest.skip(str(error))
+    assert {made: count for made, count in arguments_of(module).items() if count > MOST_ARGUMENTS} == {}
+
+
+def test_a_callable_of_many_arguments_is_found() -> None:
+    module = ModuleType("cyclr.sketch")
+    words = ", ".join(f"x{number}" for number in range(13))
+    exec(f"def f({words}): ...\nclass C:\n    def m(self, {words}): ...\nclass Run:\n    __init__ = f", vars(module))
+    assert arguments_of(module) == {"f": 13, "C": 0, "C.m": 13}
+
+
+@pytest.mark.parametrize(
+    "name", [*ADAPTERS, "cyclr", "cyclr.adapter", "cyclr.study", "cyclr.report", "cyclr.plot", "cyclr.tasks"]
+)
 def test_what_a_reader_of_dir_finds_is_public(name: str) -> None:
-    module = adapter(name)
+    assert strangers_in(adapter(name)) == []
+
+
+def strangers_in(module: ModuleType) -> list[str]:
+    """What `dir` shows besides public names of ours and dunders."""
+    found = []
     for shown in dir(module):
-        if not shown.startswith("_"):
-            value = getattr(module, shown)
-            assert not inspect.ismodule(value) or value.__name__.startswith("cyclr."), shown
-            owner = getattr(value, "__module__", None) or "cyclr"
-            assert owner.startswith("cyclr"), f"{shown} is of {owner}"
+        value = getattr(module, shown)
+        foreign = inspect.ismodule(value) and not value.__name__.startswith("cyclr.")
+        ours = (getattr(value, "__module__", None) or "cyclr").startswith("cyclr")
+        if not (shown.startswith("__") or (shown[0] != "_" and ours and not foreign)):
+            found.append(shown)
+    return found
+
+
+def test_a_stranger_in_dir_is_found() -> None:
+    module = ModuleType("cyclr.sketch")
+    exec("import os, ast as _ast\nfrom ast import parse\nfrom cyclr import plan\n_size = 1", vars(module))
+    assert strangers_in(module) == ["_ast", "_size", "os", "parse"]
 
 
 def test_no_name_is_both_a_module_and_something_else() -> None:
@@ -349,11 +402,11 @@ def test_no_name_is_both_a_module_and_something_else() -> None:
 
 
 def test_no_function_takes_whatever_comes() -> None:
-    found = [
-        f"{path.relative_to(SRC)}: {node.name}"
-        for path in SRC.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef) and node.args.kwarg is not None
-        and "Any" in ast.unparse(node.args.kwarg.annotation or ast.Name("Any"))
-    ]  # fmt: skip
+    found = []
+    for path in [*SRC.rglob("*.py"), *(ROOT / "bench").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.args.kwarg is not None:
+                hint = node.args.kwarg.annotation
+                if "Any" in ast.unparse(hint) if hint is not None else path.is_relative_to(SRC):
+                    found.append(f"{path.relative_to(ROOT)}: {node.name}")
     assert found == []

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclr import Bounds, parse, policy
-from cyclr._policies import POLICIES
+from cyclr._policies import POLICIES, free_names, uses_bounds
+from tests.schedules.knee import Knee
 
 names = st.sampled_from(sorted(POLICIES))
 SOME = Bounds(0.001, 0.01)
@@ -86,6 +87,15 @@ def test_a_text_may_use_bounds_budget_and_epoch() -> None:
     assert policy(POLICIES["linear"], SOME, steps=50) == policy("linear", SOME, steps=50)
 
 
+def test_a_text_may_call_a_class_of_the_users_own() -> None:
+    text = "tests.schedules.knee.Knee(max_lr, steps // 2, steps)"
+    assert policy(text, SOME, steps=100) == Knee(0.01, 50, 100)
+    assert free_names(text) == {"max_lr", "steps"}
+    assert uses_bounds(text)
+    assert not uses_bounds("tests.schedules.knee.Knee(0.4, 60, steps)")
+    assert free_names("max_lr >> (base_lr * Constant(1)).take(max_rl)") == {"max_lr", "base_lr", "max_rl"}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -95,6 +105,8 @@ def test_a_text_may_use_bounds_budget_and_epoch() -> None:
         ("Constant(max_lr)", r"which lasts endlessly; .*\.take\(steps\)"),
         ("Linear(max_lr, 0, steps=epoch)", "bound: steps, base_lr, max_lr"),
         ("__import__('os')", "known schedule"),
+        ("no_such_module.Knee(max_lr, 60, steps)", "import no_such_module first, if it defines the class"),
+        ("max_lr.take(steps)", "must be called on a schedule, got 'max_lr'"),
     ],
 )
 def test_a_wrong_text_is_refused(text: str, says: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cyclr import HeldOut, Ramp
+from cyclr import Constant, HeldOut, Ramp
 
 torch = pytest.importorskip("torch")
-from cyclr.torch import Update, auto, range_test  # noqa: E402
+from cyclr.torch import Checkpoint, Task, Update, auto, range_test, train  # noqa: E402
 
 
 def task():
@@ -56,6 +56,28 @@ def test_held_out_data_and_its_metrics_go_together():
         old = range_test(model, optimizer, batches, loss_fn, val_loader=batches, metrics=metrics, val_every=5)
     new = range_test(*task(), held_out=HeldOut(batches, metrics, 5))
     assert np.array_equal(old.metrics["mae"], new.metrics["mae"], equal_nan=True)
+
+
+def test_what_else_is_restored_goes_into_restore(tmp_path):
+    model, optimizer, batches, loss_fn = task()
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 5)
+    with pytest.warns(DeprecationWarning, match=r"scheduler, where: pass restore=Restore\(scheduler=.*, where='cpu'"):
+        old = range_test(model, optimizer, batches, loss_fn, ramp=Ramp(1e-3, 0.1, 10), scheduler=scheduler, where="cpu")
+    assert np.array_equal(old.losses, range_test(*task(), ramp=Ramp(1e-3, 0.1, 10)).losses)
+    with pytest.raises(TypeError, match=r"restore must be a cyclr.torch.Restore, got 'cpu'; write Restore\("):
+        range_test(*task(), restore="cpu")
+
+
+def test_how_often_a_checkpoint_is_written_goes_into_it(tmp_path):
+    made = Task(*(lambda model, optimizer, batches, loss_fn: (model, optimizer, loss_fn, batches))(*task()))
+    says = (
+        r"checkpoint_every, checkpoint_seconds: pass checkpoint=Checkpoint\(folder=.*, every=3, seconds=1000\) instead"
+    )
+    with pytest.warns(DeprecationWarning, match=says):
+        train(made, Constant(0.01), steps=4, checkpoint=tmp_path / "a", checkpoint_every=3, checkpoint_seconds=1000)
+    assert not list((tmp_path / "a").iterdir()), "within 1,000 seconds"
+    with pytest.raises(TypeError, match="checkpoint_every must be left out if checkpoint is given"):
+        train(made, Constant(0.01), steps=4, checkpoint=Checkpoint(tmp_path), checkpoint_every=3)
 
 
 def test_both_at_once_are_an_error_and_auto_takes_them_too():

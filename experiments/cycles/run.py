@@ -41,7 +41,7 @@ from cyclr import Bounds, Constant, Linear, Schedule
 from cyclr import plan as planned
 from cyclr._files import replacing
 from cyclr.tasks import _find as tasks
-from cyclr.torch import Task, range_test, train
+from cyclr.torch import Checkpoint, Task, range_test, train
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
@@ -260,8 +260,7 @@ class Row:
             steps=ends[-1],
             eval_every=every,
             average=average,
-            checkpoint=folder,
-            checkpoint_every=every,
+            checkpoint=Checkpoint(folder, every=every),
             progress=progress,
         )
         hook.remove()

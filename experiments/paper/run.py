@@ -41,7 +41,7 @@ from cyclr.study._engine import Engine, RunError, finished_runs, make_runs
 from cyclr.study._files import RECORD, read_json, write_json
 from cyclr.study._records import Run, Setup
 from cyclr.tasks import _find as tasks
-from cyclr.torch import Task, auto, averaged_model, train
+from cyclr.torch import Checkpoint, Task, auto, averaged_model, train
 
 WORK = Path(os.environ.get("CYCLR_PAPER_WORK", HERE / "work"))  # checkpoints
 FOUND = "found.json"
@@ -237,8 +237,7 @@ def make(setup: Setup) -> Run:
         steps=setup.steps,
         eval_every=setup.eval_every,
         average=averaged_model(task.model) if setup.task in AVERAGED else None,  # changes nothing
-        checkpoint=folder,
-        checkpoint_every=kept,
+        checkpoint=Checkpoint(folder, every=kept),
         progress=progress,
     )
     for point in points:

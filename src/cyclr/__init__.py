@@ -91,4 +91,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, "study"})
+    return sorted({name for name in globals() if name[0] != "_" or name.startswith("__")} | {*_LATER, "study"})

@@ -108,14 +108,21 @@ def check_text(name: str, text: str) -> str:
 
 
 def free_names(text: str) -> set[str]:
-    """The names in a text that are not called.
+    """The names in a text that are not called; the module of a class that is called is none of them.
 
-    >>> sorted(free_names("Linear(max_lr, 0, steps=steps)"))
+    >>> sorted(free_names("Linear(max_lr, 0, steps=steps) >> my_task.Knee(max_lr, 60, 100)"))
     ['max_lr', 'steps']
     """
     nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
-    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    called = {id(_first(node.func)) for node in nodes if isinstance(node, ast.Call)}
     return {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called}
+
+
+def _first(node: ast.expr) -> ast.expr:
+    """The first part of a dotted name: `my_task` of `my_task.Knee`."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node
 
 
 def uses_bounds(name: str) -> bool:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from inspect import signature
+from os import PathLike
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -14,6 +15,9 @@ R = TypeVar("R")
 
 #: A new argument, the function that makes its value, and the old arguments with the names of its parameters.
 Move = tuple[str, Callable[..., Any], Mapping[str, str]]
+
+#: Short forms of a new argument, such as a path: beside old arguments they are the first argument of its function.
+_PLAIN = (str, PathLike, tuple)
 
 
 def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -43,9 +47,12 @@ def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
             for name, make, fields in moves:
                 old = [word for word in kwargs if word in fields and not (word == name and not _is_old(kwargs[word]))]
                 if old:
-                    made = make(**{fields[word]: kwargs.pop(word) for word in old})
+                    plain = name not in fields and isinstance(kwargs.get(name), _PLAIN)
+                    first = [kwargs.pop(name)] if plain else []
+                    given = {fields[word]: kwargs.pop(word) for word in old}
                     if name in kwargs:
                         raise TypeError(f"{', '.join(old)} must be left out if {name} is given; set them in {name}")
+                    made = make(*first, **given)
                     said = f"{', '.join(old)}: pass {name}={made!r} instead; to be removed in version 0.3"
                     warnings.warn(said, DeprecationWarning, stacklevel=2)
                     kwargs[name] = made

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cyclr._check import problem
 from cyclr._plan import Plan, plan
-from cyclr._range import Bounds, Curve, Kind, Progress, Search, Size, Terminal, effort_for, size_of
+from cyclr._range import Answer, Bounds, Curve, Kind, Search, Size, StepProgress, Terminal, effort_for, size_of
 from cyclr._schedules import Opposed
 
 _log = logging.getLogger("cyclr")
@@ -38,7 +38,7 @@ class Voice:
     terminal: Terminal | None
 
     @property
-    def progress(self) -> Progress | None:
+    def progress(self) -> StepProgress | None:
         """The `progress` of the range test."""
         return self.search.progress or self.terminal
 
@@ -113,13 +113,14 @@ class Asked:
         """Whether reference batches may decide."""
         return self.search.signal == "loss" and self.search.ramp.scale == "log"
 
-    def tuned(self, curve: Curve, steps: int, steps_per_epoch: int | None) -> Tuned:
-        """The bounds and the plan that a curve gives.
+    def tuned(self, found: Answer, steps: int, steps_per_epoch: int | None) -> Tuned:
+        """The bounds and the plan that a range test gives.
 
         Raises:
             Inconclusive: If the range test gives no answer.
         """
-        bounds = curve.bounds(self.search.signal, budget=steps)
+        curve, bounds = found
+        bounds = bounds or curve.bounds(self.search.signal, budget=steps)
         chosen, opposed = self.planned(bounds, steps, steps_per_epoch)
         for reason in (*bounds.evidence, *chosen.reasons):
             _log.info(reason)

@@ -12,7 +12,7 @@ import cyclr.torch
 from cyclr._check import choice, problem
 from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
-from cyclr._range import Bounds, Curve, HeldOut, Kind, Progress, Ramp, Search, enough
+from cyclr._range import Bounds, Curve, HeldOut, Kind, Ramp, Search, StepProgress, enough
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr._schedules import Schedule, parse
@@ -52,7 +52,7 @@ def range_test(
     effort: str = "quick",
     budget: int | None = None,
     held_out: HeldOut | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Curve:
     """Train by the Trainer's own steps while the learning rate rises, and record the loss at each rate.
 
@@ -241,8 +241,8 @@ def auto(
         return _test(owner, {**how, **asked.size(kind, steps, epoch)._asdict()}, begin)
 
     with voice:
-        curve = enough(test, lambda: steps, steps=search.ramp.steps, signal=search.signal, evaluates=asked.by_reference)
-    tuned = asked.tuned(curve, steps, epoch)
+        found = enough(test, lambda: steps, steps=search.ramp.steps, signal=search.signal, evaluates=asked.by_reference)
+    tuned = asked.tuned(found, steps, epoch)
     use_schedule(trainer, tuned.plan, tuned.momentum, on_mismatch=on_mismatch)
     voice.found(tuned)
     return tuned

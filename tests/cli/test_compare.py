@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -283,3 +286,54 @@ def test_which_way_a_metric_is_better_is_what_the_task_says(cyclr: Shell, task_f
     called = cyclr("compare", "says.py", *options, "--minimize", "distance")
     assert "compared by the test distance at the end (lower is better)" in " ".join(called.out.split())
     assert load("cyclr-compare").rates == {"fixed": 0.1, "linear": 0.1}, "0.001 learns nothing in three epochs"
+
+
+EXTENDING = (Path(__file__).parents[2] / "docs/extending.md").read_text()
+
+
+@pytest.fixture(params=["bent"])
+def knees(task_file: Write, request: pytest.FixtureRequest) -> dict[str, str]:
+    """How docs/extending.md uses its schedule, and the page's files under names that no process knows yet."""
+    names = {name: f"{name}_{request.param}" for name in ("my_task", "knee", "knee_task")}
+
+    def renamed(text: str) -> str:
+        return re.sub(r"\bmy_task\b|\bknee_task\b|\bknee(?=\.)|(?<=import )knee\b", lambda found: names[found[0]], text)
+
+    blocks = re.findall(r"```python\n(.*?)```", EXTENDING, re.DOTALL)
+    for name, file in names.items():
+        task_file(f"{file}.py", renamed(next(block for block in blocks if block.startswith(f"# {name}.py\n"))))
+    compare, train = (line for line in EXTENDING.splitlines() if line.startswith("$") and "knee.Knee(max_lr" in line)
+    python = next(block for block in blocks if "knee.Knee(max_lr" in block)
+    return {"compare": renamed(compare[8:]), "train": renamed(train[8:]), "python": renamed(python)}
+
+
+def test_a_schedule_of_the_users_own_is_compared_and_trained_with(cyclr: Shell, knees: dict[str, str]) -> None:
+    called = cyclr(*shlex.split(knees["compare"]))
+    assert called.code == 0, called.err
+    made = {run.policy: run.schedule for run in load("knees").runs}
+    assert made == {"linear": "Linear(0.1, 0.0, steps=20)", "knee": "knee_bent.Knee(0.1, 10, 20)"}
+    again = cyclr(*shlex.split(knees["compare"]), "--json")
+    assert again.code == 0, again.err
+    assert cyclr(*shlex.split(knees["train"]), "--json").json["schedule"] == made["knee"]
+    exec(knees["python"], {"cyclr": importlib.import_module("cyclr")})
+    assert {run.policy: run.schedule for run in load("knees-again").runs} == made
+
+
+@pytest.mark.parametrize("knees", ["absent"], indirect=True)
+def test_a_schedule_that_the_task_does_not_bring_is_refused_before_any_run(cyclr: Shell, knees: dict[str, str]) -> None:
+    Path("knee_task_absent.py").write_text("from my_task_absent import task\n")
+    says = (
+        "no schedule 'knee_absent.Knee' once the module of task knee_task_absent.py:task is imported; define it there"
+    )
+    assert cyclr(*shlex.split(knees["compare"])).complaint.startswith(says)
+    sys.path.insert(0, "")
+    importlib.import_module("knee_absent")  # this process then knows the class, and the workers would not
+    assert cyclr(*shlex.split(knees["compare"])).complaint.startswith(says)
+    assert not Path("knees").exists()
+
+
+@pytest.mark.parametrize("knees", ["typo"], indirect=True)
+def test_a_wrong_name_of_a_schedule_is_told_the_nearest(cyclr: Shell, knees: dict[str, str]) -> None:
+    wrong = knees["compare"].replace("Knee(", "Kne(")
+    says = "no schedule 'knee_typo.Kne' once the module of task knee_task_typo.py:task is imported; did you mean"
+    assert cyclr(*shlex.split(wrong)).complaint.startswith(f"{says} 'knee_typo.Knee'?")

@@ -41,8 +41,9 @@ def commands(page: Path) -> list[list[str]]:
 def test_the_commands_of_a_page_run_as_they_stand_there(
     page: Path, task_file: Callable[..., Path], cyclr: Shell
 ) -> None:
-    own = re.search(r"```python\n(# my_task\.py\n.*?)```", page.read_text(), re.DOTALL)
-    task_file("my_task.py", TASK if own is None else own[1])
+    own = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", page.read_text(), re.DOTALL))
+    for name, text in ({"my_task.py": TASK} | own).items():
+        task_file(name, text)
     for command in commands(page):
         called = cyclr(*command)
         assert called.code == 0, (command, called.err)

@@ -68,6 +68,40 @@ def test_a_schedule_may_use_budget_and_bounds(cyclr: Shell, task_file: Write) ->
     assert found.json["schedule"] == f"Linear({peak!r}, 0.0, steps=20)"
 
 
+def test_a_policy_may_be_a_text(cyclr: Shell, task_file: Write) -> None:
+    path = task_file("plane.py", GOOD)
+    text = "Linear(base_lr, max_lr, steps=epoch) >> Linear(max_lr, 0, steps=steps - epoch)"
+    run = cyclr("train", path, "--policy", text, "--bounds", 0.01, 0.1, "--epochs", 3, "--json").json
+    expected = policy(text, Bounds(0.01, 0.1), steps=30, steps_per_epoch=10)
+    assert (run["schedule"], run["policy"]) == (repr(expected), text)
+    found = cyclr("train", path, "--policy", "Constant(0.05).take(steps)", "--epochs", 2, "--json", "--out", "o").json
+    assert found["schedule"] == "Constant(0.05).take(20)"
+    assert not Path("o/curve.json").exists(), "rates of its own need no range test"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--policy", "cosin"), "did you mean 'cosine'"),
+        (("--policy", "Linear(max_rl, 0, steps=steps)"), "--policy may use the names base_lr, max_lr, steps, epoch"),
+        (("--policy", "Linear(max_lr, 0, steps=epoch)"), "a policy must last the whole budget of 100 steps"),
+        (
+            ("--policy", "Constant(0.1).take(steps)", "--bounds", 0.01, 0.1),
+            "left out with a --policy that uses neither",
+        ),
+        (("--schedule", "Constant(0.1)", "--bounds", 0.01, 0.1), "left out with a --schedule that uses neither"),
+        (("--schedule", "Constant(0.1)", "--policy", "Constant(0.1).take(steps)"), "must not both be given"),
+        (("--policy", "other.Knee(max_lr, 5, steps)"), "no schedule 'other.Knee' once the module of task plane.py is"),
+    ],
+)
+def test_a_wrong_text_is_one_line_before_any_work(
+    cyclr: Shell, task_file: Write, options: tuple[object, ...], says: str
+) -> None:
+    path = task_file("plane.py", GOOD)
+    assert says in cyclr("train", path, *options, "--out", "out").complaint
+    assert not Path("out").exists()
+
+
 def test_a_finished_folder_is_not_trained_again_and_other_settings_are_refused(cyclr: Shell, task_file: Write) -> None:
     command = ("train", task_file("plane.py", GOOD), "--bounds", 0.01, 0.1, "--out", "out")
     first = cyclr(*command, "--epochs", 3, "--json").json

@@ -55,6 +55,15 @@ def test_what_is_read_of_a_verb_is_what_its_module_says() -> None:
         assert verb == (module.PLACE, module.EXAMPLES, told)
 
 
+def test_the_adapter_of_the_page_is_short_and_needs_public_names_only() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL)
+    (adapter,) = [block for block in blocks if "walk(" in block]
+    assert "class Training" in adapter
+    assert len(adapter.splitlines()) <= 60
+    assert "from cyclr.adapter import" in adapter
+    assert not re.search(r"cyclr\S*\._", adapter)
+
+
 @pytest.mark.parametrize("name", ["knee.py", "my_task.py"])
 def test_the_other_files_of_the_page_stand_alone(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(page_block(name))

@@ -25,7 +25,7 @@ def made_by(curves, **how):
         made.append(kind)
         return curves[kind]
 
-    return made, enough(make, lambda: 2000, steps=300, **how)
+    return made, enough(make, lambda: 2000, steps=300, **how).curve
 
 
 def referenced(values):

@@ -17,10 +17,11 @@ import pytest
 
 import cyclr
 from cyclr import parse
-from cyclr.study import Engine, Study, compare, load, summarize
-from cyclr.study._compare import DEFAULT, Settings, _asked, _check_policies, _maximize, _settle
+from cyclr.study import Engine, Study, Target, compare, load, summarize
+from cyclr.study._compare import _check_policies, _maximize, _settle
 from cyclr.study._pool import Apart
 from cyclr.study._records import Facts
+from cyclr.study._settings import DEFAULT, Settings, asked_for
 from cyclr.study._task import name_of
 from tests.cli.conftest import SIDES
 from tests.study.learners import shell_after
@@ -149,14 +150,13 @@ def test_progress_is_told_piece_by_piece(done: tuple[Path, dict]) -> None:
 
 def asked(policies: object = DEFAULT, **changes: object) -> Settings:
     given = {"seeds": 2, "epochs": 3, "rates": 0.1, "curve": None, "metric": None} | changes
-    return _asked("t.py", policies, **given)  # type: ignore[arg-type]
+    return asked_for("t.py", policies, **given)  # type: ignore[arg-type]
 
 
-def test_one_policy_of_the_users_own_is_compared_with_the_default_ones() -> None:
-    made = asked({"mine": "Linear(max_lr, 0, steps=steps)"})
-    assert made.policies == (*DEFAULT, "mine")
-    assert made.rules["mine"] == "Linear(max_lr, 0, steps=steps)"
-    assert made.rules["auto"] == "auto"
+def test_policies_are_exactly_those_that_are_given() -> None:
+    assert asked().policies == DEFAULT
+    text = "Linear(max_lr, 0, steps=steps)"
+    assert asked({"auto": "auto", "mine": text}).rules == {"auto": "auto", "mine": text}
     assert asked({"a": "linear", "b": "cosine"}).rules == {"a": "linear", "b": "cosine"}
     assert asked("auto, fixed").policies == asked(["auto", "fixed"]).policies == ("auto", "fixed")
 
@@ -189,6 +189,22 @@ def test_one_policy_of_the_users_own_is_compared_with_the_default_ones() -> None
             "must not be that of a built-in one, got 'fixed' for 'Constant(max_lr)'; choose another name",
         ),
         ("auto", ValueError, "policies must name two or more policies, each once"),
+        (
+            {"mine": "Linear(max_lr, 0, steps=steps)"},
+            ValueError,
+            "policies must name two or more policies, got mine; add what to compare with, such as {'fixed': 'fixed',",
+        ),
+        ({}, ValueError, "policies must name two or more policies, got none"),
+        (
+            "auto,Linear(max_lr, 0, steps=steps)",
+            ValueError,
+            "policies must be names of built-in ones, got a text; pass a mapping such as {'mine': 'Linear(",
+        ),
+        (
+            ["auto", "Linear(max_lr, 0, steps=steps)"],
+            ValueError,
+            "got a text; pass a mapping such as {'mine': 'Linear(",
+        ),
         ("auto,cosin", ValueError, "did you mean 'cosine'?"),
     ],
 )
@@ -216,7 +232,7 @@ def test_a_bad_policy_is_named_before_any_work(tmp_path: Path, policies: object,
 )
 def test_a_text_that_does_not_fit_the_budget_is_named_before_any_training(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
-        _check_policies(asked({"mine": text}), FACTS)
+        _check_policies(asked({"auto": "auto", "mine": text}), FACTS)
 
 
 @pytest.mark.parametrize(
@@ -255,12 +271,26 @@ def test_a_direction_that_is_not_known_is_asked_for() -> None:
         ({"engine": "ray"}, TypeError, "engine must be an Engine, got 'ray'; pass cyclr.study.Engine(workers=2)"),
         ({"baseline": "fixd"}, ValueError, "did you mean 'fixed'?"),
         ({"curve": "none.json"}, OSError, "none.json"),
+        ({"metric": Target("score")}, ValueError, "no file no_such_file.py"),
     ],
 )
 def test_a_bad_argument_is_said_before_any_work(tmp_path: Path, changes: dict, kind: type, says: str) -> None:
     with pytest.raises(kind, match=re.escape(says)):
         compare("no_such_file.py", out=tmp_path / "out", **changes)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_value_to_reach_belongs_to_its_metric(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="target must be a number, got 'high'"):
+        Target("accuracy", "high")  # type: ignore[arg-type]
+    for metric in ("accuracy", ("score", "max")):
+        with (
+            pytest.warns(DeprecationWarning, match=r"target: pass metric=Target\(metric=.*, value=0.9\) instead"),
+            pytest.raises(ValueError, match=r"no file no_such_file\.py"),
+        ):
+            compare("no_such_file.py", metric=metric, target=0.9, out=tmp_path / "out")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="target must be left out if metric is given"):
+        compare("no_such_file.py", metric=Target("accuracy"), target=0.9)  # type: ignore[call-arg]
 
 
 def test_a_function_that_other_processes_cannot_import_is_refused() -> None:
@@ -291,7 +321,7 @@ def test_the_settings_of_a_study_from_before_are_read() -> None:
         "facts": {"steps_per_epoch": 120, "metrics": ["accuracy", "loss"], "judge": "test", "tunable": True,
                   "paired": True, "varies": True},
     }  # fmt: skip
-    made = _asked("fashion", "auto,fixed", 5, 30, "tuned", None, None)
+    made = asked_for("fashion", "auto,fixed", 5, 30, "tuned", None, None)
     facts = Facts(steps_per_epoch=120, metrics=("accuracy", "loss"), judge="test", tunable=True)
     assert msgspec.convert(old, Settings) == msgspec.structs.replace(made, metric="accuracy", facts=facts)
 

@@ -16,10 +16,11 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from cyclr import Bounds, parse, plan  # noqa: E402 - needs the one above
 from cyclr._goals import last_snapshots  # noqa: E402
 from cyclr.study import Run, Setup, Study, compare, load, summarize  # noqa: E402
-from cyclr.study._compare import _asked, _check_task  # noqa: E402
+from cyclr.study._compare import _check_task  # noqa: E402
 from cyclr.study._design import Design, arms  # noqa: E402
 from cyclr.study._engine import Engine  # noqa: E402
 from cyclr.study._records import Facts  # noqa: E402
+from cyclr.study._settings import asked_for  # noqa: E402
 from cyclr.study._worker import checkpoint_folder  # noqa: E402
 from cyclr.tasks._run import make_run  # noqa: E402
 from cyclr.torch import Snapshots, Task, average, averaged_model, ensemble, evaluate, train  # noqa: E402
@@ -285,7 +286,7 @@ def test_a_bad_finish_is_named_before_any_work(finish, match):
 
 
 def test_a_task_whose_outputs_are_unknown_is_asked_for_them():
-    asked = _asked("fashion", "auto,linear", 1, 5, "found", None, None, "ensemble")
+    asked = asked_for("fashion", "auto,linear", 1, 5, "found", None, None, "ensemble")
     facts = Facts(steps_per_epoch=10, metrics=("accuracy", "loss"), judge="test", tunable=True)
     with pytest.raises(ValueError, match="must say what its model returns for an ensemble"):
         _check_task(asked, facts)

@@ -13,7 +13,7 @@ from cyclr import Linear, Ramp
 from cyclr.tasks._caffe import Full, SigmoidBatchNorm, normalize
 from cyclr.tasks._cifar import OPTIMIZERS
 from cyclr.tasks.cifar10 import cifar10, resnet
-from cyclr.torch import Task, range_test, train
+from cyclr.torch import Checkpoint, Task, range_test, train
 
 
 def write_binary(folder: Path, *, train: int = 60, test: int = 40, seed: int = 0) -> dict[str, np.ndarray]:
@@ -411,7 +411,7 @@ def test_a_residual_network_goes_on_from_a_checkpoint_in_mid_epoch_bit_by_bit(da
     whole, cut, rest = short(), short(), short()
     schedule = Linear(0.1, 0, steps=11)
     points = train(whole, schedule, steps=11, eval_every=4)
-    options = {"steps": 11, "eval_every": 4, "checkpoint": tmp_path, "checkpoint_every": 1}
+    options = {"steps": 11, "eval_every": 4, "checkpoint": Checkpoint(tmp_path, every=1)}
     with pytest.raises(StopError):
         train(cut, schedule, **options, progress=stop)
     assert train(rest, schedule, **options) == points

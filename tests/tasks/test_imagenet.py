@@ -19,7 +19,7 @@ from cyclr import Constant, Ramp
 from cyclr.tasks._decoding import Crop, transform
 from cyclr.tasks._imagenet_networks import AlexNet, GoogLeNet, ResNet50, loss
 from cyclr.tasks.imagenet import imagenet
-from cyclr.torch import Task, range_test, train
+from cyclr.torch import Checkpoint, Task, range_test, train
 from cyclr.torch._batches import in_order
 from tests import forked
 
@@ -392,7 +392,7 @@ def test_a_resumed_training_ends_bit_by_bit_alike_and_decodes_nothing_again(data
         task = imagenet(0, data=data, library="pillow", **SMALL)
         task.test_loader = None
         counted = task.train_loader.data.photos = Counted(task.train_loader.data.photos)
-        train(task, Constant(0.01), steps=14, eval_every=14, checkpoint=folder, checkpoint_every=3, progress=progress)
+        train(task, Constant(0.01), steps=14, eval_every=14, checkpoint=Checkpoint(folder, every=3), progress=progress)
         return torch.cat([parameter.detach().flatten() for parameter in task.model.parameters()]), counted.count
 
     whole, read = trained(tmp_path / "whole")

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from cyclr import HeldOut, Ramp
-from cyclr.torch import Task, Update, own_loss, range_test
+from cyclr.torch import Restore, Task, Update, own_loss, range_test
 
 mse_loss = nn.functional.mse_loss
 RAMP = Ramp(1e-4, 10, steps=80)
@@ -81,7 +81,7 @@ def test_metrics_are_those_of_each_network() -> None:
     [
         ({"optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))])}, "optimizer must be left out"),
         ({"loss_fn": own_loss}, "loss_fn must be left out"),
-        ({"scheduler": 3}, "scheduler must be left out"),
+        ({"restore": Restore(3)}, "scheduler must be left out"),
         ({"update": lambda batch: None}, "update must be a cyclr.torch.Update where a function"),
     ],
 )

@@ -13,11 +13,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from cyclr import Inconclusive, Linear, Ramp, Search, parse, plan
+from cyclr import Curve, Inconclusive, Linear, Ramp, Search, parse, plan
 from cyclr.torch import Scheduler, Update, auto, range_test
 from tests.torch.digest import digest
 
 mse_loss = nn.functional.mse_loss
+THOROUGH = Search(effort="thorough")  # of its own: the peaks of its probe cycles need the sweep's bounds
 
 
 def problem() -> tuple[nn.Module, torch.optim.Optimizer, DataLoader[Any]]:
@@ -43,6 +44,22 @@ def test_it_is_range_test_bounds_plan_and_scheduler_in_one() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     rates = scheduler.get_last_lr()
     assert rates == [pytest.approx(expected.schedule(0)), pytest.approx(0.1 * expected.schedule(0))]
+
+
+@pytest.mark.parametrize(("search", "reads"), [(Search(), [(160, False)]), (THOROUGH, [(None, False), (160, True)])])
+def test_the_bounds_are_read_once_from_each_curve(
+    monkeypatch: pytest.MonkeyPatch, search: Search, reads: list[tuple[int | None, bool]]
+) -> None:
+    model, optimizer, loader = problem()
+    found, bounds = [], Curve.bounds
+
+    def counted(curve: Curve, *args: Any, budget: int | None = None) -> Any:
+        found.append((budget, curve.peaks.size > 0))
+        return bounds(curve, *args, budget=budget)
+
+    monkeypatch.setattr(Curve, "bounds", counted)
+    auto(model, optimizer, loader, mse_loss, epochs=8, search=search)
+    assert found == reads
 
 
 def test_the_reasons_are_logged(caplog: pytest.LogCaptureFixture) -> None:

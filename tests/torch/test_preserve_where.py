@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from cyclr import Ramp
-from cyclr.torch import preserved, range_test
+from cyclr.torch import Restore, preserved, range_test
 from cyclr.torch._restore.place import InFolder
 from tests import forked
 from tests.torch.digest import digest
@@ -57,9 +57,8 @@ def test_a_range_test_gives_the_same_curve_wherever_the_copy_is(tmp_path: Path) 
         model, x = nn.Linear(3, 1), torch.randn(64, 3)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         ramp = Ramp(1e-4, steps=30)
-        found = range_test(
-            model, optimizer, [(x, x.sum(1, keepdim=True))], nn.functional.mse_loss, ramp=ramp, repeats=2, where=where
-        )
+        data, restore = [(x, x.sum(1, keepdim=True))], Restore(where=where)
+        found = range_test(model, optimizer, data, nn.functional.mse_loss, ramp=ramp, repeats=2, restore=restore)
         return found.losses
 
     np.testing.assert_array_equal(curve(None), curve("cpu"))

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from cyclr import Constant, Opposed, Triangular
-from cyclr.torch import Task, evaluate, train
+from cyclr.torch import Checkpoint, Task, evaluate, train
 from tests import forked
 from tests.torch import trained
 from tests.torch.networks import Net, data
@@ -153,9 +153,9 @@ def test_an_interrupted_training_goes_on_from_its_last_checkpoint(tmp_path: Path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(task(0), WAVE, steps=20, eval_every=10, checkpoint=tmp_path, checkpoint_every=7, progress=stop)
+        train(task(0), WAVE, steps=20, eval_every=10, checkpoint=Checkpoint(tmp_path, every=7), progress=stop)
     made = task(0)
-    points = train(made, WAVE, steps=20, eval_every=10, checkpoint=tmp_path, checkpoint_every=7, progress=stop)
+    points = train(made, WAVE, steps=20, eval_every=10, checkpoint=Checkpoint(tmp_path, every=7), progress=stop)
     assert seen == [10, 20, 20]  # it went on after step 14
     assert points == expected
     assert weights(made) == weights(whole)
@@ -203,7 +203,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         ({"steps": 1.0}, TypeError, "steps must be"),
         ({"eval_every": 0}, ValueError, "eval_every must be"),
         ({"eval_at": (0, 5)}, ValueError, "eval_at must be"),
-        ({"checkpoint_every": 0}, ValueError, "checkpoint_every must be"),
+        ({"checkpoint": 3}, TypeError, "checkpoint must be a folder or a Checkpoint, got 3"),
         ({"progress": 3}, TypeError, "progress must be"),
     ],
 )
@@ -231,7 +231,9 @@ def test_a_loader_without_length_and_batches_is_an_error() -> None:
 
 def test_a_short_training_leaves_no_checkpoint_where_only_long_ones_are_worth_one(tmp_path: Path) -> None:
     expected = train(task(0), WAVE, steps=12, eval_every=2)
-    assert train(task(0), WAVE, steps=12, eval_every=2, checkpoint=tmp_path, checkpoint_seconds=1000) == expected
+    assert train(task(0), WAVE, steps=12, eval_every=2, checkpoint=Checkpoint(tmp_path, seconds=1000)) == expected
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="checkpoint_seconds must not be negative"):
-        train(task(0), WAVE, steps=12, checkpoint=tmp_path, checkpoint_seconds=-1)
+    with pytest.raises(ValueError, match="seconds must not be negative"):
+        Checkpoint(tmp_path, seconds=-1)
+    with pytest.raises(ValueError, match="every must be"):
+        Checkpoint(tmp_path, every=0)

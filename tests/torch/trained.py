@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from cyclr import Triangular
-from cyclr.torch import Task, train
+from cyclr.torch import Checkpoint, Task, train
 from tests.torch.networks import Net, data
 
 WAVE = Triangular(0.001, 0.02, step_size=5)
@@ -63,7 +63,7 @@ def main(folder: Path, *, slowly: bool) -> None:
             if slowly and step == 20:
                 raise InterruptedError
 
-        options = {"checkpoint": folder / kind, "checkpoint_every": 7, "progress": progress}
+        options = {"checkpoint": Checkpoint(folder / kind, every=7), "progress": progress}
         try:
             points = train(made, WAVE, steps=37, eval_every=8, **options)
         except InterruptedError:

@@ -15,9 +15,9 @@ from cyclr._cli._progress import pieces
 from cyclr._metrics import Better
 from cyclr._page.registry import describe
 from cyclr._page.views import Comparison
-from cyclr.study import Engine
+from cyclr.study import Engine, Target
 from cyclr.study import compare as make_study
-from cyclr.study._compare import DEFAULT, FOUND, TUNED
+from cyclr.study._settings import DEFAULT, FOUND, TUNED, separated
 from cyclr.study._summary import target_of
 
 _Several = Annotated[tuple[str, ...], Parameter(show_default=False)]  # "()" says nothing to a reader of the help
@@ -68,8 +68,8 @@ def compare(
         task: A built-in task, file.py:function or module:function.
         policies: Names of built-in policies, separated by commas.
         policy: An additional policy as NAME="TEXT", such as mine="Linear(max_lr, 0, steps=steps)". TEXT is a schedule
-            that may use the names base_lr, max_lr, steps (the budget) and epoch (steps in an epoch). Can be repeated;
-            by default none.
+            that may use the names base_lr, max_lr, steps (the budget) and epoch (steps in an epoch), and classes of
+            your own that TASK's module defines or imports. Can be repeated; by default none.
         seeds: Number of seeds that each policy is trained with.
         epochs: Budget of each training, in epochs; every schedule is stretched to it.
         rates: Peak rates to try, separated by commas (a single one is used without tuning); or tuned: five peaks
@@ -104,8 +104,7 @@ def compare(
             rates=_rates(rates),
             curve=curve,
             baseline=baseline,
-            metric=_metric(metric, minimize, maximize),
-            target=target,
+            metric=Target(_metric(metric, minimize, maximize), target),
             finish=_finish(finish),
             engine=Engine(engine, workers, address, cpus_per_run, gpus_per_run, working_dir),
             out=out,
@@ -122,7 +121,7 @@ def _policies(listed: str, own: Sequence[str]) -> str | Mapping[str, str]:
     """The names, and the user's own policies with their texts, which may contain commas."""
     if not own:
         return listed
-    names = [name.strip() for name in listed.split(",")]
+    names = separated(listed)
     texts = {}
     for given in own:
         name, sign, text = given.partition("=")

@@ -15,10 +15,10 @@ from cyclr._cli.plan import bounds_of
 from cyclr._page.registry import describe
 from cyclr._page.views import Reading
 from cyclr._plan import plan
-from cyclr._policies import POLICIES, check_text, read, uses_bounds
+from cyclr._policies import check_policy, check_text, read, uses_bounds
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, effort_for
-from cyclr._schedules import Schedule
+from cyclr._schedules import Schedule, own_classes
 from cyclr.study._files import CURVE, RECORD, SETTINGS, claim, read_json, write_json
 from cyclr.study._records import Run, Setup
 
@@ -29,6 +29,7 @@ PLACE = 4  # among the verbs, in the order in which they are used
 EXAMPLES = (
     "cyclr train fashion --epochs 10",
     "cyclr train my_task.py:task --epochs 30 --seed 1 --out run-1",
+    'cyclr train my_task.py --policy "Linear(max_lr, max_lr / 9, steps=steps)"',
     'cyclr train my_task.py --schedule "Constant(0.01)" --epochs 30',
 )
 
@@ -60,16 +61,17 @@ def train(
 ) -> None:
     """Train a task with a policy or a schedule, including the range test if one is needed.
 
-    The bounds come from --bounds, from --curve or from a range test that is run first; a --schedule needs them only if
-    it uses base_lr or max_lr. With --out the training is recorded: if interrupted, run the same command again to
+    The bounds come from --bounds, from --curve or from a range test that is run first; a text needs them only if it
+    uses base_lr or max_lr. With --out the training is recorded: if interrupted, run the same command again to
     resume. Under torchrun, all processes train one model.
 
     Args:
         task: A built-in task, file.py:function or module:function.
         epochs: Budget in epochs.
-        policy: The rule that makes the schedule: auto, fixed, step, linear, cosine, one_cycle, triangular2, …
-        schedule: A schedule as text, instead of a policy (the default); it may use the names epoch (steps in an epoch),
-            steps (the budget), base_lr and max_lr.
+        policy: The rule that makes the schedule: auto, fixed, step, linear, cosine, one_cycle, triangular2, …; or the
+            text of a schedule, which may use the names base_lr, max_lr, steps (the budget) and epoch (steps in an
+            epoch), and must last the whole budget.
+        schedule: A schedule as text with the same names, of any length, instead of a policy (the default).
         bounds: Lower and upper bound of the learning rate; by default from a range test.
         curve: A range test saved by `cyclr find --out`, to use instead of running one (the default).
         seed: Random seed for the weights and the order of the data.
@@ -77,29 +79,25 @@ def train(
         json: Print the record of the run as one JSON document instead of a table.
     """
     epochs, seed = _check.count("--epochs", epochs), _check.count("--seed", seed, least=0)
-    _check.choice("--policy", policy, POLICIES)
+    check_policy("--policy", policy)
     settings = Settings(task, policy, schedule, epochs, seed, bounds, None if curve is None else str(curve))
     given = bounds_of(bounds, curve)
     if schedule is not None:
-        _check_schedule(schedule, policy, given)
+        check_text("--schedule", schedule)
+        if policy != "auto":
+            raise ValueError("--schedule and --policy must not both be given; leave one out")
+    if given is not None and not uses_bounds(schedule or policy):
+        what = "--policy" if schedule is None else "--schedule"
+        raise ValueError(
+            f"--bounds and --curve must be left out with a {what} that uses neither base_lr nor max_lr; leave them "
+            "out, or use these names in its text"
+        )
     with processes.joined():
         run = _train(settings, given, out, quiet=json)
         if json:
             _console.document(run)
         else:
             _sections.show(describe(run))
-
-
-def _check_schedule(text: str, policy: str, given: Bounds | None) -> None:
-    """Check that the text uses known names only, and that no option is given that it does not use."""
-    check_text("--schedule", text)
-    if policy != "auto":
-        raise ValueError("--schedule and --policy must not both be given; leave one out")
-    if given is not None and not uses_bounds(text):
-        raise ValueError(
-            "--bounds and --curve must be left out with a --schedule that uses neither base_lr nor max_lr; leave them "
-            "out, or use these names in the schedule"
-        )
 
 
 def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet: bool) -> Run:
@@ -113,21 +111,18 @@ def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet
     if per_epoch is None:
         raise ValueError(f"task {task}: train_loader must have a length, which defines an epoch; add __len__")
     steps = settings.epochs * per_epoch
-    text = settings.schedule
-    if text is not None:
-        read(text, Bounds(0.1, 1), steps=steps, epoch=per_epoch)  # report errors in the text before the range test
+    rule = settings.schedule or policy
+    tasks.check_classes(task, own_classes(rule))
+    _schedule(settings, Bounds(0.1, 1), per_epoch)  # report errors in a text before the range test
     if out is not None:
         processes.once(lambda: claim(out / SETTINGS, settings))
     if settings.curve is not None:
         bounds = Curve.load(settings.curve).bounds(budget=steps)
-    if text is None or uses_bounds(text):
-        bounds = bounds or _find(settings, made, steps, out, quiet=quiet)
-    if text is not None:
-        policy, chosen = "schedule", read(text, bounds, steps=steps, epoch=per_epoch)
-    else:
-        assert bounds is not None
-        chosen = _schedule(settings, bounds, per_epoch, quiet=quiet)
-    setup = Setup(task=task, policy=policy, schedule=repr(chosen), seed=seed, steps=steps, eval_every=per_epoch)
+    if bounds is None and uses_bounds(rule):
+        bounds = _find(settings, made, steps, out, quiet=quiet)
+    chosen = _schedule(settings, bounds or Bounds(0.1, 1), per_epoch, quiet=quiet)
+    name = policy if settings.schedule is None else "schedule"
+    setup = Setup(task=task, policy=name, schedule=repr(chosen), seed=seed, steps=steps, eval_every=per_epoch)
     return _run(setup, made, out)
 
 
@@ -148,10 +143,12 @@ def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet
     return bounds
 
 
-def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool) -> Schedule:
-    """From the policy and the bounds."""
+def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool = True) -> Schedule:
+    """From the text or the policy, and the bounds, which a text need not use."""
+    steps = settings.epochs * per_epoch
+    if settings.schedule is not None:
+        return read(settings.schedule, bounds, steps=steps, epoch=per_epoch)
     if settings.policy != "auto":
-        steps = settings.epochs * per_epoch
         return make_schedule(settings.policy, bounds, steps=steps, steps_per_epoch=per_epoch)
     made = plan(bounds, epochs=settings.epochs, steps_per_epoch=per_epoch)
     if not quiet:

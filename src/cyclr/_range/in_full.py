@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, NamedTuple, TypeAlias
 
-from cyclr._range.bounds import Inconclusive
+from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve
 from cyclr._range.horizon import FEWEST, SHORT_TRAINING, allowed
 
@@ -40,6 +40,13 @@ def size_of(kind: Kind, effort: str, budget: int | None, repeats: int) -> Size:
     return Size(effort, budget, repeats if budget is None else min(repeats, allowed(budget) // FEWEST))
 
 
+class Answer(NamedTuple):
+    """What the tests gave: a curve, and its bounds if they have been read from it already."""
+
+    curve: Curve
+    bounds: Bounds | None = None
+
+
 def enough(
     make: Callable[[Kind], Curve],
     budget: Callable[[], int],
@@ -47,7 +54,7 @@ def enough(
     steps: int,
     signal: str = "loss",
     evaluates: bool = False,
-) -> Curve:
+) -> Answer:
     """A range test within the budget, and others after it if that one is inconclusive.
 
     Args:
@@ -62,24 +69,25 @@ def enough(
         The curve, whose tuning cost is that of all tests. If none is conclusive, the longest one.
     """
     curve = make("within")
-    if not inconclusive(curve, budget(), signal) or (signal == "loss" and curve.loss_kind == "other"):
-        return curve
+    bounds = bounds_of(curve, budget(), signal)
+    if bounds is not None or (signal == "loss" and curve.loss_kind == "other"):
+        return Answer(curve, bounds)
     if evaluates and not curve.reference.size:
         last = make("reference")
-        if not inconclusive(last, budget(), signal):
-            return joined(last, curve)
+        bounds = bounds_of(joined(last, curve), budget(), signal)
+        if bounds is not None:
+            return Answer(joined(last, curve), bounds)
         curve = joined(curve, last)
-    return curve if len(curve.rates) >= steps else joined(make("full"), curve)
+    return Answer(curve if len(curve.rates) >= steps else joined(make("full"), curve))
 
 
-def inconclusive(curve: Curve, budget: int, signal: str = "loss") -> Inconclusive | None:
-    """Why the curve is inconclusive; None if it is not."""
+def bounds_of(curve: Curve, budget: int | None = None, signal: str = "loss") -> Bounds | None:
+    """The bounds, or None if the curve is inconclusive."""
     try:
-        curve.bounds(signal, budget=budget)
+        return curve.bounds(signal, budget=budget)
     except Inconclusive as unclear:
         _log.debug("A range test is inconclusive (%s).", unclear)
-        return unclear
-    return None
+        return None
 
 
 def joined(curve: Curve, before: Curve) -> Curve:

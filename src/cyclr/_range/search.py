@@ -8,7 +8,7 @@ from typing import Literal
 from cyclr._check import choice, count, problem
 from cyclr._range.held_out import HeldOut
 from cyclr._range.ramp import Ramp
-from cyclr._range.walk import EFFORTS, Progress
+from cyclr._range.walk import EFFORTS, StepProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Search:
     effort: str | None = None
     held_out: HeldOut | None = None
     signal: str = "loss"
-    progress: Progress | Literal[False] | None = None
+    progress: StepProgress | Literal[False] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.ramp, Ramp):

@@ -6,17 +6,17 @@ carries the orders out with an adapter's `Walker`; Keras, which owns its trainin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cyclr._check import choice, count, problem
-from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve
 from cyclr._range.fall import falls, rises
 from cyclr._range.horizon import Extent, extent
+from cyclr._range.in_full import bounds_of
 from cyclr._range.orders import Measure, Order, Orders, Reader, Rewind, Steps, Walker
 from cyclr._range.probe import BELOW, candidates, cycle, further
 from cyclr._range.ramp import Ramp
@@ -30,8 +30,11 @@ Array = NDArray[np.float64]
 EFFORTS = ("quick", "thorough")
 SLOWER = 3  #: a thorough test repeats an inconclusive sweep this many times slower
 
-#: Called after each block with (steps done, total steps, rate, loss).
-Progress: TypeAlias = Callable[[int, int, float, float], object]
+
+class StepProgress(Protocol):
+    """Called after each block of steps with those done, those in all, and the rate and the loss of the last one."""
+
+    def __call__(self, done: int, total: int, rate: float, loss: float, /) -> object: ...
 
 
 def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
@@ -113,7 +116,7 @@ class Recorder:
         budget: int | None = None,
         every: int = 0,
         maximize: Iterable[str] = (),
-        progress: Progress | Literal[False] | None = None,
+        progress: StepProgress | Literal[False] | None = None,
         block: int = BLOCK,
         in_order: bool = False,
         reference: bool = False,
@@ -160,7 +163,7 @@ class Recorder:
         """Yield all orders of the test; the generator's return value is the curve."""
         yield from self._all_sweeps()
         if self.extent.cycles:
-            bounds = _bounds_of(self.curve())
+            bounds = bounds_of(self.curve())
             if bounds is None and self.extent.most is None:
                 yield Rewind(data=True)
                 self._earlier = self.curve().tuning_cost
@@ -168,7 +171,7 @@ class Recorder:
                 self._beyond = 0
                 self._sweeps.clear()
                 yield from self._all_sweeps()
-                bounds = _bounds_of(self.curve())
+                bounds = bounds_of(self.curve())
             if bounds is not None:
                 yield from self._probes(bounds.max_lr)
             elif (edge := self._edge()) is not None:
@@ -349,11 +352,3 @@ class Recorder:
         for row, there in zip(rows, values, strict=True):
             row[list(there)] = list(there.values())
         return rows
-
-
-def _bounds_of(curve: Curve) -> Bounds | None:
-    """The bounds from the training loss, or None if it is inconclusive."""
-    try:
-        return curve.bounds()
-    except Inconclusive:
-        return None

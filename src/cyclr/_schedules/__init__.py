@@ -20,6 +20,7 @@ from cyclr._schedules.recipes import slanted_triangular as slanted_triangular
 from cyclr._schedules.recipes import step_decay as step_decay
 from cyclr._schedules.recipes import warm_up as warm_up
 from cyclr._schedules.recipes import wsd as wsd
+from cyclr._schedules.spec import own_classes as own_classes
 from cyclr._schedules.spec import parse as parse
 from cyclr._schedules.waves import ExpRange as ExpRange
 from cyclr._schedules.waves import Hann as Hann

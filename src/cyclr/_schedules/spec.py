@@ -70,6 +70,17 @@ def parse(text: str, **names: float) -> Schedule:
     return value
 
 
+def own_classes(text: str) -> frozenset[str]:
+    """The names `module.Name` that a text calls: classes of schedules of the user's, which `parse` may not know.
+
+    >>> own_classes("(my_task.Knee(0.4, 60, 100) >> Constant(0.1)).take(200)")
+    frozenset({'my_task.Knee'})
+    """
+    nodes = ast.walk(ast.parse(text.strip(), mode="eval"))
+    called = (_dotted(node.func) for node in nodes if isinstance(node, ast.Call))
+    return frozenset(name for name in called if "." in name and name.rpartition(".")[2] not in _METHODS)
+
+
 class _Reader:
     """Evaluates the syntax tree; every type of node without a method here is refused."""
 

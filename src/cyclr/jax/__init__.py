@@ -13,3 +13,8 @@ except ModuleNotFoundError as error:
 from cyclr.jax._range_test import range_test as range_test
 from cyclr.jax._snapshots import Snapshots as Snapshots
 from cyclr.jax._snapshots import load_snapshot as load_snapshot
+
+
+def __dir__() -> list[str]:
+    """The public names, which are what a reader looks for."""
+    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))

@@ -12,7 +12,7 @@ import jax
 from cyclr import _rng
 from cyclr._check import count, problem
 from cyclr._interrupt import Restored, Undo, put_back
-from cyclr._range import Curve, HeldOut, Progress, Ramp, Recorder
+from cyclr._range import Curve, HeldOut, Ramp, Recorder, StepProgress
 from cyclr._range.fall import neighbours
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._range.walk import walk
@@ -35,7 +35,7 @@ def range_test(
     effort: str = "quick",
     budget: int | None = None,
     held_out: HeldOut | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Curve:
     """Train while the learning rate rises, and record the loss at each rate (an LR range test, or LR finder).
 

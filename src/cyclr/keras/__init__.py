@@ -17,3 +17,8 @@ from cyclr.keras._drive import WithMomentum as WithMomentum
 from cyclr.keras._range_test import RangeTest as RangeTest
 from cyclr.keras._snapshots import Snapshots as Snapshots
 from cyclr.keras._snapshots import load_snapshot as load_snapshot
+
+
+def __dir__() -> list[str]:
+    """The public names, which are what a reader looks for."""
+    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))

@@ -124,8 +124,8 @@ def auto(
 
     evaluates = asked.by_reference and can_evaluate(model)
     with voice:
-        curve = enough(made, lambda: steps, steps=search.ramp.steps, evaluates=evaluates)
-    tuned = asked.tuned(curve, steps, epoch)
+        found = enough(made, lambda: steps, steps=search.ramp.steps, evaluates=evaluates)
+    tuned = asked.tuned(found, steps, epoch)
     use_schedule(model, _from_now_on(tuned.plan.schedule, innermost(model.optimizer)))
     voice.found(tuned)
     return tuned

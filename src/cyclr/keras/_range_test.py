@@ -15,7 +15,7 @@ import numpy as np
 from cyclr._check import problem
 from cyclr._interrupt import Restored, Undo
 from cyclr._metrics import Better
-from cyclr._range import Curve, Progress, Ramp, Recorder
+from cyclr._range import Curve, Ramp, Recorder, StepProgress
 from cyclr._range.fall import neighbours
 from cyclr._range.horizon import REFERENCE
 from cyclr._range.ramp import RAMP_0_1
@@ -88,7 +88,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
         effort: str = "quick",
         budget: int | None = None,
         better: Mapping[str, Better] | None = None,
-        progress: Progress | None = None,
+        progress: StepProgress | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(model, keras.Model):

@@ -17,3 +17,8 @@ from cyclr.lightning._auto import use_schedule as use_schedule
 from cyclr.lightning._range_test import RangeTest as RangeTest
 from cyclr.lightning._range_test import range_test as range_test
 from cyclr.lightning._snapshots import Snapshots as Snapshots
+
+
+def __dir__() -> list[str]:
+    """The public names, which are what a reader looks for."""
+    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))

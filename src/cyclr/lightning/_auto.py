@@ -147,8 +147,8 @@ def auto(
 
     evaluates = module.automatic_optimization and asked.by_reference
     with voice:
-        curve = enough(test, lambda: length.steps, steps=search.ramp.steps, signal=search.signal, evaluates=evaluates)
-    tuned = asked.tuned(curve, length.steps, length.epoch)
+        found = enough(test, lambda: length.steps, steps=search.ramp.steps, signal=search.signal, evaluates=evaluates)
+    tuned = asked.tuned(found, length.steps, length.epoch)
     use_schedule(module, tuned.plan, tuned.momentum, optimizer=optimizer, on_mismatch=on_mismatch)
     voice.found(tuned)
     return tuned

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import _TunerExitException
 import cyclr.torch
 from cyclr._check import problem
 from cyclr._interrupt import Restored, Undo
-from cyclr._range import Curve, HeldOut, Progress, Ramp, Size
+from cyclr._range import Curve, HeldOut, Ramp, Size, StepProgress
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr.lightning._step import Feed, Step
@@ -46,7 +46,7 @@ def range_test(
     effort: str = "quick",
     budget: int | None = None,
     held_out: HeldOut | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Curve:
     """Train by the Trainer's own steps while the learning rate rises, and record the loss at each rate.
 
@@ -128,7 +128,7 @@ class RangeTest(Callback):
         effort: str = "quick",
         budget: int | None = None,
         held_out: HeldOut | None = None,
-        progress: Progress | None = None,
+        progress: StepProgress | None = None,
     ) -> None:
         how = {"repeats": repeats, "effort": effort, "budget": budget, "progress": progress}
         recorder_of(ramp, held_out, None, **how)  # errors before any work
@@ -221,7 +221,7 @@ def _test(trainer: Trainer, module: LightningModule, which: int | None, loss: st
             Chosen(optimizers, which),
             Feed(trainer.fit_loop._combined_loader, trainer.accumulate_grad_batches, trainer.current_epoch),
             update=step,
-            scheduler=[config.scheduler for config in trainer.lr_scheduler_configs],
+            restore=cyclr.torch.Restore([config.scheduler for config in trainer.lr_scheduler_configs]),
             **how,
         )
 

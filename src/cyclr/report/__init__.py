@@ -27,3 +27,8 @@ from cyclr.report._html import page as page
 from cyclr.report._html import write as write
 from cyclr.report._markdown import markdown as markdown
 from cyclr.report._read import read as read
+
+
+def __dir__() -> list[str]:
+    """The public names, which are what a reader looks for."""
+    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))

@@ -14,6 +14,12 @@ from cyclr.study._files import load as load
 from cyclr.study._records import Run as Run
 from cyclr.study._records import Setup as Setup
 from cyclr.study._records import Study as Study
+from cyclr.study._settings import Target as Target
 from cyclr.study._summary import Summary as Summary
 from cyclr.study._summary import summarize as summarize
 from cyclr.study._worker import RunError as RunError
+
+
+def __dir__() -> list[str]:
+    """The public names, which are what a reader looks for."""
+    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))

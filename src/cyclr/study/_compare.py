@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import os
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Literal, Protocol, cast
 
 import msgspec
 
 from cyclr import _check
 from cyclr._metrics import Better, direction, in_words
-from cyclr._policies import POLICIES, check_policy, uses_bounds
 from cyclr._policies import policy as make_schedule
+from cyclr._policies import uses_bounds
 from cyclr._range import Bounds, Curve, Inconclusive, effort_for
+from cyclr._renamed import renamed
 from cyclr.study._command import of_compare
-from cyclr.study._design import FINISHES, TUNING_SEED, Design, Finish, arms, finished, run_design
+from cyclr.study._design import Design, arms, finished, run_design
 from cyclr.study._engine import Engine
 from cyclr.study._files import CURVE, RUNS, SETTINGS, STUDY, claim, claimed, write_json
 from cyclr.study._pool import Apart
 from cyclr.study._records import Facts, Run, Study
-from cyclr.study._task import name_of
+from cyclr.study._settings import DEFAULT, FOUND, TUNED, Settings, Target, asked_for, baseline_of
 
-DEFAULT = ("auto", "fixed", "step", "cosine", "linear", "one_cycle", "triangular2")
-TUNED, FOUND = "tuned", "found"
 _UNPAIRED = (
     "Two trainings with the same seed start differently, so the runs of a seed are not paired: initial weights and "
     "data order should depend on the seed alone."
 )
 # Passed by name: they need a framework and are imported by the workers.
-_FINGERPRINT = "cyclr.tasks._find:fingerprint"
+_CHECK_CLASSES = "cyclr.tasks._find:check_classes"
 _INSPECT = "cyclr.tasks._inspect:inspect_task"
 _MAKE_CURVE = "cyclr.tasks._run:save_curve"
 _MAKE_RUN = "cyclr.tasks._run:make_study_run"
@@ -42,33 +41,7 @@ class Progress(Protocol):
     def __call__(self, title: str, done: int, total: int, unit: str, beside: str = "") -> None: ...
 
 
-class Settings(msgspec.Struct, frozen=True):
-    """The settings that determine the runs, kept in their folder. Baseline and target may change later."""
-
-    task: str
-    task_file: str
-    policies: tuple[str, ...]
-    seeds: int
-    epochs: int
-    metric: str | None
-    rates: str | tuple[float, ...]
-    curve: str | None
-    facts: Facts | None = None
-    texts: dict[str, str] = {}  # texts of the policies that are not built in
-    better: Better | None = None  # direction of the metric, if given
-    finish: dict[str, Finish] = {}  # of the policies that do not end as a single model
-
-    @property
-    def tuned(self) -> bool:
-        """Whether rates are tuned."""
-        return self.rates == TUNED or (not isinstance(self.rates, str) and len(self.rates) > 1)
-
-    @property
-    def rules(self) -> dict[str, str]:
-        """The policies as `cyclr.policy` takes them, by name."""
-        return {name: self.texts.get(name, name) for name in self.policies}
-
-
+@renamed(("metric", Target, {"target": "value"}))
 def compare(
     task: str | Callable[..., Any],
     *,
@@ -78,8 +51,7 @@ def compare(
     rates: str | float | Iterable[float] = TUNED,
     curve: str | os.PathLike[str] | None = None,
     baseline: str | None = None,
-    metric: str | tuple[str, Better] | None = None,
-    target: float | None = None,
+    metric: str | tuple[str, Better] | Target | None = None,
     finish: str | Mapping[str, str] = "single",
     engine: Engine | None = None,
     out: str | os.PathLike[str] = "cyclr-compare",
@@ -96,8 +68,10 @@ def compare(
     Args:
         task: A function of a seed that returns a `cyclr.torch.Task` and that other processes can import; or its name,
             `file.py:function` or `module:function`; or the name of a built-in task.
-        policies: Names of built-in policies, or a mapping from names to built-in policies or texts with the free names
-            of `cyclr.policy`. A mapping with a single policy adds it to the default ones.
+        policies: Names of built-in policies, in a list or separated by commas. Policies with texts of your own need
+            names: a mapping from the name of each policy to a built-in one or to a text with the free names of
+            `cyclr.policy`. A text may use your own classes of schedules, as `my_task.Knee(max_lr, 60, steps)`, which
+            the task's module must define or import.
         seeds: Number of seeds that each policy is trained with.
         epochs: Budget of each training, in epochs; every schedule is stretched to it.
         rates: Peak rates to try (a single one is used without tuning); or "tuned": five peaks around the max_lr of the
@@ -106,9 +80,8 @@ def compare(
             a thorough one for trainings of 2,000 steps or more.
         baseline: The policy that the others are compared with; by default `fixed` if it is compared, else the first.
         metric: "loss" or a metric of the task, measured on held-out data; by default the task's first metric. A pair
-            (name, "min") or (name, "max") states whether lower or higher is better.
-        target: A value of the metric; the steps and seconds to reach it are reported. By default the baseline's final
-            mean.
+            (name, "min") or (name, "max") states whether lower or higher is better. The steps and seconds to reach the
+            baseline's final mean are reported, or with a `Target` those to reach its value.
         finish: What is judged at the end of a training: the "single" model, an "ensemble" of the snapshots at the ends
             of its cycles, or their "average", or the moving average of the weights ("ema", as `averaged_model` makes
             it). One for all policies, or a mapping from their names. Without two cycles, an average is that of five
@@ -137,13 +110,15 @@ def compare(
     Traceback (most recent call last):
     ValueError: policy 'mine' may use the names base_lr, max_lr, steps, epoch, got 'max_rl' in ...
     """
-    asked = _asked(task, policies, seeds, epochs, rates, curve, metric, finish)
-    baseline = _baseline(baseline, asked.policies)
-    target = None if target is None else _check.number("target", target)
+    judged = metric if isinstance(metric, Target) else Target(metric)
+    asked = asked_for(task, policies, seeds, epochs, rates, curve, judged.metric, finish)
+    baseline = baseline_of(baseline, asked.policies)
     if not isinstance(engine := engine or Engine(), Engine):
         raise TypeError(_check.problem("engine must be an Engine", engine, "pass cyclr.study.Engine(workers=2)"))
     out = Path(out)
     check_folder(out)
+    if asked.classes:
+        pkgutil.resolve_name(_CHECK_CLASSES)(asked.task, asked.classes)
     given = None if curve is None else Curve.load(curve)
     if not (out / STUDY).exists():  # otherwise everything is done, and no engine is needed
         engine.check()
@@ -154,9 +129,10 @@ def compare(
     notes = study.notes if settled.facts is None or settled.facts.paired else [*study.notes, _UNPAIRED]
     again = of_compare(
         asked.task, asked.rules, seeds=asked.seeds, epochs=asked.epochs, rates=asked.rates, curve=asked.curve,
-        metric=(asked.metric, asked.better), finish=asked.finish, baseline=baseline, target=target, out=out,
+        metric=(asked.metric, asked.better), finish=asked.finish, baseline=baseline, target=judged.value, out=out,
     )  # fmt: skip
-    study = msgspec.structs.replace(study, baseline=baseline, target=target, notes=notes, bounds=found, command=again)
+    said = {"baseline": baseline, "target": judged.value, "notes": notes, "command": again}
+    study = msgspec.structs.replace(study, bounds=found, **said)
     write_json(out / STUDY, study)
     return study
 
@@ -201,97 +177,6 @@ def run_in(out: Path, design: Design, engine: Engine, progress: Progress | None 
     return run_design(design, out / RUNS, _MAKE_RUN, engine=engine, on_run=count)
 
 
-# ---------------------------------------------------------------- the arguments
-
-
-def _asked(
-    task: str | Callable[..., Any],
-    policies: str | Iterable[str] | Mapping[str, str],
-    seeds: int,
-    epochs: int,
-    rates: str | float | Iterable[float],
-    curve: str | os.PathLike[str] | None,
-    metric: str | tuple[str, Better] | None,
-    finish: str | Mapping[str, str] = "single",
-) -> Settings:
-    """The arguments that determine the runs, checked as far as possible without the task."""
-    text = name_of(task)
-    rules = _rules(policies)
-    if _check.count("seeds", seeds) > TUNING_SEED:
-        raise ValueError(_check.problem(f"seeds must be at most {TUNING_SEED}", seeds))
-    name, better = metric if isinstance(metric, tuple) else (metric, None)
-    if better is not None:
-        _check.choice("the direction of metric", better, get_args(Better))
-    return Settings(
-        task=text,
-        task_file=pkgutil.resolve_name(_FINGERPRINT)(text),
-        policies=tuple(rules),
-        seeds=int(seeds),
-        epochs=_check.count("epochs", epochs),
-        metric=name,
-        rates=_rates(rates),
-        curve=None if curve is None else os.fspath(curve),
-        texts={name: rule for name, rule in rules.items() if rule != name},
-        better=better,
-        finish=_finishes(finish, tuple(rules)),
-    )
-
-
-def _finishes(given: str | Mapping[str, str], names: Sequence[str]) -> dict[str, Finish]:
-    """How each policy ends, where it is not as a single model."""
-    every = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names, given)
-    for name, finish in every.items():
-        _check.choice("a name in finish", name, names)
-        _check.choice("finish", finish, FINISHES)
-    return {name: cast("Finish", finish) for name, finish in every.items() if finish != "single"}
-
-
-def _rules(policies: str | Iterable[str] | Mapping[str, str]) -> dict[str, str]:
-    """Built-in policies or texts, by name."""
-    if isinstance(policies, Mapping):
-        rules = dict(cast("Mapping[str, str]", policies))
-        for name, rule in rules.items():
-            _check_name(name, rule)
-            check_policy(f"policy {name!r}", rule)
-        return {name: name for name in DEFAULT} | rules if len(rules) == 1 else rules
-    names = [name.strip() for name in policies.split(",")] if isinstance(policies, str) else list(policies)
-    for name in names:
-        _check.choice("policies", name, POLICIES)
-    if len(set(names)) < max(2, len(names)):
-        must = "policies must name two or more policies, each once"
-        raise ValueError(_check.problem(must, names, "pass for example auto,fixed"))
-    return {name: name for name in names}
-
-
-def _check_name(name: str, rule: str) -> None:
-    """Check that the name works as a folder and in a list, and that no other built-in policy has it."""
-    if not isinstance(name, str) or not name or not all(char.isalnum() or char in " ._-+" for char in name):
-        must = "the name of a policy must consist of letters, digits, spaces and . _ - +"
-        raise ValueError(_check.problem(must, name, "choose a name such as mine"))
-    if name in POLICIES and rule != name:
-        must = "the name of a policy must not be that of a built-in one"
-        raise ValueError(f"{must}, got {name!r} for {rule!r}; choose another name")
-
-
-def _baseline(name: str | None, policies: Sequence[str]) -> str:
-    if name is None:
-        return "fixed" if "fixed" in policies else policies[0]
-    return _check.choice("baseline", name, policies)
-
-
-def _rates(rates: str | float | Iterable[float]) -> str | tuple[float, ...]:
-    if isinstance(rates, str):
-        return _check.choice("rates", rates, (TUNED, FOUND))
-    found = tuple(rates) if isinstance(rates, Iterable) else (rates,)
-    advice = f"pass a rate such as 0.01, or {TUNED!r}, or {FOUND!r}"
-    found = tuple(_check.positive("rates", rate, advice) for rate in found)
-    if not found:
-        raise ValueError("rates must contain at least one rate, got none; pass a rate such as 0.01")
-    if len(set(found)) < len(found):
-        raise ValueError(_check.problem("rates must contain each rate once", found))
-    return tuple(sorted(found))
-
-
 # ---------------------------------------------------------------- what depends on the task
 
 
@@ -300,7 +185,7 @@ def _settle(asked: Settings, out: Path, apart: Apart) -> Settings:
     path = out / SETTINGS
     there = claimed(path, Settings) if path.exists() else None
     known = None if there is None else there.facts  # the study was started here: no need to inspect the task again
-    facts = known or apart.call(_INSPECT, asked.task, asked.tuned)
+    facts = known or apart.call(_INSPECT, asked.task, asked.tuned, asked.classes)
     settled = msgspec.structs.replace(asked, metric=asked.metric or facts.metrics[0], facts=facts)
     if known is not None:
         claim(path, settled)  # report a difference in settings before anything else

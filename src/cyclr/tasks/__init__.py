@@ -22,3 +22,8 @@ BUILT_IN: dict[str, str] = {
     "tabular": "cyclr.tasks.tabular:tabular",
 }
 """The built-in tasks by name; each is imported when it is used."""
+
+
+def __dir__() -> list[str]:
+    """The public names, which are what a reader looks for."""
+    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))

@@ -12,7 +12,8 @@ import importlib.util
 import inspect
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
 from cyclr._failure import TaskError, one_line, shown, where
+from cyclr._schedules.spec import makers
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -106,6 +108,21 @@ def _parted(text: str) -> tuple[str, dict[str, Any]]:
 def arguments(text: str) -> tuple[str, ...]:
     """The names of the arguments of the task's function."""
     return tuple(inspect.signature(load(text)).parameters)
+
+
+def check_classes(text: str, names: Iterable[str]) -> None:
+    """Import the task's module, and check that schedules of these classes, `module.Name`, can then be parsed.
+
+    Raises:
+        TaskError: If the task or a class cannot be found.
+    """
+    with redirect_stdout(sys.stderr):  # stdout is reserved for results
+        load(text)
+    for name in sorted({*names} - makers().keys()):
+        module = name.rpartition(".")[0]
+        near = _check.did_you_mean(name, [known for known in makers() if known.startswith(f"{module}.")])
+        advice = near or f"define it there, or import {module} there: the processes that train import the task alone"
+        raise TaskError(f"no schedule {name!r} once the module of task {text} is imported; {advice}")
 
 
 def fingerprint(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from cyclr.torch import Task
 
 
-def inspect_task(text: str, tuned: bool) -> Facts:
+def inspect_task(text: str, tuned: bool, classes: Sequence[str] = ()) -> Facts:
     """Make the task and evaluate one batch, so that errors are reported before any work.
 
     Args:
         text: The task.
         tuned: Whether rates will be tuned.
+        classes: The user's own classes of schedules, which a process that trains the task must know.
     """
     from cyclr.torch._ensemble import outputs_of
     from cyclr.torch._update import evaluate
 
+    tasks.check_classes(text, classes)
     final = tasks.build(text, 0)
     first = _beginning(final)
     choosing = tasks.build(text, 0, tuning=True) if tuned else None

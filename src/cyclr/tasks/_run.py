@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
-from cyclr._range import Curve, HeldOut, Kind, Ramp, enough, size_of
+from cyclr._range import Curve, HeldOut, Kind, Ramp, StepProgress, enough, size_of
 from cyclr._schedules import parse
 from cyclr.study._records import Run, Setup
 from cyclr.study._worker import reporter
@@ -21,9 +21,6 @@ from cyclr.tasks._finish import is_finite, judged, saving
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
-
-
-Progress = Callable[[int, int, float, float], None]
 
 
 def find_curve(
@@ -36,7 +33,7 @@ def find_curve(
     budget: int | None = None,
     signal: str = "loss",
     strict: bool = False,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     again: Callable[[int], Task] | None = None,
 ) -> Curve:
     """Run a range test; the task is restored afterwards.
@@ -76,7 +73,7 @@ def find_curve(
     if strict or budget is None:
         return test("within")
     evaluates = signal == "loss" and sweep.scale == "log"
-    return enough(test, lambda: budget, steps=sweep.steps, signal=signal, evaluates=evaluates)
+    return enough(test, lambda: budget, steps=sweep.steps, signal=signal, evaluates=evaluates).curve
 
 
 _CHECKPOINT_SECONDS = 10.0  # a study can have many short runs
@@ -101,7 +98,7 @@ def make_run(
     task: Task | None = None,
     folder: Path | None = None,
     checkpoint_seconds: float = 0,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Run:
     """Make one run: the task with its seed, trained with its schedule.
 
@@ -112,7 +109,7 @@ def make_run(
         checkpoint_seconds: Minimum time between two checkpoints.
         progress: Called with step, steps, rate and loss as it progresses.
     """
-    from cyclr.torch import averaged_model, train
+    from cyclr.torch import Checkpoint, averaged_model, train
 
     if task is None:
         options: dict[str, Any] = dict(setup.options)
@@ -128,8 +125,7 @@ def make_run(
             eval_at=setup.eval_at,
             average=averaged_model(task.model) if setup.finish == "ema" else None,
             snapshots=snapshots,
-            checkpoint=folder,
-            checkpoint_seconds=checkpoint_seconds,
+            checkpoint=None if folder is None else Checkpoint(folder, seconds=checkpoint_seconds),
             progress=progress,
         )
         seconds = time.perf_counter() - started

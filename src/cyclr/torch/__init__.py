@@ -9,6 +9,7 @@ from cyclr.torch._ensemble import Ensemble as Ensemble
 from cyclr.torch._ensemble import ensemble as ensemble
 from cyclr.torch._loop import AutoLoop as AutoLoop
 from cyclr.torch._measure import measure_cycles as measure_cycles
+from cyclr.torch._range_test import Restore as Restore
 from cyclr.torch._range_test import range_test as range_test
 from cyclr.torch._restore import Transaction as Transaction
 from cyclr.torch._restore import preserved as preserved
@@ -20,7 +21,13 @@ from cyclr.torch._soup import soup as soup
 from cyclr.torch._task import Task as Task
 from cyclr.torch._timed import TimedScheduler as TimedScheduler
 from cyclr.torch._timm import TimmScheduler as TimmScheduler
+from cyclr.torch._train import Checkpoint as Checkpoint
 from cyclr.torch._train import train as train
 from cyclr.torch._trainer import Chosen as Chosen
 from cyclr.torch._update import Update as Update
 from cyclr.torch._update import evaluate as evaluate
+
+
+def __dir__() -> list[str]:
+    """The public names, which are what a reader looks for."""
+    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))

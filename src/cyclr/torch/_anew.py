@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeGuard
 import torch
 
 from cyclr._check import count, problem
-from cyclr._range import Curve, HeldOut, Progress, Ramp
+from cyclr._range import Curve, HeldOut, Ramp, StepProgress
 from cyclr._range.walk import walk
 from cyclr.torch._batches import in_order
 from cyclr.torch._restore import preserved
@@ -65,7 +65,7 @@ class Anew:
         self._at = 0
         self._stack = ExitStack()
 
-    def tested(self, ramp: Ramp, *, effort: str, budget: int | None, progress: Progress | None) -> Curve:
+    def tested(self, ramp: Ramp, *, effort: str, budget: int | None, progress: StepProgress | None) -> Curve:
         """The curve of a whole test. Random states are as before afterwards; the tasks are let go of."""
         with preserved([]), self._stack:
             first = self._task()

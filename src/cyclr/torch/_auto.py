@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from cyclr._check import problem
 from cyclr._plan import plan
-from cyclr._range import Bounds, Curve, Kind, Search, Size, enough
+from cyclr._range import Answer, Bounds, Curve, Kind, Search, Size, enough
 from cyclr._renamed import renamed, same
 from cyclr._schedules import parse
 from cyclr._tuned import Asked, Voice
@@ -134,8 +134,8 @@ def auto(
 
     evaluates = isinstance(update, Update | None) and prepared.asked.by_reference
     with prepared.voice:
-        curve = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal, evaluates=evaluates)
-    return prepared.scheduler(driver, curve)
+        found = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal, evaluates=evaluates)
+    return prepared.scheduler(driver, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +187,15 @@ class Prepared:
         """The size of a range test."""
         return self.asked.size(kind, self.total, self.per_epoch)
 
-    def scheduler(self, driver: Optimizer, curve: Curve) -> Scheduler:
-        """The scheduler of the plan that a curve gives.
+    def scheduler(self, driver: Optimizer, found: Answer) -> Scheduler:
+        """The scheduler of the plan that a range test gives.
 
         Raises:
             Inconclusive: If the range test gives no answer.
         """
-        tuned = self.asked.tuned(curve, self.total, self.per_epoch)
+        tuned = self.asked.tuned(found, self.total, self.per_epoch)
         scheduler = Scheduler(driver, tuned.plan, tuned.momentum)
-        scheduler.curve, scheduler.bounds = curve, tuned.bounds
+        scheduler.curve, scheduler.bounds = tuned.curve, tuned.bounds
         self.voice.found(tuned)
         return scheduler
 

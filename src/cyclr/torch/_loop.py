@@ -12,7 +12,7 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
-from cyclr._range import Curve, Kind, Recorder, Search, inconclusive, joined
+from cyclr._range import Answer, Curve, Kind, Recorder, Search, bounds_of, joined
 from cyclr._range.walk import walking
 from cyclr.torch._auto import Prepared, resumed
 from cyclr.torch._batches import checked_loss, in_order, length
@@ -146,7 +146,7 @@ class AutoLoop(Closed):
                 self._test = None
             if curve is None:  # ended from outside
                 return
-            self.scheduler = self._prepared.scheduler(self._optimizer, curve)
+            self.scheduler = self._prepared.scheduler(self._optimizer, Answer(curve))
         if self._given is not None:
             yield from self._loader
         else:
@@ -194,7 +194,7 @@ class AutoLoop(Closed):
             with watch.objective:
                 curve = yield from self._walked(training, recorder)
                 short = len(curve.rates) < search.ramp.steps
-                if short and inconclusive(curve, prepared.total, search.signal):
+                if short and bounds_of(curve, prepared.total, search.signal) is None:
                     training.rewind(data=True)
                     curve = joined((yield from self._walked(training, full)), curve)
             return watch.finish(curve)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any, cast, overload
 
 import torch
 from torch.optim import Optimizer
 
-from cyclr._range import Curve, HeldOut, Progress, Ramp
+from cyclr._check import problem
+from cyclr._range import Curve, HeldOut, Ramp, StepProgress
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._range.walk import walk
 from cyclr._renamed import renamed, same
@@ -21,6 +23,23 @@ from cyclr.torch._task import Task
 from cyclr.torch._training import Stepped, besides, loss_of_batch, measured, recorder_of, step_of
 from cyclr.torch._update import StepFunction, Update
 from cyclr.torch._watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """What a range test restores besides the network, its optimizer and its data, and where the copy is kept.
+
+    Args:
+        scheduler: An attached scheduler, or several: they are not stepped, and restored, too.
+        where: Where the copy of the training is kept until then; see `preserved`. By default beside the training, such
+            as on the GPU; "cpu" or a folder where there is no room for another copy.
+
+    >>> Restore(where="cpu")
+    Restore(scheduler=None, where='cpu')
+    """
+
+    scheduler: Any = None
+    where: str | PathLike[str] | None = None
 
 
 def _step_function(step_fn: StepFunction) -> StepFunction:
@@ -37,9 +56,8 @@ def range_test(
     budget: int | None = None,
     update: Update | StepFunction | None = None,
     held_out: HeldOut | None = None,
-    scheduler: Any = None,
-    progress: Progress | None = None,
-    where: str | PathLike[str] | None = None,
+    restore: Restore = ...,
+    progress: StepProgress | None = None,
 ) -> Curve: ...
 @overload
 def range_test(
@@ -54,14 +72,14 @@ def range_test(
     budget: int | None = None,
     update: Update | StepFunction | None = None,
     held_out: HeldOut | None = None,
-    scheduler: Any = None,
-    progress: Progress | None = None,
-    where: str | PathLike[str] | None = None,
+    restore: Restore = ...,
+    progress: StepProgress | None = None,
 ) -> Curve: ...
 @renamed(
     RAMP_0_1,
     ("update", _step_function, same("step_fn")),
     ("update", Update, same("scaler", "clip_norm", "accumulate", "autocast", "device")),
+    ("restore", Restore, same("scheduler", "where")),
     ("held_out", HeldOut, {"val_loader": "loader", "metrics": "metrics", "val_every": "every"}),
 )
 def range_test(
@@ -76,9 +94,8 @@ def range_test(
     budget: int | None = None,
     update: Update | StepFunction | None = None,
     held_out: HeldOut | None = None,
-    scheduler: Any = None,
-    progress: Progress | None = None,
-    where: str | PathLike[str] | None = None,
+    restore: Restore = Restore(),
+    progress: StepProgress | None = None,
 ) -> Curve:
     """Train while the learning rate rises, and record the loss at each rate (an LR range test, or LR finder).
 
@@ -123,10 +140,8 @@ def range_test(
             called with the number of the step, or with nothing if it takes nothing.
         held_out: Held-out batches with metrics of (outputs, targets) or (model, batch). Their loss is recorded, too, as
             "val_loss".
-        scheduler: An attached scheduler: it is not stepped, and restored, too.
+        restore: What else is restored afterwards, such as an attached scheduler, and where its copy is kept.
         progress: Called after each block of steps with (steps done, total steps, rate, loss).
-        where: Where the copy of the training is kept, from which it is restored; see `preserved`. By default beside the
-            training, such as on the GPU; "cpu" or a folder where there is no room for another copy.
 
     Returns:
         The curve: rates, losses and metrics, one row per repeat.
@@ -150,9 +165,11 @@ def range_test(
     Reference:
         Smith (2017), Cyclical Learning Rates, section 3.3. https://arxiv.org/abs/1506.01186
     """
+    if not isinstance(restore, Restore):
+        raise TypeError(problem("restore must be a cyclr.torch.Restore", restore, "write Restore(scheduler)"))
     if is_task_function(model):
-        given = {"optimizer": optimizer, "loader": loader, "loss_fn": loss_fn, "scheduler": scheduler}
-        anew = Anew(model, given, repeats=repeats, update=update, held_out=held_out, where=where)
+        given = {"optimizer": optimizer, "loader": loader, "loss_fn": loss_fn, "scheduler": restore.scheduler}
+        anew = Anew(model, given, repeats=repeats, update=update, held_out=held_out, where=restore.where)
         return anew.tested(ramp, effort=effort, budget=budget, progress=progress)
     network = cast("Models | Task", model)
     model, optimizer, loader, loss_fn = parts_of(network, optimizer, loader, loss_fn, update)
@@ -161,7 +178,7 @@ def range_test(
     recorder = recorder_of(ramp, held_out, loss_fn, reference=loss_of_batch(step) is not None, **how)
     recorder.in_order = in_order(loader, recorder.ramp.steps)
     kept = besides(loader, loss_fn, update, held_out)
-    with preserved(model, optimizer, scheduler=scheduler, where=where, **kept) as transaction:
+    with preserved(model, optimizer, scheduler=restore.scheduler, where=restore.where, **kept) as transaction:
         if not model.training:
             model.train()
         measure = measured(model, held_out, loss_fn, update)

@@ -6,6 +6,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from cyclr import _rng as rng
 from cyclr._check import count, non_negative, problem
 from cyclr._files import replacing
+from cyclr._renamed import renamed
 from cyclr.torch._batches import check_callable, start_pass
 from cyclr.torch._distributed import averaged, group_of, of_each, once, place_in
 from cyclr.torch._groups import Given, plain
@@ -29,6 +31,49 @@ FORMAT = "cyclr.train.1"
 Point = dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where `train` keeps its checkpoint, and how often it writes it.
+
+    Args:
+        folder: Its folder; created if it does not exist.
+        every: Steps between two checkpoints; by default one at every evaluation.
+        seconds: Minimum time between two checkpoints; any that would come sooner, even the last one, is skipped, as
+            writing a file safely takes time.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If a value is out of range.
+
+    >>> Checkpoint("run-1", every=500)
+    Checkpoint(folder='run-1', every=500, seconds=0)
+    """
+
+    folder: str | os.PathLike[str]
+    every: int | None = None
+    seconds: float = 0
+
+    def __post_init__(self) -> None:
+        try:
+            os.fspath(self.folder)
+        except TypeError:
+            must = "checkpoint must be a folder or a Checkpoint"
+            raise TypeError(problem(must, self.folder, "pass a path")) from None
+        if self.every is not None:
+            count("every", self.every)
+        non_negative("seconds", self.seconds)
+
+    @property
+    def file(self) -> Path:
+        """The file that is written."""
+        return Path(self.folder) / "checkpoint.pt"
+
+    def is_due(self, step: int, steps: int, evaluated: bool) -> bool:
+        """Whether one is due after `step` of `steps` steps, as far as its steps say."""
+        return evaluated if self.every is None else step % self.every == 0 or step == steps
+
+
+@renamed(("checkpoint", Checkpoint, {"checkpoint_every": "every", "checkpoint_seconds": "seconds"}))
 def train(
     task: Task,
     schedule: Given,
@@ -40,15 +85,14 @@ def train(
     weight_decay: Given | None = None,
     average: AveragedModel | None = None,
     snapshots: Snapshots | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int | None = None,
-    checkpoint_seconds: float = 0,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: Callable[[int, int, float, float], Any] | None = None,
 ) -> list[Point]:
     """Train a task for a number of steps under a schedule. Changes model and optimizer.
 
-    With `checkpoint`, a file in that folder is replaced atomically at every evaluation; the same call in a new process
-    resumes from it and ends with bit-for-bit the same weights, provided that the computation is deterministic.
+    With `checkpoint`, a file in that folder is replaced atomically, by default at every evaluation; the same call in a
+    new process resumes from it and ends with bit-for-bit the same weights, provided that the computation is
+    deterministic.
 
     Args:
         task: The task to train. A model that is entirely in evaluation mode is put into training mode.
@@ -63,10 +107,7 @@ def train(
         average: A copy of the task's model that averages its weights after each step and is evaluated, too: from
             `averaged_model`, or any `AveragedModel` of torch.
         snapshots: Saves the task's model where cycles end: `Snapshots(folder, task.model, plan=plan)`.
-        checkpoint: Folder of the checkpoint; created if it does not exist.
-        checkpoint_every: Steps between two checkpoints; by default one at every evaluation.
-        checkpoint_seconds: Minimum time between two checkpoints; any that would come sooner, even the last one, is
-            skipped, as writing a file safely takes time.
+        checkpoint: Folder of the checkpoint, or a `Checkpoint`, which says how often it is written, too.
         progress: Called every 10 steps with (steps done, total steps, rate, loss of the last step).
 
     Returns:
@@ -92,17 +133,14 @@ def train(
     count("steps", steps)
     every = count("eval_every", task.steps_per_epoch or steps if eval_every is None else eval_every)
     also = frozenset(count("eval_at", step) for step in eval_at)
-    save_every = None if checkpoint_every is None else count("checkpoint_every", checkpoint_every)
-    non_negative("checkpoint_seconds", checkpoint_seconds)
+    kept = checkpoint if isinstance(checkpoint, Checkpoint | None) else Checkpoint(checkpoint)
     if progress is not None:
         check_callable("progress", progress, "pass a function of (step, total, rate, loss)")
     _check_average(average)
     scheduler = Scheduler(task.optimizer, schedule, momentum, weight_decay)
     run = _Run(task, scheduler, steps, every, also, average)
-    file = None
-    if checkpoint is not None:
-        file = Path(checkpoint) / "checkpoint.pt"
-        run.begin(file)
+    if kept is not None:
+        run.begin(kept.file)
     if not task.model.training:
         task.model.train()  # otherwise parts that are in evaluation mode deliberately stay in it
     while run.step < steps:
@@ -114,9 +152,8 @@ def train(
             progress(run.step, steps, run.rate, float(run.loss))
         if at_point:
             run.evaluate()
-        save = at_point if save_every is None else run.step % save_every == 0 or run.step == steps
-        if file is not None and save and run.waited(checkpoint_seconds):
-            run.save(file)
+        if kept is not None and kept.is_due(run.step, steps, at_point) and run.waited(kept.seconds):
+            run.save(kept.file)
     return run.points
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
-from cyclr._range import HeldOut, Progress, Ramp, Recorder
+from cyclr._range import HeldOut, Ramp, Recorder, StepProgress
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
 from cyclr.torch._distributed import averaged, group_of
 from cyclr.torch._groups import put, ratios
@@ -129,7 +129,7 @@ def recorder_of(
     repeats: int = 1,
     effort: str = "quick",
     budget: int | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     reference: bool = False,
 ) -> Recorder:
     """The recorder of a test with these held-out data."""
