@@ -28,7 +28,6 @@ from ._seeds import seeded
 HELD_OUT = 20  # one of so many training images is held out for tuning
 JUDGED_AT_ONCE = 250
 MEAN = (123.675, 116.28, 103.53)
-NAMES = ("imagenet", "tiny-imagenet-200", "ILSVRC2012")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,9 @@ def imagenet(
         data: The folder with `train/` and `val/`, which hold a folder of images for each class; or with the official
             archives `ILSVRC2012_img_train.tar`, `ILSVRC2012_img_val.tar` and `ILSVRC2012_devkit_t12.tar.gz`, which are
             read without unpacking them; or with parquet or WebDataset shards named `*train*` and `*val*`, for which the
-            library `datasets` is needed. By default the path in the environment variable CYCLR_DATA.
+            library `datasets` is needed. Tiny-ImageNet is read as it is published, too. Or the folder that holds one
+            of these, and only one, as `imagenet`, `ILSVRC2012` or `tiny-imagenet-200`. By default the path in the
+            environment variable CYCLR_DATA.
         tuning: Hold out one of 20 training images as `val_loader`, for tuning rates; there is then no test data.
             Otherwise the validation images, whose labels are public, are the test data.
         network: "alexnet", "googlenet" or "resnet50".
@@ -102,8 +103,8 @@ def imagenet(
     Raises:
         TypeError: If an argument is of the wrong kind.
         FileNotFoundError: If the data is missing; the message says where to get it.
-        ValueError: If an argument has an invalid value, a class has no images, a class of val/ is not in train/, a link
-            leads nowhere; and, from a loader, if an image is damaged.
+        ValueError: If an argument has an invalid value, the folder holds several data sets, a class has no images, a
+            class of val/ is not in train/, a link leads nowhere; and, from a loader, if an image is damaged.
         ImportError: If Pillow, or for shards `datasets`, is not installed.
 
     Source:
@@ -169,4 +170,4 @@ def _share(device: str) -> tuple[tuple[int, int], str]:
 # Found once per process: a study makes the task anew for each run, and a million file names take seconds.
 @lru_cache(maxsize=1)
 def _found(data: str | None) -> Found:
-    return find(data, NAMES)
+    return find(data)
