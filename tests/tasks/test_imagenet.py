@@ -16,9 +16,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from cyclr import Constant, Ramp
-from cyclr.tasks._decoding import Crop, transform
+from cyclr.tasks._decoding import Crop, Loader, Looks, transform
 from cyclr.tasks._imagenet_networks import AlexNet, GoogLeNet, ResNet50, loss
-from cyclr.tasks._photos import check_labels
+from cyclr.tasks._photos import Files, check_labels
 from cyclr.tasks.imagenet import imagenet
 from cyclr.torch import Task, range_test, train
 from cyclr.torch._batches import in_order
@@ -155,6 +155,18 @@ def test_random_parts_have_the_areas_and_ratios_that_are_drawn() -> None:
     assert 0.07 < min(shares) < 0.15
     assert 0.8 < max(shares) <= 1.02
     assert 110 < mirrored < 190
+
+
+def test_grey_of_16_bits_keeps_its_contrast(own: Path) -> None:
+    ramp = np.tile(np.linspace(0, 65535, 256), (64, 1)).astype(np.uint16)
+    for path in [*own.glob("*/n01/*")]:
+        path.unlink()
+        Image.fromarray(ramp).save(path.with_suffix(".png"))
+    inputs, labels = next(iter(imagenet(0, data=own, library="pillow", **SMALL).test_loader))
+    grey = inputs[labels == 0][0] + torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
+    assert grey[:, 25, 0].tolist() == pytest.approx([15] * 3, abs=4)
+    assert grey[:, 25, 25].tolist() == pytest.approx([128] * 3, abs=4)
+    assert grey[:, 25, -1].tolist() == pytest.approx([240] * 3, abs=4)
 
 
 def test_torchvision_is_used_where_it_loads_and_named_where_it_does_not(data: Path) -> None:
@@ -499,6 +511,45 @@ def test_a_range_test_leaves_the_order_and_the_augmentation_as_they_were(data: P
         assert torch.equal(one, other)
 
 
+def shared(folder: Path, count: int, rank: int, size: int, *, batch: int, train: bool = False) -> Loader:
+    """The loader of one of `size` processes, for so many copies of an image."""
+    names = [str(path.relative_to(folder)) for path in sorted(folder.glob("train/n01/*"))[:1]] * count
+    looks = Looks("cpu", (0, 0, 0), (1, 1, 1))
+    generator = torch.Generator().manual_seed(0) if train else None
+    photos, crop = Files(folder, names, list(range(count))), Crop(8, 8, "warp")
+    return Loader(photos, range(count), batch, crop, looks, generator=generator, share=(rank, size), library="pillow")
+
+
+@pytest.mark.parametrize("count", [3, 6, 7, 8, 12, 13, 14, 25])
+def test_an_evaluation_by_several_processes_leaves_no_image_out(data: Path, count: int) -> None:
+    parts = [[labels.tolist() for _, labels in shared(data, count, rank, 3, batch=6)] for rank in range(3)]
+    assert sorted(label for part in parts for labels in part for label in labels) == list(range(count))
+    assert len({len(part) for part in parts}) == 1  # or those that have fewer would leave the others waiting
+    assert all(labels for part in parts for labels in part)
+    assert len(shared(data, count, 0, 3, batch=6)) == len(parts[0])
+    (alone,) = [[labels.tolist() for _, labels in shared(data, count, 0, 1, batch=6)]]
+    assert alone == [list(range(start, min(start + 6, count))) for start in range(0, count, 6)]
+
+
+def test_a_pass_of_training_is_divided_evenly(data: Path) -> None:
+    parts = [[labels.tolist() for _, labels in shared(data, 14, rank, 3, batch=6, train=True)] for rank in range(3)]
+    assert [[len(labels) for labels in part] for part in parts] == [[2, 2]] * 3
+    assert len({label for part in parts for labels in part for label in labels}) == 12
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "batch", "words"),
+    [
+        (24, 8, 4, "batch must be divisible by the 8 processes, got 4; choose a multiple of 8"),
+        (24, 3, 8, "batch must be divisible by the 3 processes, got 8"),
+        (2, 3, 6, "3 processes need as many images at least, got 2"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(data: Path, count: int, size: int, batch: int, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        shared(data, count, 0, size, batch=batch)
+
+
 PROGRAM = """
 import sys, torch
 from torch import distributed
@@ -516,6 +567,9 @@ keys = {key for batch in iter(task.train_loader).batches for key, _ in batch}
 everyone = [None, None]
 distributed.all_gather_object(everyone, keys)
 assert not everyone[0] & everyone[1] and len(everyone[0] | everyone[1]) == 24, everyone
+masks = [None, None]
+distributed.all_gather_object(masks, torch.nn.functional.dropout(torch.ones(64)).tolist())
+assert masks[0] != masks[1]
 assert torch.equal(weights, theirs)
 assert task.steps_per_epoch == 6
 print("well", flush=True)

@@ -113,7 +113,9 @@ def check_labels(train: Sequence[int], val: Sequence[int], classes: Sequence[str
     for labels, place in ((own, where[0]), (set(val), where[1])):
         if strange := sorted(label for label in labels if not 0 <= label < len(classes)):
             advice = "-1 marks images without a label: leave them out" if strange[0] < 0 else ""
-            raise ValueError(_check.problem(f"the labels in {place} must be 0 to {len(classes) - 1}", strange[:5], advice))
+            raise ValueError(
+                _check.problem(f"the labels in {place} must be 0 to {len(classes) - 1}", strange[:5], advice)
+            )
     if lacking := [name for number, name in enumerate(classes) if number not in own]:
         must = f"the class {lacking[0]} in {where[0]} must have an image"
         raise ValueError(_check.problem(must, "none", "add some, or remove the class"))
@@ -246,7 +248,9 @@ def _archives(folder: Path) -> Found:
             for member in sorted(outer, key=lambda member: member.name):
                 stream.seek(member.offset_data)  # an archive for each class, at its place in the outer one
                 with tarfile.open(fileobj=stream, mode="r:") as archive:
-                    inner[PurePosixPath(member.name).stem] = [(m.name, m.offset_data, m.size) for m in archive if m.isfile()]
+                    inner[PurePosixPath(member.name).stem] = [
+                        (m.name, m.offset_data, m.size) for m in archive if m.isfile()
+                    ]
         with tarfile.open(folder / VAL_ARCHIVE, "r:") as archive:
             val = sorted((member.name, member.offset_data, member.size) for member in archive if member.isfile())
         truth = _truth(folder / KIT_ARCHIVE)

@@ -74,7 +74,8 @@ def imagenet(
 
     Decoding in `workers` processes overlaps with the steps; normalisation is done on the device, and images are
     channels-last there. Under `torchrun`, with `torch.distributed.init_process_group` called before, the model is
-    replicated (DDP) and each process takes its share of every batch. A resumed training decodes no image again.
+    replicated (DDP) and each process takes its share of every batch; torch's global generators are then seeded with
+    `seed` plus the index of the process, so that each has a dropout of its own. A resumed training decodes no image again.
 
     Args:
         seed: Random seed for the weights, the order and the augmentation. Dropout draws from torch's global generator.
@@ -87,7 +88,7 @@ def imagenet(
         tuning: Hold out one of 20 training images as `val_loader`, for tuning rates; there is then no test data.
             Otherwise the validation images, whose labels are public, are the test data.
         network: "alexnet", "googlenet" or "resnet50".
-        batch: Batch size of all processes together.
+        batch: Batch size of all processes together, divisible by their number.
         size: Pixels on a side of a crop; the image before the crop is scaled with it.
         width: The share of the network's channels in each layer, for small forms.
         classes: Number of classes to use, from the first in the order of their names; by default all.
@@ -127,6 +128,8 @@ def imagenet(
     with seeded(seed):
         made = recipe.network(classes=count, size=side, width=width, precision=dtype).to(place)
     convert_conv2d_weight_memory_format(made, torch.channels_last)
+    if share[0]:  # the first draws what a process alone would
+        torch.manual_seed(seed + share[0])
     loader = partial(
         Loader, crop=crop, looks=Looks(place, MEAN, recipe.spread), workers=workers, share=share, library=library
     )
