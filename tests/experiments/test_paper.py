@@ -1,4 +1,4 @@
-"""The runner of experiments/paper: real processes on random pictures in the official layout."""
+"""The runner of experiments/paper: real processes on random images in the official layout."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ TABLE = """
 [[group]]
 name = "small"
 title = "Small runs"
-about = "Of random pictures."
+about = "Of random images."
 baseline = "fixed"
 seeds = [1, 2]
 steps = 12
 eval_every = 4
-task = { pictures = 100, precision = "float32" }
+task = { images = 100, precision = "float32" }
 
 [[group.row]]
 name = "fixed"
@@ -218,7 +218,7 @@ def hump(rate: float) -> float:
 
 
 def test_auto_writes_down_what_it_found_before_it_trains_with_it(folder: Path) -> None:
-    row = '[[group.row]]\nname = "auto"\nschedule = "auto"\ntask = { pictures = 20 }\n'
+    row = '[[group.row]]\nname = "auto"\nschedule = "auto"\ntask = { images = 20 }\n'
     (folder / "rows.toml").write_text(TABLE + row)
     code, output = call(folder, "run.py", "--data", str(folder / "data"), "--rows", "auto", "--seeds", "1")
     assert code == 0, output

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
 from cyclr._failure import TaskError, one_line, shown, where
+from cyclr._renamed import OLD
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -81,7 +82,8 @@ def load(text: str) -> Callable[..., Any]:
         own = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         advice = _check.did_you_mean(function_name, own) or f"write {module_name}:FUNCTION"
         raise TaskError(f"{module_name} has no function {function_name!r}; {advice}")
-    unknown = sorted(set(given) - set(inspect.signature(function).parameters))
+    old = getattr(getattr(function, "func", function), OLD, frozenset())
+    unknown = sorted(set(given) - set(inspect.signature(function).parameters) - old)
     if unknown:
         near = _check.did_you_mean(unknown[0], inspect.signature(function).parameters)
         raise TaskError(f"task {whole}: the function has no argument {unknown[0]!r}{'; ' if near else ''}{near}")

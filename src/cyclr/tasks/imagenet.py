@@ -75,7 +75,8 @@ def imagenet(
     Decoding in `workers` processes overlaps with the steps; normalisation is done on the device, and images are
     channels-last there. Under `torchrun`, with `torch.distributed.init_process_group` called before, the model is
     replicated (DDP) and each process takes its share of every batch; torch's global generators are then seeded with
-    `seed` plus the index of the process, so that each has a dropout of its own. A resumed training decodes no image again.
+    `seed` plus the index of the process, so that each has a dropout of its own. A resumed training decodes no image
+    again.
 
     Args:
         seed: Random seed for the weights, the order and the augmentation. Dropout draws from torch's global generator.
