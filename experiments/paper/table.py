@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from claims import claims_table
-from rows import HERE, RECORDS, Group, Row, final, line_of, read_groups, read_runs
+from rows import HERE, RECORDS, Group, Row, final, line_of, read_groups, read_runs, refusals
 
 from cyclr import Curve, Inconclusive
 from cyclr.study._records import Run
@@ -98,7 +98,8 @@ def table(group: Group, records: Path, target: dict[int, float]) -> str:
     heads += [f"first as good as *{group.target.rpartition('/')[2]}* at its end, step"] if group.target else []
     rule = ["---", *["---:"] * (4 + average - 1), *[":---:"] * (bool(group.baseline) + bool(group.target)), "---:"]
     found = compared(group, runs) if group.baseline else {}
-    lines = [line(group, row, runs, target, found, average=average) for row in group.filled()]
+    refused = {row.name: len(refusals(group, row, records)) for row in group.filled()}
+    lines = [line(group, row, runs, target, found, refused[row.name], average=average) for row in group.filled()]
     words = [verdict(group, found), ""] if group.baseline else []
     made = [f"| {' | '.join([*heads, 'paper, %'])} |", f"|{'|'.join(rule)}|", *lines]
     return "\n".join([f"### {group.title}", "", group.about, "", *made, "", *words])
@@ -137,12 +138,16 @@ def line(
     runs: dict[str, dict[int, Run]],
     target: dict[int, float],
     found: dict[str, Comparison],
+    refused: int,
     *,
     average: bool,
 ) -> str:
-    """One row. A dash: not run yet."""
+    """One row. A dash: not run yet; refused: by the range test, for so many seeds."""
     own = runs[row.name]
-    cells = [row.name.replace("|", "\\|"), f"{row.steps:,}", str(len(own) or "-"), accuracy(map(final, own.values()))]
+    ends = accuracy(map(final, own.values()))
+    if refused:
+        ends = f"{ends}; refused: {refused}" if own else "refused"
+    cells = [row.name.replace("|", "\\|"), f"{row.steps:,}", str(len(own) or "-"), ends]
     if average:
         cells.append(accuracy(value for run in own.values() if (value := averaged(run)) is not None))
     if group.baseline:
