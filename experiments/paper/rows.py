@@ -34,6 +34,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     steps: int | None = None
     eval_every: int | None = None
     paper: float | None = None
+    full: float | None = None
     table: str = ""
     task: Options = {}
 

@@ -189,18 +189,35 @@ def test_what_is_finished_is_not_done_again_and_the_tables_show_it(folder: Path)
     assert "old" not in text
 
 
+def write_ramp(folder: Path, name: str, fall: float) -> None:
+    """The record of a range test whose loss falls so much."""
+    points = [
+        {"step": step, "lr": rate, "loss": 2.3 - fall * hump(rate), "test_accuracy": 0.1 + fall / 4 * hump(rate)}
+        for step, rate in ((100 * k, 0.0005 * k) for k in range(1, 41))
+    ]
+    run = Run(task="cifar10", policy=name, schedule="Linear(0, 0.02, steps=4000)", seed=1, steps=4000,
+              eval_every=100, options={}, steps_per_epoch=500, points=points, seconds=1.0, versions={})  # fmt: skip
+    path = folder / f"records/ramps/{name}/seed-1/run.json"
+    path.parent.mkdir(parents=True)
+    write_json(path, run)
+
+
+def claims_of(folder: Path) -> list[str]:
+    """The lines of the table of claims."""
+    code = (
+        "from pathlib import Path; from rows import read_groups; from claims import claims_table\n"
+        f"print(claims_table(read_groups(Path({str(folder / 'rows.toml')!r})), Path({str(folder / 'records')!r}), "
+        f"Path({str(folder / 'claims.toml')!r})))"
+    )
+    done = forked.run("-c", code, cwd=PAPER, needs=NEEDS)
+    assert not done.stderr
+    return done.stdout.splitlines()[2:]
+
+
 def test_a_ramp_is_shown_by_its_rates_and_the_bounds_in_them(folder: Path) -> None:
     (folder / "rows.toml").write_text(RAMPS)
     for name, fall in (("falls", 60), ("flat", 0)):
-        points = [
-            {"step": step, "lr": rate, "loss": 2.3 - fall * hump(rate), "test_accuracy": 0.1 + fall / 4 * hump(rate)}
-            for step, rate in ((100 * k, 0.0005 * k) for k in range(1, 41))
-        ]
-        run = Run(task="cifar10", policy=name, schedule="Linear(0, 0.02, steps=4000)", seed=1, steps=4000,
-                  eval_every=100, options={}, steps_per_epoch=500, points=points, seconds=1.0, versions={})  # fmt: skip
-        path = folder / f"records/ramps/{name}/seed-1/run.json"
-        path.parent.mkdir(parents=True)
-        write_json(path, run)
+        write_ramp(folder, name, fall)
     page = folder / "page.md"
     page.write_text("<!-- tables: made by table.py -->\n<!-- end of tables -->\n")
     assert call(folder, "table.py", "--page", str(page)) == (0, "")
@@ -211,6 +228,28 @@ def test_a_ramp_is_shown_by_its_rates_and_the_bounds_in_them(folder: Path) -> No
     found, flat = re.findall("in these 40 points: (.*) in the test accuracy; (.*) in the training loss", text)
     assert all(0.001 < float(part.split()[2]) < 0.01 for part in found)
     assert flat == ("none", "none")
+
+
+def test_a_claim_about_bounds_is_compared_with_the_intervals_of_ours(folder: Path) -> None:
+    (folder / "rows.toml").write_text(RAMPS)
+    claim = '[[claim]]\nsays = "Bounds of {0}"\nwhere = "Figure 9"\nrow = "ramps/{0}"\npaper = [0.001, {1}]\n'
+    (folder / "claims.toml").write_text(
+        "".join(claim.format(*one) for one in (("falls", 0.006), ("falls", 0.5), ("flat", 0.006)))
+    )
+    for when in ("before", "after"):
+        if when == "after":
+            for name, fall in (("falls", 60), ("flat", 0)):
+                write_ramp(folder, name, fall)
+        lines = claims_of(folder)
+        verdicts = [line.split(" | ")[-1].removesuffix(" |") for line in lines]
+        if when == "before":
+            assert verdicts == ["not measured here"] * 3
+    assert verdicts == [
+        "holds: the paper's upper bound is in both intervals of ours",
+        *["open: the paper's upper bound is in no interval of ours"] * 2,
+    ]
+    assert lines[0].startswith("| Bounds of falls (Figure 9) | rates of 0.001 to 0.006 | ")
+    assert "| none in the test accuracy; none in the training loss |" in lines[2]
 
 
 def hump(rate: float) -> float:
@@ -338,12 +377,20 @@ as_good = true
 @pytest.mark.parametrize(
     ("gains", "verdicts"),
     [
-        ((), ("not run yet", "not run yet")),
+        ((), ("not measured here", "not measured here")),
         ((2.0,), ("open: one seed, in the direction of the claim", "open: one seed, within one point")),
         ((-2.0,), ("open: one seed, against the claim", "open: one seed, more than a point below")),
         ((2.0, 2.1, 1.9), ("holds", "holds")),
         ((-0.5, -0.6, -0.4), ("does not hold: worse", "holds within one point, but lower")),
         ((-2.0, -2.1, -1.9), ("does not hold: worse", "does not hold")),
+        ((0.0, 0.0, 0.0), ("open: no difference on any seed", "holds")),
+        (
+            (2.0, 2.0, 2.0),
+            (
+                "open: equal differences on all seeds say nothing of their variation, in the direction of the claim",
+                "open: equal differences on all seeds say nothing of their variation, within one point",
+            ),
+        ),
         ((1.0, -2.0, 3.0), ("open: no significant difference; these seeds would show", "open, within one point")),
     ],
 )
@@ -360,19 +407,37 @@ def test_a_claim_gets_the_verdict_that_its_records_allow(
             path = folder / f"records/small/{name}/seed-{seed}/run.json"
             path.parent.mkdir(parents=True)
             write_json(path, run)
-    code = (
-        "from pathlib import Path; from rows import read_groups; from claims import claims_table\n"
-        f"print(claims_table(read_groups(Path({str(folder / 'rows.toml')!r})), Path({str(folder / 'records')!r}), "
-        f"Path({str(folder / 'claims.toml')!r})))"
-    )
-    done = forked.run("-c", code, cwd=PAPER, needs=NEEDS)
-    _, _, *lines = done.stdout.splitlines()
-    assert len(lines) == 2, done.stderr
+    lines = claims_of(folder)
+    assert len(lines) == 2
     for line, verdict in zip(lines, verdicts, strict=True):
         assert line.split(" | ")[-1].removesuffix(" |").startswith(verdict)
     assert lines[0].startswith("| Waves are better (Table 9) | 82.0 against 81.0 |")
+    assert not re.search("nan|inf", "".join(lines))
     if len(gains) == 3:
-        assert f"| {sum(gains) / 3:+.1f} (" in lines[0]
+        assert f"| {sum(gains) / 3:+.1f}{', 3 seeds' if len(set(gains)) == 1 else ' ('}" in lines[0]
+
+
+def test_equal_differences_and_numbers_of_the_full_length_are_said_in_the_table(folder: Path) -> None:
+    (folder / "rows.toml").write_text(
+        TABLE + '[[group.row]]\nname = "same"\nschedule = "Constant(0.001)"\nfull = 80.0\n'
+        '[[group.row]]\nname = "more"\nschedule = "Constant(0.001)"\n'
+    )
+    for name, gain in (("fixed", 0.0), ("waves-of-4", 0.02), ("same", 0.0), ("more", 0.0)):
+        for seed in (1, 2):
+            accuracy = 0.7 + gain + (0.01 * seed if name == "more" else 0)
+            points = [{"step": 12, "lr": 0.001, "loss": 1.0, "test_accuracy": accuracy}]
+            run = Run(task="cifar10", policy=name, schedule="Constant(0.001)", seed=seed, steps=12, eval_every=4,
+                      options={}, steps_per_epoch=5, points=points, seconds=1.0, versions={})  # fmt: skip
+            path = folder / f"records/small/{name}/seed-{seed}/run.json"
+            path.parent.mkdir(parents=True)
+            write_json(path, run)
+    page = folder / "page.md"
+    page.write_text("<!-- tables: made by table.py -->\n<!-- end of tables -->\n")
+    assert call(folder, "table.py", "--page", str(page)) == (0, "")
+    text = page.read_text()
+    assert "nan" not in text
+    assert "say nothing of the variation: *waves | of 4*, *same*." in text
+    assert "| same | 12 | 2 | 70.00 ± 0.00 | +0.00 (+0.00 to +0.00) | 80.0 † |" in text
 
 
 @pytest.mark.parametrize(
