@@ -98,7 +98,5 @@ def test_what_is_wrong_is_one_line(
 
 
 def test_without_data_it_says_where_to_get_it() -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"needs the path of its data, got None; get train.tsv, dev.tsv"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"needs the path of its data, got None; get train.tsv, dev.tsv"):
         sentences(0)

@@ -14,6 +14,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop
 
 from cyclr import _check
+from cyclr._renamed import Move
 from cyclr.torch import Task
 
 from . import _cifar_files
@@ -29,7 +30,6 @@ from ._seeds import seeded
 
 HELD_OUT = 5_000
 FEWEST = 10  # images of which one can be held out
-RENAMED = ("images", lambda pictures: pictures, {"pictures": "pictures"})  # in version 0.1
 JUDGED_AT_ONCE = 500
 Network = Full | SigmoidBatchNorm | ResNet | DenseNet
 
@@ -59,6 +59,13 @@ RESIDUAL = {
     "densenet-small": Recipe(partial(DenseNet, depth=13), 64, 0.1, 1e-4, True, "nesterov"),
 }
 """The networks of the paper's Table 4, and small ones of the same kinds."""
+
+
+def _same(pictures: int | None) -> int | None:
+    return pictures
+
+
+RENAMED: Move = ("images", _same, {"pictures": "pictures"})  # the name in version 0.1
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": partial(SGD, momentum=0.9),
     "nesterov": partial(SGD, momentum=0.9, nesterov=True),

@@ -69,7 +69,7 @@ def find(data: str | Path | None) -> Found:
     if not given:
         raise FileNotFoundError(_check.problem("the task imagenet needs the path of its data", None, GET))
     here = Path(given)
-    below = [] if _is_data(here) else [here / name for name in NAMES]
+    below = () if _is_data(here) else tuple(here / name for name in NAMES)
     readers = {folder: reader for folder in below if folder.is_dir() and (reader := _reader(folder)) is not None}
     if len(readers) > 1:
         names = ", ".join(folder.name for folder in readers)

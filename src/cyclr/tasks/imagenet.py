@@ -125,16 +125,14 @@ def imagenet(
     count = len(found.classes) if classes is None else _check.count("classes", classes)
     if count > len(found.classes):
         raise ValueError(_check.problem(f"classes must not exceed the {len(found.classes)} of the data", count))
-    share, place = _share(device)
+    share, place = _share(device, seed)
     with seeded(seed):
         made = recipe.network(classes=count, size=side, width=width, precision=dtype).to(place)
     convert_conv2d_weight_memory_format(made, torch.channels_last)
-    if share[0]:  # the first draws what a process alone would
-        torch.manual_seed(seed + share[0])
     loader = partial(
         Loader, crop=crop, looks=Looks(place, MEAN, recipe.spread), workers=workers, share=share, library=library
     )
-    every = _of_first(found.train.labels, count)
+    every, judged = (_of_first(half.labels, count) for half in (found.train, found.val))
     held = every[:: max(2, min(HELD_OUT, len(every) // 2))] if tuning else []
     fitted = sorted(set(every) - set(held))
     own = groups(made, made.multipliers(), recipe.base_lr, recipe.weight_decay)
@@ -144,9 +142,7 @@ def imagenet(
         loss_fn=loss,
         train_loader=loader(found.train, fitted, batch, generator=torch.Generator().manual_seed(seed)),
         val_loader=loader(found.train, held, JUDGED_AT_ONCE * share[1]) if tuning else None,
-        test_loader=None
-        if tuning
-        else loader(found.val, _of_first(found.val.labels, count), JUDGED_AT_ONCE * share[1]),
+        test_loader=None if tuning else loader(found.val, judged, JUDGED_AT_ONCE * share[1]),
         metrics={"accuracy": accuracy, "accuracy_5": (best_five, "max")},
         outputs="logits",
     )
@@ -163,11 +159,13 @@ def best_five(scores: Tensor, labels: Tensor) -> Tensor:
     return (best == labels[:, None]).any(dim=1).float().mean()
 
 
-def _share(device: str) -> tuple[tuple[int, int], str]:
-    """The index of this process and their number; and its device."""
+def _share(device: str, seed: int) -> tuple[tuple[int, int], str]:
+    """The index of this process and their number; and its device. Gives it a dropout of its own."""
     if not distributed.is_available() or not distributed.is_initialized():
         return (0, 1), device
     rank, size = distributed.get_rank(), distributed.get_world_size()
+    if rank:  # the first draws what a process alone would
+        torch.manual_seed(seed + rank)
     return (rank, size), f"cuda:{torch.cuda.current_device()}" if device == "cuda" else device
 
 
