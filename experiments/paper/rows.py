@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,8 +17,13 @@ from cyclr.study._records import Run
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
+FOUND = "found.json"  # what a range test answered
+REFUSED = "refused"  # its key for the reason why there are no bounds
 
 Options = dict[str, bool | int | float | str]
+
+DATA_SETS = {"imagenet": (("imagenet", "ILSVRC2012"), 1000), "tiny-imagenet": (("tiny-imagenet-200",), 200)}
+"""What `data` of a group can be: the folders that it is looked for in, and the number of its classes."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +34,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     steps: int | None = None
     eval_every: int | None = None
     paper: float | None = None
+    full: float | None = None
     table: str = ""
     task: Options = {}
 
@@ -47,6 +54,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     steps: int | None = None
     eval_every: int = 1_000
     task: Options = {}
+    data: Literal["", "imagenet", "tiny-imagenet"] = ""  # which photographs; not in the records' options
 
     def filled(self) -> Iterator[Row]:
         """The rows, with the group's settings as defaults."""
@@ -97,3 +105,9 @@ def read_runs(group: Group, row: Row, records: Path) -> dict[int, Run]:
     """The finished runs of a row by seed."""
     paths = {seed: records / run_name(group, row, seed) / RECORD for seed in group.seeds}
     return {seed: read_json(path, Run) for seed, path in paths.items() if path.exists()}
+
+
+def refusals(group: Group, row: Row, records: Path) -> list[int]:
+    """The seeds whose range test found no bounds, so that there is no run."""
+    paths = {seed: records / run_name(group, row, seed) / FOUND for seed in group.seeds}
+    return [seed for seed, path in paths.items() if path.exists() and REFUSED in read_json(path, dict[str, Any])]

@@ -3,12 +3,13 @@
     python experiments/paper/run.py --data PATH                     resumes if interrupted; in the order of rows.toml
     python experiments/paper/run.py --data PATH --rows claim/auto   one row; or a group (quick), a pattern (*cosine*)
     python experiments/paper/run.py --list                          lists finished and missing runs
-    torchrun --nproc-per-node 8 experiments/paper/run.py --device cuda     each model on several GPUs together
+    torchrun --nproc-per-node 8 experiments/paper/run.py --device cuda --rows "imagenet*"
+                                                                    each model of ImageNet on several GPUs together
     python experiments/paper/table.py                               writes the tables in README.md from the records
 
 PATH is the folder that holds the data of all selected rows: the official folders or archives of CIFAR-10 and -100, and
-folders of images for ImageNet. It can be killed at any time: a run resumes from its last checkpoint and ends with the
-same weights.
+`imagenet` and `tiny-imagenet-200`; a row on one of these is never trained on the other. It can be killed at any time: a
+run resumes from its last checkpoint and ends with the same weights.
 
 Last result on CIFAR-10 (test accuracy in percent, three seeds): the paper's fixed policy over 70,000 steps 81.7; over
 25,000 steps Table 2's stages 81.1, a fixed 0.003 with the same drops 81.3, one cycle to 0.006 81.7, auto 81.7.
@@ -24,17 +25,20 @@ import platform
 import shutil
 import time
 import zlib
-from importlib.metadata import version
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from rows import HERE, RECORDS, Group, Row, read_groups, run_name, wanted
+from rows import DATA_SETS, FOUND, HERE, RECORDS, REFUSED, Group, Row, read_groups, refusals, run_name, wanted
 from torch import distributed
 
 import cyclr
 from cyclr import Search
+from cyclr._check import problem
 from cyclr._failure import TaskError
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr.study._engine import Engine, RunError, finished_runs, make_runs
@@ -42,9 +46,9 @@ from cyclr.study._files import RECORD, read_json, write_json
 from cyclr.study._records import Run, Setup
 from cyclr.tasks import _find as tasks
 from cyclr.torch import Checkpoint, Task, auto, averaged_model, train
+from cyclr.torch._distributed import group_of
 
 WORK = Path(os.environ.get("CYCLR_PAPER_WORK", HERE / "work"))  # checkpoints
-FOUND = "found.json"
 AUTO = "auto"  # the schedule is that of a range test
 EARLIER = "auto, version 0.1"  # the records are those of version 0.1, whose rule did not know the training's length
 AVERAGED = ("cifar10",)  # tasks of which averaged weights are evaluated, too, which doubles the time of evaluations
@@ -59,6 +63,7 @@ def main() -> None:
     os.environ["CYCLR_PAPER_DEVICE"] = given.device  # worker processes read it there
     if given.data is not None:
         os.environ["CYCLR_DATA"] = str(given.data.resolve())  # not in the record, as the path is local
+    os.environ["CYCLR_PAPER_TABLE"] = str(given.table.resolve())
     groups = read_groups(given.table)
     if given.list:
         list_runs(groups, given)
@@ -73,13 +78,16 @@ def main() -> None:
         try:
             run_groups([group for group in groups if any(wanted(group, row, given.rows) for row in group.row)], given)
         except (OSError, ValueError, TaskError, RunError) as error:
-            raise SystemExit(str(error)) from None
+            raise SystemExit(str(error) if first() else 1) from None
 
 
 def run_groups(groups: list[Group], given: argparse.Namespace) -> None:
-    for group in groups:
-        options: dict[str, Any] = dict(group.task)
-        tasks.build(group.on, 0, device=device(), **options)  # fail before any work
+    for group in groups:  # fail before any work
+        task = built(group.on, 0, group.task, group.data)
+        if distributed.is_initialized() and distributed.get_world_size() > 1 and group_of(task.model) is None:
+            must = f"{group.name} must be run by one process, as {group.on} does not divide its batches"
+            advice = "leave torchrun out; --workers makes several runs at a time"
+            raise ValueError(problem(must, distributed.get_world_size(), advice))
     for group in groups:
         for seed in group.seeds:
             if not given.seeds or seed in given.seeds:
@@ -106,8 +114,10 @@ def list_runs(groups: tuple[Group, ...], given: argparse.Namespace) -> None:
     for group in groups:
         for row in group.filled():
             if wanted(group, row, given.rows):
+                name = f"{group.name}/{row.name}"
                 done = [s for s in group.seeds if (given.records / run_name(group, row, s) / RECORD).exists()]
-                print(f"{group.name + '/' + row.name:40} {row.steps:6} steps  seeds {group.seeds}  done {done}")
+                refused = f"  refused {own}" if (own := refusals(group, row, given.records)) else ""
+                print(f"{name:40} {row.steps:6} steps  seeds {group.seeds}  done {done}{refused}")
 
 
 def run_all(group: Group, seed: int, given: argparse.Namespace) -> None:
@@ -170,19 +180,28 @@ def setup_of(group: Group, row: Row, seed: int, schedule: str) -> Setup:
 
 
 def found(group: Group, row: Row, seed: int, folder: Path) -> str | None:
-    """The schedule that `auto` finds, recorded before it is used; None if the range test is inconclusive."""
+    """The schedule that `auto` finds, recorded before it is used; None if the range test is inconclusive.
+
+    A refusal is recorded, too, and stays; another version tries again once its file is deleted.
+    """
     path = folder / FOUND
     if not path.exists():
+        setup = setup_of(group, row, seed, row.schedule)
         try:
-            answer = find(setup_of(group, row, seed, row.schedule))
-            if first():
-                write_json(path, answer)
-            if distributed.is_initialized():
-                distributed.barrier()
+            answer = find(setup)
         except Inconclusive as error:
-            print(f"{row.name}, seed {seed}: no run, for no bounds were found: {error}", flush=True)
-            return None
-    return str(read_json(path, dict[str, Any])["schedule"])
+            answer = {REFUSED: str(error), "fallback": error.fallback, "versions": made_with(made(setup))}
+        if first():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, answer)
+        if distributed.is_initialized():
+            distributed.barrier()
+    known = read_json(path, dict[str, Any])
+    if REFUSED in known:
+        if first():
+            print(f"{row.name}, seed {seed}: no run, for no bounds were found: {known[REFUSED]}", flush=True)
+        return None
+    return str(known["schedule"])
 
 
 def find(setup: Setup) -> dict[str, Any]:
@@ -206,7 +225,7 @@ def find(setup: Setup) -> dict[str, Any]:
         "losses": curve.losses.tolist(),
         "peaks": (curve.peaks / largest).tolist(),
         "probes": curve.probes.tolist(),
-        "versions": versions(),
+        "versions": made_with(task),
     }
 
 
@@ -247,7 +266,7 @@ def make(setup: Setup) -> Run:
         steps_per_epoch=task.steps_per_epoch or 0,
         points=points,
         seconds=round(spent + time.process_time() - began, 1),
-        versions=versions(),
+        versions=made_with(task),
         status="finished" if torch.isfinite(torch.tensor(points[-1]["loss"])) else "diverged",
     )
 
@@ -263,8 +282,40 @@ def work_of(setup: Setup) -> Path:
 
 
 def made(setup: Setup) -> Task:
-    options: dict[str, Any] = dict(setup.options)
-    return tasks.build(setup.task, setup.seed, device=device(), **options)
+    return built(setup.task, setup.seed, setup.options, data_of(setup))
+
+
+def data_of(setup: Setup) -> str:
+    """The data set that a run's group asks for, which is not in its set-up: earlier records do not have it."""
+    for group in read_groups(Path(os.environ["CYCLR_PAPER_TABLE"])):
+        for row in group.filled():
+            own = (group.on, row.name, row.steps, {**DEFAULTS, **row.task})
+            if group.data and own == (setup.task, setup.policy, setup.steps, setup.options):
+                return group.data
+    return ""
+
+
+def built(name: str, seed: int, given: Mapping[str, Any], data: str) -> Task:
+    """The task, with the photographs of a data set if one is asked for.
+
+    Raises:
+        ValueError: If the photographs that are there have another number of classes than that data set.
+    """
+    options = dict(given)
+    names, classes = DATA_SETS.get(data, ((), 0))
+    folder = Path(os.environ.get("CYCLR_DATA", ""))
+    if own := [folder / one for one in names if (folder / one).is_dir()]:
+        options["data"] = str(own[0])
+    task = tasks.build(name, seed, device=device(), **options)
+    if data and (there := len(set(photos_of(task.train_loader).labels))) != classes:
+        must = f"{options.get('data', folder)} must hold the {classes} classes of {data}"
+        raise ValueError(problem(must, there, f"--data must be that data set, or hold it as {names[0]}/"))
+    return task
+
+
+def photos_of(loader: Any) -> Any:
+    """The photographs that a loader takes its batches from; None for another kind of loader."""
+    return getattr(loader, "photos", None)
 
 
 def device() -> str:
@@ -272,8 +323,22 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    libraries = {name: version(name) for name in ("cyclr", "torch", "numpy")}
+    """Of the libraries that a run depends on and that are installed, and where it ran."""
+    libraries = {}
+    for name in ("cyclr", "torch", "numpy", "pillow", "torchvision"):
+        with suppress(PackageNotFoundError):
+            libraries[name] = version(name)
     return {**libraries, "python": platform.python_version(), "device": device()}
+
+
+def made_with(task: Task) -> dict[str, str]:
+    """`versions`, and how many photographs a task has, if it has any."""
+    halves: list[Any] = [task.train_loader, task.test_loader]
+    if any(photos_of(half) is None for half in halves):
+        return versions()
+    classes = {photos_of(halves[0]).labels[number] for number in halves[0].chosen}
+    counts = f"{len(halves[0].chosen):,} training and {len(halves[1].chosen):,} test images"
+    return {**versions(), "data": f"{len(classes)} classes, {counts}"}
 
 
 if __name__ == "__main__":

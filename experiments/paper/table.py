@@ -11,17 +11,16 @@ import statistics
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
 from claims import claims_table
-from rows import HERE, RECORDS, Group, Row, final, line_of, read_groups, read_runs
+from ramps import NAMES, bounds_of, curve_of
+from rows import HERE, RECORDS, Group, Row, final, line_of, read_groups, read_runs, refusals
 
-from cyclr import Curve, Inconclusive
+from cyclr import Curve
 from cyclr.study._records import Run
 from cyclr.study._stats import ALPHA, Comparison, detectable, many_to_one, seeds_to_detect, steps_to_target
 
 README = HERE / "README.md"
 SHOWN = 4  #: every n-th point of a range test is shown in its table
-NAMES = {"accuracy": "test accuracy", "loss": "training loss"}
 DATA_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
 CLAIMS_BEGIN, CLAIMS_END = "<!-- claims: made by table.py -->\n", "<!-- end of claims -->\n"
 BEGIN, END = "<!-- tables: made by table.py -->\n", "<!-- end of tables -->\n"
@@ -98,7 +97,8 @@ def table(group: Group, records: Path, target: dict[int, float]) -> str:
     heads += [f"first as good as *{group.target.rpartition('/')[2]}* at its end, step"] if group.target else []
     rule = ["---", *["---:"] * (4 + average - 1), *[":---:"] * (bool(group.baseline) + bool(group.target)), "---:"]
     found = compared(group, runs) if group.baseline else {}
-    lines = [line(group, row, runs, target, found, average=average) for row in group.filled()]
+    refused = {row.name: len(refusals(group, row, records)) for row in group.filled()}
+    lines = [line(group, row, runs, target, found, refused[row.name], average=average) for row in group.filled()]
     words = [verdict(group, found), ""] if group.baseline else []
     made = [f"| {' | '.join([*heads, 'paper, %'])} |", f"|{'|'.join(rule)}|", *lines]
     return "\n".join([f"### {group.title}", "", group.about, "", *made, "", *words])
@@ -106,9 +106,8 @@ def table(group: Group, records: Path, target: dict[int, float]) -> str:
 
 def ramp(run: Run) -> str:
     """The record of a range test, and the bounds that `Curve.bounds` finds in it."""
-    seen = [point for point in run.points if point["test_accuracy"] is not None]
-    rates, accuracies, losses = np.array([[point[key] for point in seen] for key in ("lr", "test_accuracy", "loss")])
-    curve = Curve(rates, losses, {"accuracy": accuracies}, scale="linear", maximize=frozenset({"accuracy"}))
+    curve = curve_of(run)
+    rates, accuracies, losses = curve.rates, curve.metrics["accuracy"][0], curve.losses[0]
     shown = slice(SHOWN - 1, None, SHOWN)
     lines = [
         line_of("rate", *(f"{rate:.3f}" for rate in rates[shown])),
@@ -117,14 +116,13 @@ def ramp(run: Run) -> str:
         line_of("training loss", *(f"{loss:.2f}" for loss in losses[shown])),
     ]
     words = [f"{bounds_in(curve, signal)} in the {name}" for signal, name in NAMES.items()]
-    return "\n".join([*lines, "", f"Bounds that `cyclr` finds in these {len(seen)} points: {'; '.join(words)}.", ""])
+    return "\n".join([*lines, "", f"Bounds that `cyclr` finds in these {len(rates)} points: {'; '.join(words)}.", ""])
 
 
 def bounds_in(curve: Curve, signal: str) -> str:
     """Both bounds with the upper one's interval."""
-    try:
-        found = curve.bounds(signal)
-    except Inconclusive:
+    found = bounds_of(curve, signal)
+    if found is None:
         return "none"
     assert found.max_interval is not None
     low, high = found.max_interval
@@ -137,19 +135,23 @@ def line(
     runs: dict[str, dict[int, Run]],
     target: dict[int, float],
     found: dict[str, Comparison],
+    refused: int,
     *,
     average: bool,
 ) -> str:
-    """One row. A dash: not run yet."""
+    """One row. A dash: not run yet; refused: by the range test, for so many seeds."""
     own = runs[row.name]
-    cells = [row.name.replace("|", "\\|"), f"{row.steps:,}", str(len(own) or "-"), accuracy(map(final, own.values()))]
+    ends = accuracy(map(final, own.values()))
+    if refused:
+        ends = f"{ends}; refused: {refused}" if own else "refused"
+    cells = [row.name.replace("|", "\\|"), f"{row.steps:,}", str(len(own) or "-"), ends]
     if average:
         cells.append(accuracy(value for run in own.values() if (value := averaged(run)) is not None))
     if group.baseline:
         cells.append(against(own, runs[group.baseline], found.get(row.name)) if row.name != group.baseline else "")
     if group.target:
         cells.append(reaching(own, target))
-    cells.append(f"{row.paper:.1f}" if row.paper else "")
+    cells.append(f"{row.paper:.1f}" if row.paper else f"{row.full:.1f} †" if row.full else "")
     return line_of(*cells)
 
 
@@ -163,14 +165,17 @@ def verdict(group: Group, found: dict[str, Comparison]) -> str:
         "worse": [name for name in found if sure[name] and found[name].difference.mean < 0],
         "no significant difference": [name for name in found if not sure[name]],
     }
-    unsure = said["no significant difference"]
+    unsure = [name for name in said["no significant difference"] if not math.isnan(found[name].level)]
     words = "; ".join(f"{what}: {', '.join(f'*{name}*' for name in names)}" for what, names in said.items() if names)
     if unsure:
         words += (
             ". What these seeds would show in 80 % of studies, in points, and the seeds that would show one point: "
         )
         words += ", ".join(f"*{name}* {power(found[name])}" for name in unsure)
-    return f"Against *{group.baseline}*, adjusted for {len(found)} comparisons: {words}."
+    if alike := [name for name, one in found.items() if math.isnan(one.level)]:
+        names = ", ".join(f"*{name}*" for name in alike)
+        words += f". Equal differences on all seeds, which say nothing of the variation: {names}"
+    return f"Against *{group.baseline}*, adjusted for {len(found)} comparison{'s' * (len(found) > 1)}: {words}."
 
 
 def power(found: Comparison) -> str:

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
+OLD = "_old_arguments"  #: the attribute of a function with the names that it takes besides those of its signature
 #: A new argument, the function that makes its value, and the old arguments with the names of its parameters.
 Move = tuple[str, Callable[..., Any], Mapping[str, str]]
 
@@ -58,6 +59,7 @@ def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     kwargs[name] = made
             return function(*args, **kwargs)
 
+        setattr(call, OLD, frozenset(word for _, _, fields in moves for word in fields))
         return call
 
     return decorate

@@ -1,4 +1,4 @@
-"""The runner of experiments/paper: real processes on random pictures in the official layout."""
+"""The runner of experiments/paper: real processes on random images in the official layout."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,12 @@ TABLE = """
 [[group]]
 name = "small"
 title = "Small runs"
-about = "Of random pictures."
+about = "Of random images."
 baseline = "fixed"
 seeds = [1, 2]
 steps = 12
 eval_every = 4
-task = { pictures = 100, precision = "float32" }
+task = { images = 100, precision = "float32" }
 
 [[group.row]]
 name = "fixed"
@@ -188,18 +189,35 @@ def test_what_is_finished_is_not_done_again_and_the_tables_show_it(folder: Path)
     assert "old" not in text
 
 
+def write_ramp(folder: Path, name: str, fall: float) -> None:
+    """The record of a range test whose loss falls so much."""
+    points = [
+        {"step": step, "lr": rate, "loss": 2.3 - fall * hump(rate), "test_accuracy": 0.1 + fall / 4 * hump(rate)}
+        for step, rate in ((100 * k, 0.0005 * k) for k in range(1, 41))
+    ]
+    run = Run(task="cifar10", policy=name, schedule="Linear(0, 0.02, steps=4000)", seed=1, steps=4000,
+              eval_every=100, options={}, steps_per_epoch=500, points=points, seconds=1.0, versions={})  # fmt: skip
+    path = folder / f"records/ramps/{name}/seed-1/run.json"
+    path.parent.mkdir(parents=True)
+    write_json(path, run)
+
+
+def claims_of(folder: Path) -> list[str]:
+    """The lines of the table of claims."""
+    code = (
+        "from pathlib import Path; from rows import read_groups; from claims import claims_table\n"
+        f"print(claims_table(read_groups(Path({str(folder / 'rows.toml')!r})), Path({str(folder / 'records')!r}), "
+        f"Path({str(folder / 'claims.toml')!r})))"
+    )
+    done = forked.run("-c", code, cwd=PAPER, needs=NEEDS)
+    assert not done.stderr
+    return done.stdout.splitlines()[2:]
+
+
 def test_a_ramp_is_shown_by_its_rates_and_the_bounds_in_them(folder: Path) -> None:
     (folder / "rows.toml").write_text(RAMPS)
     for name, fall in (("falls", 60), ("flat", 0)):
-        points = [
-            {"step": step, "lr": rate, "loss": 2.3 - fall * hump(rate), "test_accuracy": 0.1 + fall / 4 * hump(rate)}
-            for step, rate in ((100 * k, 0.0005 * k) for k in range(1, 41))
-        ]
-        run = Run(task="cifar10", policy=name, schedule="Linear(0, 0.02, steps=4000)", seed=1, steps=4000,
-                  eval_every=100, options={}, steps_per_epoch=500, points=points, seconds=1.0, versions={})  # fmt: skip
-        path = folder / f"records/ramps/{name}/seed-1/run.json"
-        path.parent.mkdir(parents=True)
-        write_json(path, run)
+        write_ramp(folder, name, fall)
     page = folder / "page.md"
     page.write_text("<!-- tables: made by table.py -->\n<!-- end of tables -->\n")
     assert call(folder, "table.py", "--page", str(page)) == (0, "")
@@ -212,13 +230,35 @@ def test_a_ramp_is_shown_by_its_rates_and_the_bounds_in_them(folder: Path) -> No
     assert flat == ("none", "none")
 
 
+def test_a_claim_about_bounds_is_compared_with_the_intervals_of_ours(folder: Path) -> None:
+    (folder / "rows.toml").write_text(RAMPS)
+    claim = '[[claim]]\nsays = "Bounds of {0}"\nwhere = "Figure 9"\nrow = "ramps/{0}"\npaper = [0.001, {1}]\n'
+    (folder / "claims.toml").write_text(
+        "".join(claim.format(*one) for one in (("falls", 0.006), ("falls", 0.5), ("flat", 0.006)))
+    )
+    for when in ("before", "after"):
+        if when == "after":
+            for name, fall in (("falls", 60), ("flat", 0)):
+                write_ramp(folder, name, fall)
+        lines = claims_of(folder)
+        verdicts = [line.split(" | ")[-1].removesuffix(" |") for line in lines]
+        if when == "before":
+            assert verdicts == ["not measured here"] * 3
+    assert verdicts == [
+        "holds: the paper's upper bound is in both intervals of ours",
+        *["open: the paper's upper bound is in no interval of ours"] * 2,
+    ]
+    assert lines[0].startswith("| Bounds of falls (Figure 9) | rates of 0.001 to 0.006 | ")
+    assert "| none in the test accuracy; none in the training loss |" in lines[2]
+
+
 def hump(rate: float) -> float:
     """What is learnt at a rate: most at 0.01."""
     return rate * math.exp(-rate / 0.01)
 
 
 def test_auto_writes_down_what_it_found_before_it_trains_with_it(folder: Path) -> None:
-    row = '[[group.row]]\nname = "auto"\nschedule = "auto"\ntask = { pictures = 20 }\n'
+    row = '[[group.row]]\nname = "auto"\nschedule = "auto"\ntask = { images = 20 }\n'
     (folder / "rows.toml").write_text(TABLE + row)
     code, output = call(folder, "run.py", "--data", str(folder / "data"), "--rows", "auto", "--seeds", "1")
     assert code == 0, output
@@ -230,6 +270,92 @@ def test_auto_writes_down_what_it_found_before_it_trains_with_it(folder: Path) -
     assert (found["rates"][0], found["rates"][-1]) == (pytest.approx(0.5e-6), pytest.approx(5.0))
     assert schedule.highest == pytest.approx(found["max_lr"])
     assert 0 < found["cost"] <= 300
+
+
+def test_a_refusal_of_the_range_test_is_recorded_and_shown(folder: Path) -> None:
+    for path in (folder / "data").rglob("*.bin"):  # equal images, and each batch has all labels: nothing to learn
+        count = path.stat().st_size // 3073
+        path.write_bytes(b"".join(bytes([number % 10]) + bytes(3072) for number in range(count)))
+    (folder / "rows.toml").write_text(TABLE + '[[group.row]]\nname = "auto"\nschedule = "auto"\n')
+    data = ["--data", str(folder / "data"), "--rows", "auto", "--seeds", "1"]
+    code, output = call(folder, "run.py", *data)
+    assert code == 0, output
+    place = folder / "records/small/auto/seed-1"
+    assert [path.name for path in place.iterdir()] == ["found.json"]
+    found = json.loads((place / "found.json").read_text())
+    assert found["refused"] in output
+    assert "fallback" in found
+    assert found["versions"]["cyclr"] == version("cyclr")
+    stamp = (place / "found.json").stat().st_mtime_ns
+    code, output = call(folder, "run.py", *data)
+    assert "no run, for no bounds were found" in output
+    assert stamp == (place / "found.json").stat().st_mtime_ns
+    assert call(folder, "run.py", "--list", "--rows", "auto")[1].endswith("done []  refused [1]\n")
+    page = folder / "page.md"
+    page.write_text("<!-- tables: made by table.py -->\n<!-- end of tables -->\n")
+    assert call(folder, "table.py", "--page", str(page)) == (0, "")
+    assert "| auto | 12 | - | refused | - |  |" in page.read_text()
+
+
+def test_rows_that_no_two_processes_can_share_are_refused_before_any_work(folder: Path) -> None:
+    where = ["--table", folder / "rows.toml", "--records", folder / "records", "--data", folder / "data"]
+    with forked.started_ranks(PAPER / "run.py", *where, needs=NEEDS) as programs:
+        errors = [program.communicate()[1] for program in programs]
+    assert [program.wait() for program in programs] == [1, 1]
+    assert errors[1] == ""
+    assert errors[0] == (
+        "small must be run by one process, as cifar10 does not divide its batches, got 2; leave torchrun out; "
+        "--workers makes several runs at a time\n"
+    )
+    assert not (folder / "records").exists()
+
+
+TINY = """
+[[group]]
+name = "quick"
+title = "Quick"
+about = "Of Tiny-ImageNet."
+on = "imagenet"
+data = "tiny-imagenet"
+seeds = [1]
+steps = 2
+eval_every = 2
+task = { network = "alexnet", size = 51, width = 0.05, batch = 2, classes = 3, precision = "float32" }
+
+[[group.row]]
+name = "fixed"
+schedule = "Constant(0.001)"
+"""
+
+
+def test_a_row_is_trained_on_the_photographs_that_it_names_and_its_record_counts_them(folder: Path) -> None:
+    pytest.importorskip("PIL")
+    from tests.tasks.test_imagenet import COLOURS, encoded, write_folders
+
+    (folder / "rows.toml").write_text(TINY)
+    write_folders(folder / "photos/imagenet")
+    code, output = call(folder, "run.py", "--data", str(folder / "photos"))
+    assert code == 1
+    assert "photos must hold the 200 classes of tiny-imagenet, got 3; --data must be that data set" in output
+    assert not records(folder)
+    image = encoded(COLOURS["n01"], 0)
+    for half in ("train", "val"):
+        for number in range(200):
+            place = folder / f"photos/tiny-imagenet-200/{half}/n{number:03}"
+            place.mkdir(parents=True)
+            (place / "a.JPEG").write_bytes(image)
+    code, output = call(folder, "run.py", "--data", str(folder / "photos"))
+    assert code == 0, output
+    (run,) = records(folder).values()
+    assert run["versions"]["data"] == "3 classes, 3 training and 3 test images"
+    assert "pillow" in run["versions"]
+    assert run["options"] == {"network": "alexnet", "size": 51, "width": 0.05, "batch": 2, "classes": 3,
+                              "precision": "float32"}  # fmt: skip
+    assert (run["steps_per_epoch"], run["points"][0]["step"]) == (2, 2)
+    (folder / "rows.toml").write_text(TINY.replace('"tiny-imagenet"', '"imagenet"').replace('"quick"', '"full"'))
+    code, output = call(folder, "run.py", "--data", str(folder / "photos/tiny-imagenet-200"))
+    assert code == 1
+    assert "tiny-imagenet-200 must hold the 1000 classes of imagenet, got 200" in output
 
 
 CLAIMS = """
@@ -251,12 +377,20 @@ as_good = true
 @pytest.mark.parametrize(
     ("gains", "verdicts"),
     [
-        ((), ("not run yet", "not run yet")),
+        ((), ("not measured here", "not measured here")),
         ((2.0,), ("open: one seed, in the direction of the claim", "open: one seed, within one point")),
         ((-2.0,), ("open: one seed, against the claim", "open: one seed, more than a point below")),
         ((2.0, 2.1, 1.9), ("holds", "holds")),
         ((-0.5, -0.6, -0.4), ("does not hold: worse", "holds within one point, but lower")),
         ((-2.0, -2.1, -1.9), ("does not hold: worse", "does not hold")),
+        ((0.0, 0.0, 0.0), ("open: no difference on any seed", "holds")),
+        (
+            (2.0, 2.0, 2.0),
+            (
+                "open: equal differences on all seeds say nothing of their variation, in the direction of the claim",
+                "open: equal differences on all seeds say nothing of their variation, within one point",
+            ),
+        ),
         ((1.0, -2.0, 3.0), ("open: no significant difference; these seeds would show", "open, within one point")),
     ],
 )
@@ -273,19 +407,37 @@ def test_a_claim_gets_the_verdict_that_its_records_allow(
             path = folder / f"records/small/{name}/seed-{seed}/run.json"
             path.parent.mkdir(parents=True)
             write_json(path, run)
-    code = (
-        "from pathlib import Path; from rows import read_groups; from claims import claims_table\n"
-        f"print(claims_table(read_groups(Path({str(folder / 'rows.toml')!r})), Path({str(folder / 'records')!r}), "
-        f"Path({str(folder / 'claims.toml')!r})))"
-    )
-    done = forked.run("-c", code, cwd=PAPER, needs=NEEDS)
-    _, _, *lines = done.stdout.splitlines()
-    assert len(lines) == 2, done.stderr
+    lines = claims_of(folder)
+    assert len(lines) == 2
     for line, verdict in zip(lines, verdicts, strict=True):
         assert line.split(" | ")[-1].removesuffix(" |").startswith(verdict)
     assert lines[0].startswith("| Waves are better (Table 9) | 82.0 against 81.0 |")
+    assert not re.search("nan|inf", "".join(lines))
     if len(gains) == 3:
-        assert f"| {sum(gains) / 3:+.1f} (" in lines[0]
+        assert f"| {sum(gains) / 3:+.1f}{', 3 seeds' if len(set(gains)) == 1 else ' ('}" in lines[0]
+
+
+def test_equal_differences_and_numbers_of_the_full_length_are_said_in_the_table(folder: Path) -> None:
+    (folder / "rows.toml").write_text(
+        TABLE + '[[group.row]]\nname = "same"\nschedule = "Constant(0.001)"\nfull = 80.0\n'
+        '[[group.row]]\nname = "more"\nschedule = "Constant(0.001)"\n'
+    )
+    for name, gain in (("fixed", 0.0), ("waves-of-4", 0.02), ("same", 0.0), ("more", 0.0)):
+        for seed in (1, 2):
+            accuracy = 0.7 + gain + (0.01 * seed if name == "more" else 0)
+            points = [{"step": 12, "lr": 0.001, "loss": 1.0, "test_accuracy": accuracy}]
+            run = Run(task="cifar10", policy=name, schedule="Constant(0.001)", seed=seed, steps=12, eval_every=4,
+                      options={}, steps_per_epoch=5, points=points, seconds=1.0, versions={})  # fmt: skip
+            path = folder / f"records/small/{name}/seed-{seed}/run.json"
+            path.parent.mkdir(parents=True)
+            write_json(path, run)
+    page = folder / "page.md"
+    page.write_text("<!-- tables: made by table.py -->\n<!-- end of tables -->\n")
+    assert call(folder, "table.py", "--page", str(page)) == (0, "")
+    text = page.read_text()
+    assert "nan" not in text
+    assert "say nothing of the variation: *waves | of 4*, *same*." in text
+    assert "| same | 12 | 2 | 70.00 ± 0.00 | +0.00 (+0.00 to +0.00) | 80.0 † |" in text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import replace
 
 import msgspec
@@ -144,6 +145,23 @@ def test_the_verdict_names_the_test_and_what_it_could_have_found() -> None:
     assert endless.endswith("these seeds detect 80.00 points (80 % power), more than 10,000 would detect 1 point.")
     assert "more" not in verdict(replace(chance, seeds_needed=5), "best"), "these seeds detect it already"
     assert "p = 0.0502" in verdict(replace(chance, corrected=0.0502), "best")
+
+
+def test_a_verdict_warns_of_a_small_p_where_the_spreads_differ_and_seeds_are_few() -> None:
+    steady, wild = [0.80, 0.81, 0.79, 0.80, 0.80], [0.88, 0.97, 0.84, 0.98, 0.83]
+    runs = [run("fixed", seed, [0.1, value]) for seed, value in enumerate(steady)]
+    runs += [run("wild", seed, [0.1, value]) for seed, value in enumerate(wild)]
+    runs += [run("shifted", seed, [0.1, value + 0.05 + 0.001 * seed]) for seed, value in enumerate(steady)]
+    _, unlike, alike = summarize(Study(task="t", runs=runs, metric="accuracy", baseline="fixed"))
+    assert unlike.spread_ratio == pytest.approx(statistics.stdev(wild) / statistics.stdev(steady))
+    assert 0.01 < unlike.corrected < 0.05
+    said = verdict(unlike, "fixed", points=True)
+    warning = "the spreads over seeds differ 10.0-fold, so p is too small if the metric is skewed: look at each seed"
+    assert said.endswith(f"n = 5); {warning}.")
+    assert "spreads" not in verdict(alike, "fixed", points=True)
+    for row in (replace(unlike, seeds=20), replace(unlike, corrected=0.009), replace(unlike, spread_ratio=2.0)):
+        assert "spreads" not in verdict(row, "fixed")
+    assert "more than 1,000-fold" in verdict(replace(unlike, spread_ratio=math.inf), "fixed")
 
 
 def test_a_summary_says_what_its_seeds_could_have_found() -> None:

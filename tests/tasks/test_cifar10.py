@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cyclr import Linear, Ramp
+from cyclr.tasks import _find
 from cyclr.tasks._caffe import Full, SigmoidBatchNorm, normalize
 from cyclr.tasks._cifar import OPTIMIZERS
 from cyclr.tasks.cifar10 import cifar10, resnet
@@ -49,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---------------------------------------------------------------- the data
 
 
-def test_pictures_come_in_the_order_of_the_files_less_the_mean_picture_in_every_pass(tmp_path: Path) -> None:
+def test_images_come_in_the_order_of_the_files_less_the_mean_image_in_every_pass(tmp_path: Path) -> None:
     arrays = write_binary(tmp_path)
     task = cifar10(3, data=tmp_path)
     images = arrays["train_images"].astype(np.float64)
@@ -154,12 +155,23 @@ def test_tuning_holds_out_the_last_training_images_and_hides_the_test_images(dat
     assert fitted.mean(dim=0).abs().max() < 1e-3  # so the mean is of those alone
 
 
-def test_fewer_pictures_are_the_first_ones(data: Path) -> None:
-    few, all_of_them = cifar10(0, data=data, pictures=150), cifar10(0, data=data)
+def test_fewer_images_are_the_first_ones(data: Path) -> None:
+    few, all_of_them = cifar10(0, data=data, images=150), cifar10(0, data=data)
     assert [len(labels) for _, labels in few.train_loader] == [100, 50]
     first = torch.cat([labels for _, labels in all_of_them.train_loader])[:150]
     assert torch.cat([labels for _, labels in few.train_loader]).tolist() == first.tolist()
     assert len(few.test_loader.dataset) == len(all_of_them.test_loader.dataset)
+
+
+def test_the_old_name_of_images_still_works_with_a_warning(data: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="pictures: pass images=150 instead"):
+        assert len(cifar10(0, data=data, pictures=150).train_loader.dataset) == 150
+    for name in ("cifar10", "cifar10-resnet"):
+        with pytest.warns(DeprecationWarning, match="pictures: pass images=20 instead"):
+            task = _find.build(f"{name}(data={str(data)!r}, pictures=20)", 0)
+        assert len(task.train_loader.dataset) == 20
+    with pytest.raises(_find.TaskError, match="no argument 'picture'"):
+        _find.build("cifar10(picture=20)", 0)
 
 
 def broken_size(folder: Path) -> None:
@@ -217,8 +229,9 @@ def test_a_broken_npz_file_is_named(tmp_path: Path) -> None:
         ({"network": "ful"}, ValueError, "did you mean 'full'"),
         ({"optimizer": "sdg"}, ValueError, "did you mean 'sgd'"),
         ({"precision": "half"}, ValueError, "precision must be one of"),
-        ({"pictures": 0}, ValueError, "pictures must be a positive integer"),
-        ({"pictures": 301}, ValueError, "pictures must not exceed the 300 images of the data, got 301"),
+        ({"images": 9, "tuning": True}, ValueError, "images must be at least 10 if tuning is True, got 9; use more"),
+        ({"images": 0}, ValueError, "images must be a positive integer"),
+        ({"images": 301}, ValueError, "images must not exceed the 300 of the data, got 301"),
     ],
 )
 def test_wrong_arguments_are_refused(data: Path, settings: dict, error: type[Exception], words: str) -> None:
@@ -332,7 +345,7 @@ def test_the_sigmoid_network_has_no_biases_under_its_norms_and_no_decay(data: Pa
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_takes_the_groups_and_steps(data: Path, optimizer: str) -> None:
-    task = cifar10(0, data=data, optimizer=optimizer, pictures=20)
+    task = cifar10(0, data=data, optimizer=optimizer, images=20)
     before = [p.clone() for p in task.model.parameters()]
     train(task, Linear(0.002, 0.001, steps=1), steps=1)
     assert settings(task)["ip1.weight"][1] == 1.0
@@ -390,14 +403,14 @@ def test_the_residual_network_is_trained_as_its_authors_do(data: Path) -> None:
 
 
 def test_the_seed_decides_order_and_augmentation_of_the_residual_network(data: Path) -> None:
-    first, again, other = ([x for x, _ in resnet(seed, data=data, pictures=50).train_loader] for seed in (1, 1, 2))
+    first, again, other = ([x for x, _ in resnet(seed, data=data, images=50).train_loader] for seed in (1, 1, 2))
     assert torch.equal(first[0], again[0])
     assert not torch.equal(first[0], other[0])
 
 
 def test_a_residual_network_goes_on_from_a_checkpoint_in_mid_epoch_bit_by_bit(data: Path, tmp_path: Path) -> None:
     def short() -> Task:
-        task = resnet(0, data=data, pictures=12)
+        task = resnet(0, data=data, images=12)
         task.train_loader.batch = 4
         return task
 

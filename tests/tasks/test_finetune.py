@@ -57,7 +57,7 @@ def test_the_network_begins_with_the_published_function_but_for_its_classifier(
     published: tuple[Published, Path], data: Path
 ) -> None:
     model, path = published
-    task = finetune(0, weights=path, data=data, pictures=60)
+    task = finetune(0, weights=path, data=data, images=60)
     assert isinstance(task.model, ResNet)
     assert task.model.classify.out_features == 100
     inputs, _ = next(iter(task.test_loader))
@@ -70,10 +70,10 @@ def test_the_network_begins_with_the_published_function_but_for_its_classifier(
 
 
 def test_the_new_classifier_keeps_ten_times_the_rate(published: tuple[Published, Path], data: Path) -> None:
-    task = finetune(1, weights=published[1], data=data, pictures=60, labels="coarse")
+    task = finetune(1, weights=published[1], data=data, images=60, labels="coarse")
     Scheduler(task.optimizer, Triangular(0.01, 0.2, step_size=5))
     assert [group["lr"] for group in task.optimizer.param_groups] == pytest.approx([0.001, 0.01])
-    (point,) = train(finetune(1, weights=published[1], data=data, pictures=60), Constant(0.05), steps=2, eval_every=2)
+    (point,) = train(finetune(1, weights=published[1], data=data, images=60), Constant(0.05), steps=2, eval_every=2)
     assert 0 <= point["test_accuracy"] <= 1
 
 
@@ -92,5 +92,5 @@ def test_other_files_are_named_in_one_line(tmp_path: Path, data: Path, content: 
     else:
         torch.save(content, path)
     with pytest.raises(ValueError, match=r"must be (a file of weights|those of a ResNet)") as caught:
-        finetune(0, weights=path, data=data, pictures=60)
+        finetune(0, weights=path, data=data, images=60)
     assert "\n" not in str(caught.value)

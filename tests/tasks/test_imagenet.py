@@ -16,8 +16,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from cyclr import Constant, Ramp
-from cyclr.tasks._decoding import Crop, transform
+from cyclr.tasks._decoding import Crop, Loader, Looks, transform
 from cyclr.tasks._imagenet_networks import AlexNet, GoogLeNet, ResNet50, loss
+from cyclr.tasks._photos import Files, check_labels
 from cyclr.tasks.imagenet import imagenet
 from cyclr.torch import Checkpoint, Task, range_test, train
 from cyclr.torch._batches import in_order
@@ -55,7 +56,7 @@ def added(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def write_archives(folders: Path, folder: Path) -> Path:
+def write_archives(folders: Path, folder: Path, *, val: int = 4) -> Path:
     """The three official archives, with the images of `folders`; validation images are in another order."""
     folder.mkdir()
     with tarfile.open(folder / "ILSVRC2012_img_train.tar", "w") as outer:
@@ -65,7 +66,7 @@ def write_archives(folders: Path, folder: Path) -> Path:
                 for path in sorted((folders / "train" / name).iterdir()):
                     added(inner, path.name, path.read_bytes())
             added(outer, f"{name}.tar", stream.getvalue())
-    chosen = [path for number in range(4) for path in sorted((folders / "val").glob(f"*/*_{number:02}.JPEG"))]
+    chosen = [path for number in range(val) for path in sorted((folders / "val").glob(f"*/*_{number:02}.JPEG"))]
     with tarfile.open(folder / "ILSVRC2012_img_val.tar", "w") as archive:
         for number, path in enumerate(chosen, 1):
             added(archive, f"ILSVRC2012_val_{number:08}.JPEG", path.read_bytes())
@@ -156,6 +157,18 @@ def test_random_parts_have_the_areas_and_ratios_that_are_drawn() -> None:
     assert 110 < mirrored < 190
 
 
+def test_grey_of_16_bits_keeps_its_contrast(own: Path) -> None:
+    ramp = np.tile(np.linspace(0, 65535, 256), (64, 1)).astype(np.uint16)
+    for path in [*own.glob("*/n01/*")]:
+        path.unlink()
+        Image.fromarray(ramp).save(path.with_suffix(".png"))
+    inputs, labels = next(iter(imagenet(0, data=own, library="pillow", **SMALL).test_loader))
+    grey = inputs[labels == 0][0] + torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
+    assert grey[:, 25, 0].tolist() == pytest.approx([15] * 3, abs=4)
+    assert grey[:, 25, 25].tolist() == pytest.approx([128] * 3, abs=4)
+    assert grey[:, 25, -1].tolist() == pytest.approx([240] * 3, abs=4)
+
+
 def test_torchvision_is_used_where_it_loads_and_named_where_it_does_not(data: Path) -> None:
     try:
         importlib.import_module("torchvision.transforms.v2")
@@ -207,6 +220,60 @@ def test_shards_are_read_by_a_library(data: Path, tmp_path: Path, kind: str, mon
                     added(archive, f"{path.stem}.jpg", path.read_bytes())
                     added(archive, f"{path.stem}.cls", str(label).encode())
     assert everything(imagenet(0, data=folder, **SMALL)) == everything(imagenet(0, data=data, **SMALL))
+
+
+def write_published_tiny(folders: Path, folder: Path) -> Path:
+    """Tiny-ImageNet as published: images in a folder of their own in each class; one list says the classes of val."""
+    lines = []
+    for path in sorted((folders / "train").glob("*/*")):
+        place = folder / "train" / path.parent.name / "images" / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+        (place.parents[1] / f"{path.parent.name}_boxes.txt").write_text("a.JPEG\t0\t0\t63\t63\n")
+    (folder / "val/images").mkdir(parents=True)
+    for number, path in enumerate(sorted((folders / "val").glob("*/*"), key=lambda path: path.name[-7:])):
+        (folder / f"val/images/val_{number}.JPEG").write_bytes(path.read_bytes())
+        lines.append(f"val_{number}.JPEG\t{path.parent.name}\t0\t32\t44\t62\n")
+    (folder / "val/val_annotations.txt").write_text("".join(lines))
+    (folder / "test/images").mkdir(parents=True)
+    return folder
+
+
+def test_tiny_imagenet_is_read_as_it_is_published(data: Path, tmp_path: Path) -> None:
+    published = imagenet(0, data=write_published_tiny(data, tmp_path / "tiny"), **SMALL)
+    plain = imagenet(0, data=data, **SMALL)
+    assert everything(published) == everything(plain)
+    for (one, labels), (other, theirs) in zip(published.train_loader, plain.train_loader, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(labels, theirs)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("val_0.JPEG\tn01\n", "must have a line for each image of .*val/images, and no other, got 'val_1.JPEG, val_10"),
+        ("val_0.JPEG\n", "each line of .*val_annotations.txt must be a file, a tab and its class, got 'val_0.JPEG'"),
+        ("val_0.JPEG\tn07\n", "every class in .*/val must also be in .*/train, got 'n07'"),
+    ],
+)
+def test_a_list_of_classes_that_does_not_fit_is_one_line(data: Path, tmp_path: Path, lines: str, words: str) -> None:
+    folder = write_published_tiny(data, tmp_path / "tiny")
+    (folder / "val/val_annotations.txt").write_text(lines)
+    with pytest.raises(ValueError, match=words):
+        imagenet(0, data=folder, **SMALL)
+
+
+def test_of_several_data_sets_none_is_chosen(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny-imagenet-200").symlink_to(data)
+    one = imagenet(0, data=tmp_path, **SMALL)
+    assert everything(one) == everything(imagenet(0, data=data, **SMALL))
+    (tmp_path / "imagenet").symlink_to(data)
+    from cyclr.tasks.imagenet import _found
+
+    _found.cache_clear()
+    with pytest.raises(ValueError, match=r"must hold one data set, got 'imagenet, tiny-imagenet-200'; pass the path"):
+        imagenet(0, data=tmp_path, **SMALL)
+    imagenet(0, data=tmp_path / "imagenet", **SMALL)
 
 
 def test_tuning_holds_out_training_images_of_every_class_and_hides_the_test_images(data: Path) -> None:
@@ -276,6 +343,35 @@ def test_what_is_wrong_with_the_folders_is_one_line_before_any_work(
     with pytest.raises((ValueError, FileNotFoundError), match=words) as caught:
         imagenet(0, data=own, **SMALL)
     assert "\n" not in str(caught.value)
+
+
+def test_an_empty_class_in_the_archives_is_named(own: Path, tmp_path: Path) -> None:
+    for path in (own / "train/n02").iterdir():
+        path.unlink()
+    folder = write_archives(own, tmp_path / "archives", val=1)
+    with pytest.raises(ValueError, match=r"the class n02 in .*ILSVRC2012_img_train.tar must have an image, got 'none'"):
+        imagenet(0, data=folder, **SMALL)
+
+
+def test_an_empty_image_in_the_archives_is_named(own: Path, tmp_path: Path) -> None:
+    (own / "train/n02/n02_00.JPEG").write_bytes(b"")
+    folder = write_archives(own, tmp_path / "archives", val=1)
+    with pytest.raises(ValueError, match=r"img_train.tar/n02_00.JPEG must be an image, got 'an empty file'"):
+        imagenet(0, data=folder, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "words"),
+    [
+        ([0, 1, 3], [0], "the class 2 in the shards of train must have an image, got 'none'"),
+        ([0, 1, 2], [3], "the class 3 in the shards of train must have an image"),
+        ([0, 1, -1], [0], r"the labels in the shards of train must be 0 to 3, got \[-1\]; -1 marks images without a"),
+        ([0, 1, 2, 3], [-1], "the labels in the shards of val must be 0 to 3"),
+    ],
+)
+def test_labels_of_shards_count_from_0_without_gaps(train: list[int], val: list[int], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        check_labels(train, val, ("0", "1", "2", "3"), ("the shards of train", "the shards of val"))
 
 
 def truncated(raw: bytes) -> bytes:
@@ -415,6 +511,45 @@ def test_a_range_test_leaves_the_order_and_the_augmentation_as_they_were(data: P
         assert torch.equal(one, other)
 
 
+def shared(folder: Path, count: int, rank: int, size: int, *, batch: int, train: bool = False) -> Loader:
+    """The loader of one of `size` processes, for so many copies of an image."""
+    names = [str(path.relative_to(folder)) for path in sorted(folder.glob("train/n01/*"))[:1]] * count
+    looks = Looks("cpu", (0, 0, 0), (1, 1, 1))
+    generator = torch.Generator().manual_seed(0) if train else None
+    photos, crop = Files(folder, names, list(range(count))), Crop(8, 8, "warp")
+    return Loader(photos, range(count), batch, crop, looks, generator=generator, share=(rank, size), library="pillow")
+
+
+@pytest.mark.parametrize("count", [3, 6, 7, 8, 12, 13, 14, 25])
+def test_an_evaluation_by_several_processes_leaves_no_image_out(data: Path, count: int) -> None:
+    parts = [[labels.tolist() for _, labels in shared(data, count, rank, 3, batch=6)] for rank in range(3)]
+    assert sorted(label for part in parts for labels in part for label in labels) == list(range(count))
+    assert len({len(part) for part in parts}) == 1  # or those that have fewer would leave the others waiting
+    assert all(labels for part in parts for labels in part)
+    assert len(shared(data, count, 0, 3, batch=6)) == len(parts[0])
+    (alone,) = [[labels.tolist() for _, labels in shared(data, count, 0, 1, batch=6)]]
+    assert alone == [list(range(start, min(start + 6, count))) for start in range(0, count, 6)]
+
+
+def test_a_pass_of_training_is_divided_evenly(data: Path) -> None:
+    parts = [[labels.tolist() for _, labels in shared(data, 14, rank, 3, batch=6, train=True)] for rank in range(3)]
+    assert [[len(labels) for labels in part] for part in parts] == [[2, 2]] * 3
+    assert len({label for part in parts for labels in part for label in labels}) == 12
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "batch", "words"),
+    [
+        (24, 8, 4, "batch must be divisible by the 8 processes, got 4; choose a multiple of 8"),
+        (24, 3, 8, "batch must be divisible by the 3 processes, got 8"),
+        (2, 3, 6, "3 processes need as many images at least, got 2"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(data: Path, count: int, size: int, batch: int, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        shared(data, count, 0, size, batch=batch)
+
+
 PROGRAM = """
 import sys, torch
 from torch import distributed
@@ -432,6 +567,9 @@ keys = {key for batch in iter(task.train_loader).batches for key, _ in batch}
 everyone = [None, None]
 distributed.all_gather_object(everyone, keys)
 assert not everyone[0] & everyone[1] and len(everyone[0] | everyone[1]) == 24, everyone
+masks = [None, None]
+distributed.all_gather_object(masks, torch.nn.functional.dropout(torch.ones(64)).tolist())
+assert masks[0] != masks[1]
 assert torch.equal(weights, theirs)
 assert task.steps_per_epoch == 6
 print("well", flush=True)

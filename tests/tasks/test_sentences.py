@@ -50,10 +50,21 @@ def test_unknown_words_are_one_word_and_long_sentences_are_cut(folder: Path) -> 
     assert labels.tolist() == [1, 0]
 
 
+def test_only_the_end_of_a_line_ends_a_sentence(folder: Path) -> None:
+    (folder / "test.tsv").write_bytes("one\u2028sentence\x85 good\t1\r\nanother\x0c one\t0\r\n".encode())
+    _, labels = sentences(0, data=folder).test_loader.dataset.tensors
+    assert labels.tolist() == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "error", "words"),
     [
-        ("dev.tsv", None, FileNotFoundError, "must contain dev.tsv, got .*; get SST-2 from https://nlp.stanford.edu"),
+        (
+            "dev.tsv",
+            None,
+            FileNotFoundError,
+            "must contain dev.tsv, got .*; get train.tsv, dev.tsv and test.tsv from https://github.com",
+        ),
         (
             "train.tsv",
             b"fine\t1\nno label\n",
@@ -62,6 +73,16 @@ def test_unknown_words_are_one_word_and_long_sentences_are_cut(folder: Path) -> 
         ),
         ("train.tsv", b"fine\t-1\n", ValueError, "line 1 of .*train.tsv must be"),
         ("train.tsv", b"", ValueError, "train.tsv must have a line"),
+        ("train.tsv", b"sentence\tlabel\n", ValueError, "train.tsv must have a line"),
+        ("train.tsv", b"fine\t0\nbad\t2\n", ValueError, r"must count from 0 without gaps, got \[0, 2\]"),
+        (
+            "test.tsv",
+            b"fine\t7\n",
+            ValueError,
+            "every label in .*test.tsv must also be in train.tsv, got 7; correct",
+        ),
+        ("dev.tsv", b"fine\t2\n", ValueError, "every label in .*dev.tsv must also be in train.tsv, got 2"),
+        ("test.tsv", b"index\tsentence\n0\tfine\n", ValueError, "test.tsv must have labels, got .*a part of dev.tsv"),
         ("train.tsv", b"\xff\t1\n", ValueError, "train.tsv must be UTF-8"),
     ],
 )
@@ -77,5 +98,5 @@ def test_what_is_wrong_is_one_line(
 
 
 def test_without_data_it_says_where_to_get_it() -> None:
-    with pytest.raises(FileNotFoundError, match=r"needs the path of its data, got None; get SST-2 from https://nlp"):
+    with pytest.raises(FileNotFoundError, match=r"needs the path of its data, got None; get train.tsv, dev.tsv"):
         sentences(0)

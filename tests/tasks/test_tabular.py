@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,54 @@ def test_it_can_be_named_with_its_arguments(table: Path) -> None:
     text = f"tabular(data={str(table)!r}, target='price')"
     assert _find.build(text, 0, tuning=True).val_loader is not None
     assert "tuning" in _find.arguments(text)
-    assert _find.fingerprint(text) == ""
+    assert _find.fingerprint("tabular") == ""
+
+
+def test_a_changed_file_is_another_task(table: Path) -> None:
+    text = f"tabular(data={str(table)!r}, target='price')"
+    before = _find.fingerprint(text)
+    assert len(before) == 12
+    os.utime(table, (1, 1))  # a copy of the same content
+    assert _find.fingerprint(text) == before
+    content = table.read_text()
+    table.write_text(content.replace("Ideal", "Idael"))
+    assert _find.fingerprint(text) != before
+    folder = f"sentences(data={str(table.parent)!r})"
+    before = _find.fingerprint(folder)
+    table.write_text(content)
+    assert _find.fingerprint(folder) != before
+    assert _find.fingerprint("sentences(data='/nowhere')") == ""
+    assert _find.fingerprint(f"sentences(data={'x' * 5000!r})") == ""
+
+
+def test_a_large_file_is_told_by_its_size_and_time(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_find, "SMALL", 10)
+    text = f"tabular(data={str(table)!r}, target='price')"
+    before = _find.fingerprint(text)
+    os.utime(table, (1, 1))
+    assert _find.fingerprint(text) != before
+
+
+@pytest.mark.parametrize(
+    ("change", "target", "words"),
+    [
+        (
+            ("carat", "inf"),
+            "price",
+            "the column carat of .* must have finite numbers, got 'inf'; leave the field empty",
+        ),
+        (("carat", "1e999"), "price", "the column carat of .* must have finite numbers, got 'inf'"),
+        (("price", "-Infinity"), "price", "the column price of .* must have finite numbers, got '-inf'"),
+        (("price", "-nan"), "price", "the column price of .* must have finite numbers, got 'nan'"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_named(table: Path, change: tuple[str, str], target: str, words: str) -> None:
+    head, first, *rest = table.read_text().splitlines()
+    fields = first.split(",")
+    fields[head.split(",").index(change[0])] = change[1]
+    table.write_text("\n".join([head, ",".join(fields), *rest]))
+    with pytest.raises(ValueError, match=words):
+        tabular(0, data=table, target=target)
 
 
 @pytest.mark.parametrize(

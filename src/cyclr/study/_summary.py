@@ -30,6 +30,8 @@ from cyclr.study._stats import (
 
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf)
 _WORTHWHILE = 0.01  # a percentage point, or 1 % of the baseline's mean: the difference that `seeds_needed` refers to
+# When a verdict warns: the ratio of two spreads, fewer seeds than this, and a p above this; 0.05 may then mean 0.14.
+_UNEVEN, _MANY, _CLEAR = 2, 20, 0.01
 
 
 def cycle_ends(run: Run) -> tuple[int, ...]:
@@ -73,6 +75,8 @@ class Summary:
             baseline's mean.
         seeds_needed: Number of seeds that detect `worthwhile` with a probability of 80 %; `math.inf` above 10,000.
         prediction: What a prediction costs, in predictions of one model.
+        spread_ratio: How many times the larger spread over seeds, the policy's or the baseline's, is the smaller one;
+            NaN for one seed, `math.inf` if one of them does not vary.
     """
 
     policy: str
@@ -94,6 +98,7 @@ class Summary:
     worthwhile: float = math.nan
     seeds_needed: float = math.nan
     prediction: int = 1
+    spread_ratio: float = math.nan
 
     @property
     def differs(self) -> bool:
@@ -140,12 +145,21 @@ def summarize(
     others = [policy for policy in runs if policy != baseline]
     found = dict(zip(others, many_to_one([ends[policy] for policy in others], ends[baseline]), strict=True))
     worthwhile = _WORTHWHILE * (1 if fraction else abs(float(np.mean(ends[baseline]))))
+    ratios = {policy: _spread_ratio(ends[policy], ends[baseline]) for policy in others}
     return tuple(
-        _compared(row, found[row.policy], worthwhile, len(others))
+        replace(_compared(row, found[row.policy], worthwhile, len(others)), spread_ratio=ratios[row.policy])
         if row.policy in found
         else replace(row, comparisons=len(others))
         for row in rows
     )
+
+
+def _spread_ratio(one: Sequence[float], other: Sequence[float]) -> float:
+    """The larger standard deviation divided by the smaller."""
+    if len(one) < 2 or not np.isfinite([*one, *other]).all():
+        return math.nan
+    small, large = sorted(float(np.std(values, ddof=1)) for values in (one, other))
+    return large / small if small else math.inf if large else math.nan
 
 
 def _compared(row: Summary, found: Comparison, worthwhile: float, comparisons: int) -> Summary:
@@ -262,7 +276,15 @@ def verdict(row: Summary, baseline: str, *, points: bool = False, maximize: bool
         power = _power(row, baseline, points=points)
         return f"{row.policy}: no significant difference from {baseline} {numbers}{_diverged(row)}{power}."
     won = "better" if (row.difference.mean > 0) == maximize else "worse"
-    return f"{row.policy}: significantly {won} than {baseline} {numbers}{_diverged(row)}."
+    return f"{row.policy}: significantly {won} than {baseline} {numbers}{_diverged(row)}{_uneven(row)}."
+
+
+def _uneven(row: Summary) -> str:
+    """A warning where a t test finds too much if the metric is skewed, too: see docs/statistics.md."""
+    if not (row.spread_ratio > _UNEVEN and row.seeds < _MANY and row.corrected > _CLEAR):
+        return ""
+    ratio = f"{row.spread_ratio:.1f}" if row.spread_ratio < 1000 else "more than 1,000"
+    return f"; the spreads over seeds differ {ratio}-fold, so p is too small if the metric is skewed: look at each seed"
 
 
 def _power(row: Summary, baseline: str, *, points: bool) -> str:

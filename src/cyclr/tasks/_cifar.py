@@ -14,6 +14,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop
 
 from cyclr import _check
+from cyclr._renamed import Move
 from cyclr.torch import Task
 
 from . import _cifar_files
@@ -28,6 +29,7 @@ from ._resnet import ResNet
 from ._seeds import seeded
 
 HELD_OUT = 5_000
+FEWEST = 10  # images of which one can be held out
 JUDGED_AT_ONCE = 500
 Network = Full | SigmoidBatchNorm | ResNet | DenseNet
 
@@ -57,6 +59,13 @@ RESIDUAL = {
     "densenet-small": Recipe(partial(DenseNet, depth=13), 64, 0.1, 1e-4, True, "nesterov"),
 }
 """The networks of the paper's Table 4, and small ones of the same kinds."""
+
+
+def _same(pictures: int | None) -> int | None:
+    return pictures
+
+
+RENAMED: Move = ("images", _same, {"pictures": "pictures"})  # the name in version 0.1
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": partial(SGD, momentum=0.9),
     "nesterov": partial(SGD, momentum=0.9, nesterov=True),
@@ -79,7 +88,7 @@ class Choices:
     network: str
     optimizer: str | None
     batch: int | None = None
-    pictures: int | None
+    images: int | None
     augment: bool | None
     precision: str
     device: str
@@ -100,7 +109,7 @@ def assemble(
         advice = "leave it out: torch.compile gives Caffe's networks wrong gradients"
         raise ValueError(_check.problem("compiled must be False for this network", chosen.compiled, advice))
     train, held, test = parts(
-        chosen.data, layout, labels, pictures=chosen.pictures, tuning=chosen.tuning, device=chosen.device
+        chosen.data, layout, labels, images=chosen.images, tuning=chosen.tuning, device=chosen.device
     )
     mean = torch.tensor(train.images.cpu().numpy().mean(axis=0, dtype=np.float64), dtype=torch.float32)
     mean = mean.to(chosen.device)
@@ -134,16 +143,18 @@ def parts(
     layout: _cifar_files.Layout,
     labels: str,
     *,
-    pictures: int | None,
+    images: int | None,
     tuning: bool,
     device: str,
 ) -> tuple[Images, Images | None, Images | None]:
     """The images to train on; those held out, when tuning; those to test on, otherwise."""
     arrays = _arrays(_cifar_files.locate(data, layout), layout, labels)
     total = len(arrays["train_labels"])
-    used = total if pictures is None else _check.count("pictures", pictures)
+    used = total if images is None else _check.count("images", images)
     if used > total:
-        raise ValueError(_check.problem(f"pictures must not exceed the {total} images of the data", pictures))
+        raise ValueError(_check.problem(f"images must not exceed the {total} of the data", images))
+    if tuning and used < FEWEST:
+        raise ValueError(_check.problem(f"images must be at least {FEWEST} if tuning is True", used, "use more"))
     held_out = min(HELD_OUT, used // 10) if tuning else 0
     return (
         _part(arrays, "train", slice(0, used - held_out), device),

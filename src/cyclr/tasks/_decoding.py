@@ -133,6 +133,13 @@ def _scaled(image: Image.Image, size: int, box: tuple[float, float, float, float
 # ---------------------------------------------------------------- batches
 
 
+def _coloured(image: Image.Image) -> Image.Image:
+    """Three bytes a pixel. Pillow would cut 16 bits of grey off at 255, where their upper 8 are meant."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
+
+
 class _Decoded(Dataset[Example]):
     """Images by number and seed, as bytes (height, width, 3) with their labels; or what is wrong with one."""
 
@@ -144,7 +151,7 @@ class _Decoded(Dataset[Example]):
         try:
             with Image.open(io.BytesIO(self.photos.read(number))) as image:
                 image.draft("RGB", (self.least, self.least))  # JPEG: decode at 1/2, 1/4 or 1/8 if that is enough
-                colours = image.convert("RGB")
+                colours = _coloured(image)
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             advice = "get it again, or remove it"
             must = f"the image {self.photos.name(number)} must be complete and undamaged"
@@ -187,6 +194,9 @@ class Loader:
         workers: Processes that decode; 0 decodes in this one.
         share: The index of this process, and the number of processes that train the model together.
         library: "auto", "torchvision" or "pillow".
+
+    Raises:
+        ValueError: If the batch cannot be divided by the number of processes, or there are fewer images than processes.
     """
 
     def __init__(
@@ -202,15 +212,21 @@ class Loader:
         share: tuple[int, int] = (0, 1),
         library: str = "auto",
     ) -> None:
+        if batch % share[1]:
+            advice = f"choose a multiple of {share[1]}, or start as many processes as divide it"
+            raise ValueError(_check.problem(f"batch must be divisible by the {share[1]} processes", batch, advice))
+        if len(chosen) < share[1]:
+            raise ValueError(_check.problem(f"{share[1]} processes need as many images at least", len(chosen)))
         self.photos, self.chosen, self.looks, self.generator = photos, chosen, looks, generator
         self.workers, self.share = workers, share
         self.shuffle = generator is not None  # a range test asks for this
         self.batch = batch // share[1]
         self.data = _Decoded(photos, transform(crop, train=generator is not None, library=library), crop.full)
+        self.mean, self.spread = (torch.tensor(values, device=looks.device) for values in (looks.mean, looks.spread))
 
     def __len__(self) -> int:
-        """Number of batches per pass: alike in all processes, which leave out what cannot be divided."""
-        return -(-(len(self.chosen) // self.share[1]) // self.batch)
+        """Number of batches per pass: alike in all processes."""
+        return len(self._parts())
 
     def __iter__(self) -> Pass:
         """One pass."""
@@ -220,11 +236,21 @@ class Loader:
         else:
             order = torch.randperm(count, generator=self.generator)
             seeds = torch.randint(2**62, (count,), generator=self.generator)
-        own = slice(rank, count - count % size, size)
-        keys = [
-            (self.chosen[place], seed) for place, seed in zip(order[own].tolist(), seeds[own].tolist(), strict=True)
-        ]
-        return Pass(self, [keys[start : start + self.batch] for start in range(0, len(keys), self.batch)])
+        keys = [(self.chosen[place], seed) for place, seed in zip(order.tolist(), seeds.tolist(), strict=True)]
+        return Pass(self, [keys[begin + rank : end : size] for begin, end in self._parts()])
+
+    def _parts(self) -> list[tuple[int, int]]:
+        """Where the batches of all processes together begin and end; each process has an image of every batch.
+
+        Images that cannot be divided are left out of a pass of training, whose order is new each time. In evaluations
+        none is left out, and a last batch of fewer images than processes belongs to the one before.
+        """
+        whole, size = self.batch * self.share[1], self.share[1]
+        count = len(self.chosen) if self.generator is None else len(self.chosen) - len(self.chosen) % size
+        begins = list(range(0, count, whole))
+        if len(begins) > 1 and count - begins[-1] < size:
+            del begins[-1]
+        return list(zip(begins, [*begins[1:], count], strict=True))
 
 
 class Pass(Iterator[tuple[Tensor, Tensor]]):
@@ -256,5 +282,4 @@ class Pass(Iterator[tuple[Tensor, Tensor]]):
         if isinstance(found, str):
             raise ValueError(found)
         pixels, labels = (part.to(looks.device, non_blocking=True) for part in found)
-        mean, spread = (torch.tensor(values, device=pixels.device) for values in (looks.mean, looks.spread))
-        return ((pixels - mean) / spread).permute(0, 3, 1, 2), labels  # channels-last in memory
+        return ((pixels - self.loader.mean) / self.loader.spread).permute(0, 3, 1, 2), labels  # channels-last in memory

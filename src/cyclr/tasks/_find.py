@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
 from cyclr._failure import TaskError, one_line, shown, where
+from cyclr._renamed import OLD
 from cyclr._schedules.spec import makers
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
 
 DEFAULT = "task"  # the default name of the function
+SMALL = 100_000_000  #: bytes of a file whose content is hashed, which takes a tenth of a second
 
 
 def build(text: str, seed: int, *, tuning: bool = False, **options: bool | float | str) -> Task:
@@ -83,7 +85,8 @@ def load(text: str) -> Callable[..., Any]:
         own = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         advice = _check.did_you_mean(function_name, own) or f"write {module_name}:FUNCTION"
         raise TaskError(f"{module_name} has no function {function_name!r}; {advice}")
-    unknown = sorted(set(given) - set(inspect.signature(function).parameters))
+    old = getattr(getattr(function, "func", function), OLD, frozenset())
+    unknown = sorted(set(given) - set(inspect.signature(function).parameters) - old)
     if unknown:
         near = _check.did_you_mean(unknown[0], inspect.signature(function).parameters)
         raise TaskError(f"task {whole}: the function has no argument {unknown[0]!r}{'; ' if near else ''}{near}")
@@ -126,25 +129,49 @@ def check_classes(text: str, names: Iterable[str]) -> None:
 
 
 def fingerprint(text: str) -> str:
-    """A hash of the file with the user's function, to detect changes of the task. Empty for a built-in task.
+    """A hash of the file with the user's function and of the files that its arguments name, to detect changes.
 
-    No code of the user's is run, except on importing a package.
+    Empty for a built-in task without files. No code of the user's is run, except on importing a package.
     """
     from cyclr.tasks import BUILT_IN
 
-    text, _ = _parted(text)
-    if text in BUILT_IN:
-        return ""
+    text, given = _parted(text)
+    found = b"" if text in BUILT_IN else _source(text)
+    paths = [Path(value) for value in given.values() if isinstance(value, str) and value]
+    stamps = [stamp for path in paths for stamp in _stamps(path)]
+    if stamps:
+        found += b"\n".join([b"", *stamps])
+    return hashlib.sha256(found).hexdigest()[:12] if found else ""
+
+
+def _source(text: str) -> bytes:
+    """The file with the user's function; empty if it is not found, which `load` reports."""
     name, _, function = text.rpartition(":")
     path = Path(name or function)
     if path.suffix != ".py":
         _look_here()
         try:
             spec = importlib.util.find_spec(str(path))
-        except ImportError:  # `load` reports the error
-            return ""
+        except ImportError:
+            return b""
         path = Path("" if spec is None else spec.origin or "")
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _stamps(path: Path) -> list[bytes]:
+    """What changes with a file, or with those directly in a folder: the content of small ones, else size and time."""
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return [_stamp(file) for file in files if file.exists()]
+    except OSError:  # not a path, or one that may not be read: the task says so
+        return []
+
+
+def _stamp(path: Path) -> bytes:
+    known = path.stat()
+    if path.is_file() and known.st_size <= SMALL:
+        return hashlib.sha256(path.read_bytes()).digest()
+    return f"{path.name} {known.st_size} {known.st_mtime_ns}".encode()
 
 
 def _seed(seed: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from cyclr._renamed import renamed
 from cyclr.torch import Task
 
-from ._cifar import CAFFE, RESIDUAL, Choices, assemble
+from ._cifar import CAFFE, RENAMED, RESIDUAL, Choices, assemble
 from ._cifar_files import CIFAR10
 
 
+@renamed(RENAMED)
 def cifar10(
     seed: int,
     *,
@@ -18,7 +20,7 @@ def cifar10(
     tuning: bool = False,
     network: str = "full",
     optimizer: str | None = None,
-    pictures: int | None = None,
+    images: int | None = None,
     augment: bool | None = None,
     precision: str = "float32",
     device: str = "cpu",
@@ -50,7 +52,7 @@ def cifar10(
         optimizer: By default that of the network's authors: "nesterov" for stochastic depth and DenseNet, else "sgd".
             Also "adam", "rmsprop", "adagrad" or "adadelta", otherwise with torch's defaults;
             or "caffe-sgd", "caffe-nesterov": with the rate inside the velocity, which differs when the rate changes.
-        pictures: Number of training images to use, from the start of the files; by default all.
+        images: Number of training images to use, from the start of the files; by default all.
         augment: Shift and mirror the training images randomly; by default for all but Caffe's networks.
         precision: "float32" or "bfloat16", which makes convolutions faster on hardware that supports it.
         device: The device of the network and of all images.
@@ -79,7 +81,7 @@ def cifar10(
         network=network,
         optimizer=optimizer,
         batch=None,
-        pictures=pictures,
+        images=images,
         augment=augment,
         precision=precision,
         device=device,

@@ -72,7 +72,7 @@ def cifar100(
         network=network,
         optimizer=optimizer,
         batch=batch,
-        pictures=None,
+        images=None,
         augment=augment,
         precision=precision,
         device=device,

@@ -12,9 +12,10 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.optim import SGD
 
 from cyclr import _check
+from cyclr._renamed import renamed
 from cyclr.torch import Task
 
-from ._cifar import JUDGED_AT_ONCE, parts
+from ._cifar import JUDGED_AT_ONCE, RENAMED, parts
 from ._cifar_files import CIFAR100
 from ._classify import accuracy
 from ._images import Drawn, InOrder
@@ -31,6 +32,7 @@ MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH, BASE_LR, HEAD = 64, 0.01, 10
 
 
+@renamed(RENAMED)
 def finetune(
     seed: int,
     *,
@@ -38,7 +40,7 @@ def finetune(
     data: str | Path | None = None,
     tuning: bool = False,
     labels: str = "fine",
-    pictures: int = 10_000,
+    images: int = 10_000,
     precision: str = "float32",
     device: str = "cpu",
 ) -> Task:
@@ -56,7 +58,7 @@ def finetune(
         tuning: Hold out the last tenth of the training images as `val_loader`, for tuning rates; there is then no test
             data.
         labels: "fine", 100 classes; or "coarse", 20.
-        pictures: Number of training images to use, from the start of the file.
+        images: Number of training images to use, from the start of the file.
         precision: "float32" or "bfloat16".
         device: The device of the network and of all images.
 
@@ -76,7 +78,7 @@ def finetune(
     dtype = PRECISIONS[_check.choice("precision", precision, PRECISIONS)]
     kind = _check.choice("labels", labels, CIFAR100.labels)
     state = _trained(weights)
-    train, held, test = parts(data, CIFAR100, kind, pictures=pictures, tuning=tuning, device=device)
+    train, held, test = parts(data, CIFAR100, kind, images=images, tuning=tuning, device=device)
     depth = 2 + 2 * sum(name.startswith("blocks.") and name.endswith("conv1.weight") for name in state)
     try:
         with seeded(seed):
@@ -122,10 +124,10 @@ def _trained(weights: str | Path | None) -> dict[str, Tensor]:
     for name in named:  # layer2.0 comes after all blocks of layer1, which is how they are counted here
         if found := re.match(r"layer\d+\.\d+", name):
             stages.setdefault(found[0], len(stages))
-    return {_renamed(name, stages): value for name, value in named.items()}
+    return {_as_ours(name, stages): value for name, value in named.items()}
 
 
-def _renamed(name: str, stages: dict[str, int]) -> str:
+def _as_ours(name: str, stages: dict[str, int]) -> str:
     """`layer2.0.bn1.weight` is `blocks.3.norm1.weight` in a ResNet-20."""
     if found := re.match(r"(layer\d+\.\d+)\.(.*)", name):
         return f"blocks.{stages[found[1]]}.{found[2].replace('bn', 'norm')}"

@@ -28,7 +28,6 @@ from ._seeds import seeded
 HELD_OUT = 20  # one of so many training images is held out for tuning
 JUDGED_AT_ONCE = 250
 MEAN = (123.675, 116.28, 103.53)
-NAMES = ("imagenet", "tiny-imagenet-200", "ILSVRC2012")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +74,22 @@ def imagenet(
 
     Decoding in `workers` processes overlaps with the steps; normalisation is done on the device, and images are
     channels-last there. Under `torchrun`, with `torch.distributed.init_process_group` called before, the model is
-    replicated (DDP) and each process takes its share of every batch. A resumed training decodes no image again.
+    replicated (DDP) and each process takes its share of every batch; torch's global generators are then seeded with
+    `seed` plus the index of the process, so that each has a dropout of its own. A resumed training decodes no image
+    again.
 
     Args:
         seed: Random seed for the weights, the order and the augmentation. Dropout draws from torch's global generator.
         data: The folder with `train/` and `val/`, which hold a folder of images for each class; or with the official
             archives `ILSVRC2012_img_train.tar`, `ILSVRC2012_img_val.tar` and `ILSVRC2012_devkit_t12.tar.gz`, which are
             read without unpacking them; or with parquet or WebDataset shards named `*train*` and `*val*`, for which the
-            library `datasets` is needed. By default the path in the environment variable CYCLR_DATA.
+            library `datasets` is needed. Tiny-ImageNet is read as it is published, too. Or the folder that holds one
+            of these, and only one, as `imagenet`, `ILSVRC2012` or `tiny-imagenet-200`. By default the path in the
+            environment variable CYCLR_DATA.
         tuning: Hold out one of 20 training images as `val_loader`, for tuning rates; there is then no test data.
             Otherwise the validation images, whose labels are public, are the test data.
         network: "alexnet", "googlenet" or "resnet50".
-        batch: Batch size of all processes together.
+        batch: Batch size of all processes together, divisible by their number.
         size: Pixels on a side of a crop; the image before the crop is scaled with it.
         width: The share of the network's channels in each layer, for small forms.
         classes: Number of classes to use, from the first in the order of their names; by default all.
@@ -102,8 +105,8 @@ def imagenet(
     Raises:
         TypeError: If an argument is of the wrong kind.
         FileNotFoundError: If the data is missing; the message says where to get it.
-        ValueError: If an argument has an invalid value, a class has no images, a class of val/ is not in train/, a link
-            leads nowhere; and, from a loader, if an image is damaged.
+        ValueError: If an argument has an invalid value, the folder holds several data sets, a class has no images, a
+            class of val/ is not in train/, a link leads nowhere; and, from a loader, if an image is damaged.
         ImportError: If Pillow, or for shards `datasets`, is not installed.
 
     Source:
@@ -122,14 +125,14 @@ def imagenet(
     count = len(found.classes) if classes is None else _check.count("classes", classes)
     if count > len(found.classes):
         raise ValueError(_check.problem(f"classes must not exceed the {len(found.classes)} of the data", count))
-    share, place = _share(device)
+    share, place = _share(device, seed)
     with seeded(seed):
         made = recipe.network(classes=count, size=side, width=width, precision=dtype).to(place)
     convert_conv2d_weight_memory_format(made, torch.channels_last)
     loader = partial(
         Loader, crop=crop, looks=Looks(place, MEAN, recipe.spread), workers=workers, share=share, library=library
     )
-    every = _of_first(found.train.labels, count)
+    every, judged = (_of_first(half.labels, count) for half in (found.train, found.val))
     held = every[:: max(2, min(HELD_OUT, len(every) // 2))] if tuning else []
     fitted = sorted(set(every) - set(held))
     own = groups(made, made.multipliers(), recipe.base_lr, recipe.weight_decay)
@@ -139,9 +142,7 @@ def imagenet(
         loss_fn=loss,
         train_loader=loader(found.train, fitted, batch, generator=torch.Generator().manual_seed(seed)),
         val_loader=loader(found.train, held, JUDGED_AT_ONCE * share[1]) if tuning else None,
-        test_loader=None
-        if tuning
-        else loader(found.val, _of_first(found.val.labels, count), JUDGED_AT_ONCE * share[1]),
+        test_loader=None if tuning else loader(found.val, judged, JUDGED_AT_ONCE * share[1]),
         metrics={"accuracy": accuracy, "accuracy_5": (best_five, "max")},
         outputs="logits",
     )
@@ -158,15 +159,17 @@ def best_five(scores: Tensor, labels: Tensor) -> Tensor:
     return (best == labels[:, None]).any(dim=1).float().mean()
 
 
-def _share(device: str) -> tuple[tuple[int, int], str]:
-    """The index of this process and their number; and its device."""
+def _share(device: str, seed: int) -> tuple[tuple[int, int], str]:
+    """The index of this process and their number; and its device. Gives it a dropout of its own."""
     if not distributed.is_available() or not distributed.is_initialized():
         return (0, 1), device
     rank, size = distributed.get_rank(), distributed.get_world_size()
+    if rank:  # the first draws what a process alone would
+        torch.manual_seed(seed + rank)
     return (rank, size), f"cuda:{torch.cuda.current_device()}" if device == "cuda" else device
 
 
 # Found once per process: a study makes the task anew for each run, and a million file names take seconds.
 @lru_cache(maxsize=1)
 def _found(data: str | None) -> Found:
-    return find(data, NAMES)
+    return find(data)

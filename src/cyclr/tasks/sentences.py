@@ -18,9 +18,10 @@ from ._classify import Examples, classification
 LONGEST = 64  # words of a sentence; the rest is cut off
 PARTS = ("train", "dev", "test")
 GET = (
-    "get SST-2 from https://nlp.stanford.edu/sentiment and pass data=FOLDER: the folder with train.tsv, dev.tsv and "
-    "test.tsv, each line a sentence, a tab and its label 0 or 1"
+    "get train.tsv, dev.tsv and test.tsv from https://github.com/clairett/pytorch-sentiment-classification (data/SST2) "
+    "and pass data=FOLDER; each line is a sentence, a tab and its label 0 or 1"
 )
+GLUE = "index\tsentence"  # the heading of the test sentences of GLUE, https://gluebenchmark.com/tasks
 
 
 def sentences(seed: int, *, data: str | Path | None = None, tuning: bool = False) -> Task:
@@ -34,7 +35,8 @@ def sentences(seed: int, *, data: str | Path | None = None, tuning: bool = False
     Args:
         seed: Random seed for the weights and the order of the batches. Dropout draws from torch's global generator.
         data: The folder with `train.tsv`, `dev.tsv` and `test.tsv`: on each line a sentence, a tab and a label, which
-            counts from 0. Lines that begin with `sentence` and a tab are headings.
+            counts from 0 without gaps. A first line `sentence`, a tab and `label` is a heading, as in GLUE's SST-2,
+            whose `test.tsv` has no labels: take another one, or a part of `dev.tsv`.
         tuning: Use `dev.tsv` as `val_loader`, for tuning rates; there is then no test data.
 
     Returns:
@@ -43,7 +45,7 @@ def sentences(seed: int, *, data: str | Path | None = None, tuning: bool = False
     Raises:
         TypeError: If an argument is of the wrong kind.
         FileNotFoundError: If a file is missing; the message says where to get it.
-        ValueError: If the seed is negative or a line is not a sentence with a label.
+        ValueError: If the seed is negative, a line is not a sentence with a label, or a label is not in `train.tsv`.
 
     Source:
         Socher et al. (2013), Recursive deep models for semantic compositionality over a sentiment treebank. Kim (2014),
@@ -54,7 +56,7 @@ def sentences(seed: int, *, data: str | Path | None = None, tuning: bool = False
     if not isinstance(data, (str, Path)):
         raise TypeError(_check.problem("data must be a path", data, GET))
     train, dev, test, words = _read(Path(data))
-    classes = int(max(part.labels.max() for part in (train, dev, test))) + 1
+    classes = int(train.labels.max()) + 1
     if not tuning:
         return classification(train, test, lambda: Kim(words, classes), _adam, seed=seed, batch=50, held_out=0)
     both = Examples(torch.cat([train.inputs, dev.inputs]), torch.cat([train.labels, dev.labels]))
@@ -93,6 +95,14 @@ def _adam(model: nn.Module) -> Optimizer:
 @lru_cache(maxsize=1)
 def _read(folder: Path) -> tuple[Examples, Examples, Examples, int]:
     read = {part: _lines(folder / f"{part}.tsv") for part in PARTS}
+    known = {label for _, label in read["train"]}
+    if known != set(range(len(known))):
+        must = f"the labels in {folder / 'train.tsv'} must count from 0 without gaps"
+        raise ValueError(_check.problem(must, sorted(known)[:9]))
+    for part in PARTS[1:]:
+        if strange := sorted({label for _, label in read[part]} - known):
+            must = f"every label in {folder / f'{part}.tsv'} must also be in train.tsv"
+            raise ValueError(_check.problem(must, strange[0], "correct it, or remove its lines"))
     words = {word: number for number, word in enumerate(sorted({w for line, _ in read["train"] for w in line}), 2)}
     train, dev, test = (_examples(read[part], words) for part in PARTS)
     return train, dev, test, len(words) + 2
@@ -104,9 +114,14 @@ def _lines(path: Path) -> list[tuple[list[str], int]]:
         raise FileNotFoundError(_check.problem(f"the data folder must contain {path.name}", str(path.parent), GET))
     found = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines also splits at U+2028
     except UnicodeDecodeError as error:
         raise ValueError(_check.problem(f"{path} must be UTF-8", str(error), "save it as UTF-8")) from None
+    if lines == [""]:
+        raise ValueError(_check.problem(f"{path} must have a line", "none", GET))
+    if lines[0].lower() == GLUE:
+        advice = "GLUE does not publish them: take the test.tsv of another copy, or a part of dev.tsv"
+        raise ValueError(_check.problem(f"{path} must have labels", "that of GLUE", advice))
     for number, line in enumerate(lines, 1):
         sentence, tab, label = line.rpartition("\t")
         if number == 1 and sentence.lower() == "sentence":

@@ -60,8 +60,8 @@ def tabular(
     Raises:
         TypeError: If an argument is of the wrong kind.
         FileNotFoundError: If there is no such file.
-        ValueError: If the file has no such column, a row has another number of columns, a target is missing, or a
-            column has too many values.
+        ValueError: If the file has no such column, a row has another number of columns, a target is missing, a number
+            is infinite, or a column has too many values.
     """
     if data is None:
         raise FileNotFoundError(_check.problem("the task tabular needs the path of its data", None, GET))
@@ -114,6 +114,8 @@ def _read(path: Path, target: str | None, classes: bool | None) -> tuple[Example
     fitted[order[: len(own) - len(own) // SHARE]] = True
     inputs = np.concatenate([_encoded(path, name, values, fitted) for name, values in columns.items()], axis=1)
     numbers = _numbers(own)
+    if numbers is not None and not classes:
+        _check_finite(path, target, numbers)
     if numbers is None or classes:
         if classes is False:
             raise ValueError(_check.problem(f"the column {target} must be numbers for classes=False", own[0]))
@@ -157,6 +159,7 @@ def _encoded(path: Path, name: str, column: list[str], fitted: np.ndarray) -> np
     numbers = _numbers(column)
     if numbers is not None:
         missing = np.isnan(numbers)
+        _check_finite(path, name, numbers[~missing])
         known = numbers[fitted & ~missing]
         mean, spread = (known.mean(), known.std() or 1.0) if len(known) else (0.0, 1.0)
         scaled = np.where(missing, 0.0, (numbers - mean) / spread)
@@ -174,3 +177,9 @@ def _numbers(column: list[str]) -> np.ndarray | None:
         return np.array([np.nan if value.lower() in MISSING else float(value) for value in column])
     except ValueError:
         return None
+
+
+def _check_finite(path: Path, name: str, numbers: np.ndarray) -> None:
+    if (wrong := numbers[~np.isfinite(numbers)]).size:
+        must = f"the column {name} of {path} must have finite numbers"
+        raise ValueError(_check.problem(must, str(wrong[0]), "leave the field empty, or remove the row"))
