@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 import cyclr
-from cyclr import Ramp
+from cyclr import Ramp, Search
 from cyclr.torch import Update, auto, range_test, with_model
-from cyclr.torch._reference import ReferenceBatches
+from cyclr.torch._reference import ReferenceBatches, examples_in
 from tests.torch.digest import digest
 
 
@@ -27,10 +31,10 @@ def test_an_evaluation_is_the_mean_loss_in_training_mode_and_leaves_no_trace():
     model, _, loader = parts(nn.BatchNorm1d(16), nn.Dropout(0.5))
     batches = list(loader)
     reference = ReferenceBatches(model, lambda batch: mse_loss(model(batch[0]), batch[1]))
-    state, random = digest(model), torch.get_rng_state()
+    state, drawn = digest(model), torch.get_rng_state()
     first = reference(iter(batches))
     assert digest(model) == state
-    assert torch.equal(torch.get_rng_state(), random)
+    assert torch.equal(torch.get_rng_state(), drawn)
     assert not first.requires_grad
     torch.rand(3)
     assert reference(iter(batches)) == first  # the same dropout
@@ -155,12 +159,136 @@ def test_auto_asks_the_reference_batches_where_a_long_test_shows_nothing(effort)
     assert 1e-5 < scheduler.bounds.max_lr < 0.1
 
 
-@pytest.mark.parametrize("steps", [60, 400, 2000, 10_000])
-@pytest.mark.parametrize("made", [parts, noisy])
-def test_repeats_share_what_the_training_pays_for(steps, made):
+@pytest.mark.parametrize(
+    ("made", "steps"), [(parts, 60), (parts, 400), (parts, 2000), (parts, 10_000), (noisy, 2000), (noisy, 10_000)]
+)
+def test_repeats_share_what_the_training_pays_for(made, steps):
     search = cyclr.Search(repeats=3, progress=False)
     scheduler = auto(*made(), mse_loss, steps=steps, search=search)
     within = scheduler.curve.earlier_steps or scheduler.curve.tuning_cost
     assert within <= max(30, 0.15 * steps)
     assert scheduler.curve.tuning_cost <= within + 150  # where that shows nothing: the reference batches
     assert len(scheduler.curve.losses) == min(3, max(30, int(0.15 * steps)) // 30)
+
+
+def test_repeats_that_disagree_by_more_than_a_decade_are_no_answer():
+    curve = range_test(*noisy(), mse_loss, budget=400, repeats=2)
+    with pytest.raises(cyclr.Inconclusive, match="known only to within a factor of") as found:
+        curve.bounds(budget=400)
+    assert 1e-5 < found.value.fallback < 0.1
+
+
+# ---------------------------------------------------------------- what would spoil the loss of two batches
+
+
+def data_of(seed: int, size: int) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.nn.Module]:
+    """Batches of a linear map with noise, and a small network."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(800, 8, generator=generator)
+    y = x.sum(1, keepdim=True) + 0.1 * torch.randn(800, 1, generator=generator)
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1))
+    return list(zip(x.split(size), y.split(size), strict=True)), model
+
+
+@pytest.mark.parametrize("value", [1e4, float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_bad_batch_is_no_reference(value: float, place: int, caplog: pytest.LogCaptureFixture) -> None:
+    def max_lr(value: float | None) -> float:
+        batches, model = data_of(0, 32)
+        if value is not None:
+            batches[place][1][3] = value
+        optimizer = torch.optim.Adam(model.parameters())
+        return range_test(model, optimizer, batches, mse_loss, budget=400).bounds(budget=400).max_lr
+
+    usual = max_lr(None)
+    assert "not taken as a reference" not in caplog.text
+    assert max_lr(value) == pytest.approx(usual, rel=0.5)
+    assert "is not taken as a reference" in caplog.text
+
+
+def test_random_numbers_of_numpy_and_python_are_the_same_at_all_weights_and_stay() -> None:
+    batches, model = data_of(0, 32)
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return mse_loss(outputs, targets) * (0.5 + np.random.rand() + random.random())
+
+    random.seed(1)
+    np.random.seed(1)
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    reference = ReferenceBatches(model, lambda batch: loss(model(batch[0]), batch[1]))
+    taken = iter(batches)
+    assert reference(taken).item() == reference(taken).item()
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+
+
+class Counts(torch.nn.Linear):
+    """Puts another tensor in the place of its buffer."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 1)
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.count = self.count + 1
+        return super().forward(x)
+
+
+def test_a_buffer_that_is_replaced_comes_back() -> None:
+    batches, _ = data_of(0, 32)
+    model = Counts()
+    before = model.count
+    ReferenceBatches(model, lambda batch: mse_loss(model(batch[0]), batch[1]))(iter(batches))
+    assert model.count is before
+    assert model.count == 0
+
+
+@pytest.mark.parametrize(
+    ("batch", "number"),
+    [
+        ((torch.zeros(4, 3), torch.zeros(4, 1)), 4),
+        ((torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64)), 4),
+        ((torch.zeros(4, 3, 8, 8), torch.zeros(4, 8, 8, dtype=torch.int64)), 256),
+        (torch.zeros(4, 9, dtype=torch.int64), 36),
+        (torch.zeros(4, 9), 4),
+        (
+            {
+                "input_ids": torch.zeros(2, 5, dtype=torch.int64),
+                "labels": torch.tensor([[1, 2, -100], [3, -100, -100]]),
+            },
+            3,
+        ),
+        ({"x": torch.zeros(6, 2), "label": torch.zeros(6, dtype=torch.int64), "weight": torch.ones(6)}, 6),
+        (("text", 3), 0),
+        ((torch.zeros(()),), 0),
+    ],
+)
+def test_examples_are_counted_or_labels_where_an_example_has_several(batch: object, number: int) -> None:
+    assert examples_in(batch) == number
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_a_curve_knows_how_many_examples_a_step_takes(accumulate: int) -> None:
+    batches, model = data_of(0, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    curve = range_test(model, optimizer, batches, mse_loss, budget=400, update=Update(accumulate=accumulate))
+    assert curve.examples == 8 * accumulate
+    noisy = [one for one in curve.bounds(budget=400).evidence if "is noisy" in one]
+    assert noisy == (
+        [] if accumulate == 4 else ["A step of 8 examples is noisy: max_lr is 0.71 of what it is for larger ones."]
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_steps_of_few_examples_do_not_diverge_at_the_answer(size: int) -> None:
+    for seed in range(3):
+        batches, model = data_of(seed, size)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+        scheduler = auto(model, optimizer, batches, mse_loss, steps=400, search=Search(progress=False))
+        for _, (x, y) in zip(range(400), itertools.cycle(batches), strict=False):
+            optimizer.zero_grad()
+            mse_loss(model(x), y).backward()
+            optimizer.step()
+            scheduler.step()
+        held_out, _ = data_of(7, 800)
+        assert mse_loss(model(held_out[0][0]), held_out[0][1]) < 4  # the targets have a variance of 8

@@ -56,6 +56,8 @@ class Curve(Displayed):
         loss_kind: "" if the loss is what the optimizer minimises, as far as is known; "one side" if it is one of
             several losses, as of a GAN; "other" if it is not minimised, such as a reward.
         anew: Whether each repeat began from new weights, not from the same.
+        examples: Examples that a step takes, counted in the reference batches (or labels, where each has several); 0 if
+            unknown. With few of them training is unstable at lower rates than a short sweep shows.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -82,6 +84,7 @@ class Curve(Displayed):
     reference: Array = field(default_factory=lambda: np.empty((0, 0)))
     loss_kind: str = ""
     anew: bool = False
+    examples: int = 0
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
@@ -108,6 +111,7 @@ class Curve(Displayed):
         control, reference = _beside("control", self.control, losses), _beside("reference", self.reference, losses)
         peaks, probes = _probes(self.peaks, self.probes)
         earlier = count("earlier_steps", self.earlier_steps, least=0)
+        count("examples", self.examples, least=0)
         values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops, "peaks": peaks}
         for name, value in (
             values
@@ -179,7 +183,7 @@ class Curve(Displayed):
         control = self.control if signal == "loss" and self.control.size else None
         steady = self.reference if signal == "loss" and self.reference.size else None
         made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "reference": steady}
-        made |= {"log": self.scale == "log", "budget": budget, "anew": self.anew}
+        made |= {"log": self.scale == "log", "budget": budget, "anew": self.anew, "examples": self.examples}
         with self._carried(self._ends()):
             rates, values = self._points(signal)
             bounds = find(rates, values, control=control, probes=probes, level=level, signal=read, **made)
@@ -231,6 +235,7 @@ class Curve(Displayed):
             "reference": _plain(self.reference),
             "loss_kind": self.loss_kind,
             "anew": self.anew,
+            "examples": self.examples,
         }
         text = json.dumps(plain, allow_nan=False)
         with replacing(path) as file:
@@ -257,11 +262,11 @@ class Curve(Displayed):
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
-        fields = (*fields, "earlier_steps", "control", "reference", "loss_kind", "anew")
+        fields = (*fields, "earlier_steps", "control", "reference", "loss_kind", "anew", "examples")
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
         for later in ("control", "reference"):
             plain.setdefault(later, [])
-        for later, value in (("loss_kind", ""), ("anew", False)):
+        for later, value in (("loss_kind", ""), ("anew", False), ("examples", 0)):
             plain.setdefault(later, value)
         for name in fields:
             if name not in plain:

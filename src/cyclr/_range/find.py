@@ -43,6 +43,7 @@ def find(
     log: bool,
     budget: int | None = None,
     anew: bool = False,
+    examples: int = 0,
 ) -> Bounds:
     """Bounds from a signal for which lower is better; rows are repeats, NaN after the end of a repeat.
 
@@ -50,7 +51,7 @@ def find(
     the order of the data is no evidence. `reference` are the losses of the reference batches, from which alone the
     answer then comes. `probes` are the peaks and the losses of probe cycles, or None. `steps` is the
     length of a sweep, of which `values` may hold only a few points. `budget` is that of the training to come. `anew`
-    says whether repeats began from new weights.
+    says whether repeats began from new weights; `examples` how many a step takes, 0 if unknown.
 
     Raises:
         Inconclusive: If most repeats do not fall clearly, or fall until the end.
@@ -58,7 +59,7 @@ def find(
     probability("level", level)
     longer, made = too_long(budget), {"level": level, "tuning_cost": tuning_cost, "budget": budget}
     if reference is not None:
-        return _from_reference(rates, reference, steps, made, anew=anew)
+        return _from_reference(rates, reference, steps, made, anew=anew, examples=examples)
     try:
         readings = _readings(rates, values, control, longer=longer, steps=steps, signal=signal, log=log)
     except Inconclusive as unclear:
@@ -133,7 +134,9 @@ def _begun(repeats: int, *, anew: bool) -> tuple[str, ...]:
     return ("All sweeps began from the same weights: what they agree on is for these weights.",)
 
 
-def _from_reference(rates: Array, rows: Array, steps: int, made: dict[str, Any], *, anew: bool) -> Bounds:
+def _from_reference(
+    rates: Array, rows: Array, steps: int, made: dict[str, Any], *, anew: bool, examples: int
+) -> Bounds:
     """Bounds from the loss of the reference batches alone.
 
     Raises:
@@ -143,7 +146,7 @@ def _from_reference(rates: Array, rows: Array, steps: int, made: dict[str, Any],
     if len(refusals) >= len(readings):
         raise refusals[0]
     density = (steps - 1) / ln(rates[-1] / rates[0])
-    tops = np.array([short.best(one, density, made["budget"] or LONG) for one in readings])
+    tops = np.array([short.best(one, density, made["budget"] or LONG, examples) for one in readings])
     max_lr = _rounded(float(np.exp(np.median(tops))))
     onset = float(np.exp(np.median([one.onset for one in readings])))
     base_lr = _lower(max_lr, onset)
@@ -152,7 +155,11 @@ def _from_reference(rates: Array, rows: Array, steps: int, made: dict[str, Any],
     if anew:
         scatter = _over_weights(tops, short.SCATTER**2)
     _check_width(float(np.hypot(short.METHOD, scatter)), max_lr)
-    evidence = (*short.evidence(readings, max_lr), _started(onset, base_lr, max_lr), *_begun(len(rows), anew=anew))
+    evidence = (
+        *short.evidence(readings, max_lr, examples),
+        _started(onset, base_lr, max_lr),
+        *_begun(len(rows), anew=anew),
+    )
     return _with_intervals(base_lr, max_lr, scatter, evidence, made, method=short.METHOD)
 
 

@@ -34,6 +34,7 @@ USUAL_RATE, PULL, FAR = 0.135, 0.4, 20.0  #: lost rates vary more over tasks tha
 USUAL_DENSITY, SLOWER = 1.86, 0.5  #: a slow sweep loses its gain at a lower rate, to this power
 USUAL_STEPS, LONGER = 400, 0.3  #: the best peak falls as the length of the training to this power ...
 SHORTEST = 60  #: ... from so many steps on: shorter trainings were not measured
+FEW = 16  #: steps of fewer examples are lowered by the square root of what is missing
 ALMOST = 0.1  #: a loss that was below this share of its start and then no number at once was solved
 SCATTER = 0.25  #: standard deviation of a log bound over repeats
 METHOD = 0.5  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
@@ -108,11 +109,11 @@ def still_falling(rates: Array, values: Array) -> bool:
     return before - seen.min() > FALLS * (opening(seen) - seen.min()) > 0
 
 
-def best(reading: ShortReading, density: float, budget: int) -> float:
+def best(reading: ShortReading, density: float, budget: int, examples: int = 0) -> float:
     """The log of the best peak, from the rate at which the gain is lost.
 
     log best = log(SHARE lost) - PULL log(lost / USUAL_RATE) + SLOWER log(density / USUAL_DENSITY)
-               - LONGER log(budget / USUAL_STEPS)
+               - LONGER log(budget / USUAL_STEPS) + log(min(1, examples / FEW)) / 2
 
     It stays a factor of MARGIN below the lost rate. The constants are those that lose least over the tasks in
     docs/bounds.md.
@@ -121,14 +122,20 @@ def best(reading: ShortReading, density: float, budget: int) -> float:
         reading: What was seen.
         density: Steps for each factor of e of the rate.
         budget: Steps of the training.
+        examples: Examples that a step takes; 0 if unknown.
     """
     beyond = min(max(reading.lost - log(USUAL_RATE), -log(FAR)), log(FAR))
     slower, longer = log(density / USUAL_DENSITY), log(max(budget, SHORTEST) / USUAL_STEPS)
-    peak = reading.lost + log(SHARE) - PULL * beyond + SLOWER * slower - LONGER * longer
+    peak = reading.lost + log(SHARE) - PULL * beyond + SLOWER * slower - LONGER * longer + log(noisy(examples))
     return min(peak, reading.lost - log(MARGIN), reading.floor)
 
 
-def evidence(readings: list[ShortReading], max_lr: float) -> tuple[str, ...]:
+def noisy(examples: int) -> float:
+    """The factor for steps of few examples: in a whole training they become unstable at rates that a sweep survives."""
+    return min(1.0, examples / FEW) ** 0.5 if examples else 1.0
+
+
+def evidence(readings: list[ShortReading], max_lr: float, examples: int = 0) -> tuple[str, ...]:
     """What was observed from the lowest loss on, in sentences."""
     lowest, lost = (float(np.exp(np.median([getattr(one, name) for one in readings]))) for name in ("lowest", "lost"))
     times = f"{lost / max_lr:.2g} times max_lr"
@@ -140,6 +147,9 @@ def evidence(readings: list[ShortReading], max_lr: float) -> tuple[str, ...]:
         seen = f"is lowest at a rate of {lowest:.2g} and not back at its start when the sweep ends, at {lost:.2g}"
     follows = "max_lr follows from that rate and the length of the training, as measured on other tasks"
     told: tuple[str, ...] = (f"The loss of two batches that were set aside {seen}; {follows}.",)
+    if (share := noisy(examples)) < 1:
+        plural = "example" if examples == 1 else "examples"
+        told = (*told, f"A step of {examples} {plural} is noisy: max_lr is {share:.2g} of what it is for larger ones.")
     floor = float(np.exp(np.median([one.floor for one in readings])))
     if np.isfinite(floor) and max_lr > 0.99 * floor:
         told = (*told, f"The loss is at its floor from a rate of {floor:.2g} on: higher rates have proved nothing.")

@@ -68,6 +68,7 @@ def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Cu
             order = orders.send(answer)
         except StopIteration as done:
             return done.value
+        recorder.examples = getattr(reader, "examples", 0)
         match order:
             case Steps(rates, reference):
                 losses: list[Any] = []
@@ -135,6 +136,7 @@ class Recorder:
         self.set_repeats(repeats)
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
         self.in_order = in_order
+        self.examples = 0  #: that a step takes, counted in the reference batches; 0 if unknown
         self.swept = False  #: whether the sweeps are complete: other steps may follow
         self._sweeps: list[Sweep] = []
         self._sweep: Sweep | None = None  # the current sweep, or the one that was made last
@@ -210,6 +212,7 @@ class Recorder:
             self._earlier,
             self._beside("control"),
             self._beside("reference"),
+            examples=self.examples,
         )
 
     def _all_sweeps(self) -> Generator[Order, Any, None]:

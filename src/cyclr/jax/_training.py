@@ -30,6 +30,12 @@ class Training:
         self._repeat = 0
         self._now: Arrays = self._first()
         self._random = random_in(self._now)
+        self._aside: list[Any] = []  #: the reference batches
+
+    @property
+    def examples(self) -> int:
+        """Examples that a step takes, or labels where each has several; 0 if unknown."""
+        return sum(examples_in(batch) for batch in self._aside) // REFERENCE if self._aside else 0
 
     def measure(self) -> Mapping[str, float]:
         """The metrics on held-out data."""
@@ -124,7 +130,6 @@ class OneByOne(Training):
         super().__init__(pure, arrays, stacked, held_out)
         self._feed, self._step = feed, jax.jit(pure.guarded)
         self._mean_loss = jax.jit(partial(mean_loss, pure))
-        self._aside: list[Any] = []
         self._float = jnp.asarray(0.0).dtype
 
     def step(self, rate: float) -> jax.Array:
@@ -157,6 +162,15 @@ def mean_loss(pure: PureStep, arrays: Arrays, random: Random, batches: Sequence[
     """
     rate, now = jnp.zeros((), jnp.asarray(0.0).dtype), [random.get(place, one) for place, one in enumerate(arrays)]
     return jnp.stack([pure(now, batch, rate)[1] for batch in batches]).mean()
+
+
+def examples_in(batch: Any) -> int:
+    """The number of labels in a batch, such as one for each token, or else of its examples; 0 if unknown."""
+    leaves = [leaf for leaf in jax.tree.leaves(batch) if getattr(leaf, "ndim", 0)]
+    if not leaves:
+        return 0
+    labels = leaves[1:] and jnp.issubdtype(leaves[-1].dtype, jnp.integer)
+    return int(leaves[-1].size if labels else leaves[0].shape[0])
 
 
 def random_in(arrays: Arrays) -> Random:

@@ -120,6 +120,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
         Raises:
             ValueError: If no sweep is complete.
         """
+        self._recorder.examples = self._reference.examples
         return self._recorder.curve()
 
     @property

@@ -55,6 +55,16 @@ class ReferenceBatches:
 
         return on_jax if keras.config.backend() == "jax" else on_torch
 
+    @property
+    def examples(self) -> int:
+        """Examples that a step takes, or labels where each has several; 0 before the first evaluation."""
+        total = 0
+        for batch in self._batches:
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            labels = [one for one in keras.tree.flatten(y) if "int" in keras.backend.standardize_dtype(one.dtype)]
+            total += int(np.prod(labels[-1].shape)) if labels else int(keras.tree.flatten(x)[0].shape[0])
+        return total // REFERENCE
+
     def _aside(self, batch: Any) -> bool:
         """Whether the batch is kept, and not trained on."""
         self.loss = None

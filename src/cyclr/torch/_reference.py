@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch import distributed
 
+from cyclr._range.curve import ABSURD
 from cyclr._range.horizon import REFERENCE
+
+_log = logging.getLogger("cyclr")
 
 
 class Evaluates:
@@ -20,11 +28,28 @@ class Evaluates:
         raise NotImplementedError
 
 
+LABELS = ("labels", "label", "targets", "target")
+
+
+def examples_in(batch: Any) -> int:
+    """The number of labels in a batch, such as one for each token, or else of its examples; 0 if unknown."""
+    several = isinstance(batch, (Mapping, tuple, list))
+    named = dict(batch) if isinstance(batch, Mapping) else dict(enumerate(batch if several else [batch]))
+    parts = {name: one for name, one in named.items() if isinstance(one, torch.Tensor) and one.ndim}
+    if not parts:
+        return 0
+    first, *others = parts.values()
+    last = next((parts[name] for name in LABELS if name in parts), others[-1] if others else first)
+    if last.dtype == torch.int64 and (last is not first or last.ndim > 1):
+        return int((last >= 0).sum())  # negative ones are ignored, as in cross_entropy
+    return int(first.shape[0])
+
+
 class ReferenceBatches:
     """Sets batches aside, and evaluates their mean loss as a training computes it: in training mode, with dropout.
 
-    An evaluation changes neither buffers, such as the statistics of BatchNorm, nor torch's random state; all draw the
-    same random numbers, so that their losses differ for no other reason than the weights.
+    An evaluation changes neither buffers, such as the statistics of BatchNorm, nor the random states of torch, NumPy
+    and Python; all draw the same random numbers, so that their losses differ for no other reason than the weights.
 
     Args:
         model: The network.
@@ -41,20 +66,56 @@ class ReferenceBatches:
         self._model, self._loss = model, loss
         self._number, self._kept = REFERENCE * accumulate, list[Any]()
 
+    @property
+    def examples(self) -> int:
+        """Examples that a step takes; 0 if unknown, or before the first evaluation."""
+        return sum(examples_in(batch) for batch in self._kept) // REFERENCE
+
     def __call__(self, batches: Iterator[Any]) -> torch.Tensor:
         """The mean loss at the present weights, still on the device. The first evaluation takes the batches."""
         if not self._kept:
-            self._kept = [next(batches) for _ in range(self._number)]
+            self._kept = self._set_aside(batches)
+        return torch.stack(self._losses()).mean()
+
+    def _set_aside(self, batches: Iterator[Any]) -> list[Any]:
+        """Batches of which none is bad: their loss decides alone, so one with absurd values would hide all others."""
+        self._kept = [next(batches) for _ in range(self._number)]
+        for _ in range(0 if distributed.is_available() and distributed.is_initialized() else self._number):
+            losses = [float(loss) for loss in self._losses()]
+            bad = bad_one(losses)
+            if bad is None:
+                break
+            _log.warning("a batch with a loss of %.3g is not taken as a reference: others have %.3g", losses[bad],
+                         min(losses, key=abs))  # fmt: skip
+            self._kept[bad] = next(batches)
+        return self._kept
+
+    def _losses(self) -> list[torch.Tensor]:
+        """The loss of each batch."""
         devices = {weight.device for weight in self._model.parameters() if weight.device.type == "cuda"}
-        buffers = list(self._model.buffers())
-        before = [buffer.clone() for buffer in buffers]
+        held = [(module._buffers, name, buffer) for module in self._model.modules()
+                for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
+        before = [buffer.clone() for _, _, buffer in held]
+        drawn = random.getstate(), np.random.get_state()
         try:
             with torch.random.fork_rng(list(devices)):
                 torch.manual_seed(0)
+                random.seed(0)
+                np.random.seed(0)
                 # With gradients, as a loss may need them, and a compiled model would be compiled anew without them.
-                losses = [self._loss(batch).detach() for batch in self._kept]
+                return [self._loss(batch).detach() for batch in self._kept]
         finally:
+            random.setstate(drawn[0])
+            np.random.set_state(drawn[1])
             with torch.no_grad():
-                for buffer, value in zip(buffers, before, strict=True):
+                for (buffers, name, buffer), value in zip(held, before, strict=True):
+                    buffers[name] = buffer  # a module may have put another one there
                     buffer.copy_(value)
-        return torch.stack(losses).mean()
+
+
+def bad_one(losses: Sequence[float]) -> int | None:
+    """The place of a loss that is not finite, or absurd beside all others; None if there is none."""
+    sizes = [abs(loss) if math.isfinite(loss) else math.inf for loss in losses]
+    place = max(range(len(sizes)), key=sizes.__getitem__)
+    others = max(sizes[:place] + sizes[place + 1 :], default=0.0)
+    return place if math.isinf(sizes[place]) or 0 < ABSURD * others < sizes[place] else None

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from cyclr._check import problem
 from cyclr._range import HeldOut, Ramp, Recorder, StepProgress
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
-from cyclr.torch._distributed import averaged, group_of
+from cyclr.torch._distributed import averaged, group_of, place_in
 from cyclr.torch._groups import put, ratios
 from cyclr.torch._parts import NOTHING
 from cyclr.torch._reference import Evaluates, ReferenceBatches
@@ -96,6 +96,11 @@ class Stepped(Training):
     def step(self, rate: float) -> torch.Tensor:
         self.put(rate)
         return self.stepped(self._make_step(self.batches))
+
+    @property
+    def examples(self) -> int:
+        """Examples that a step takes in all processes; 0 if unknown."""
+        return 0 if self._reference is None else self._reference.examples * place_in(self._together)[1]
 
     def reference(self) -> torch.Tensor:
         return super().reference() if self._reference is None else self._reference(self.batches)
