@@ -272,31 +272,6 @@ def test_auto_writes_down_what_it_found_before_it_trains_with_it(folder: Path) -
     assert 0 < found["cost"] <= 300
 
 
-def test_a_refusal_of_the_range_test_is_recorded_and_shown(folder: Path) -> None:
-    for path in (folder / "data").rglob("*.bin"):  # equal images, and each batch has all labels: nothing to learn
-        count = path.stat().st_size // 3073
-        path.write_bytes(b"".join(bytes([number % 10]) + bytes(3072) for number in range(count)))
-    (folder / "rows.toml").write_text(TABLE + '[[group.row]]\nname = "auto"\nschedule = "auto"\n')
-    data = ["--data", str(folder / "data"), "--rows", "auto", "--seeds", "1"]
-    code, output = call(folder, "run.py", *data)
-    assert code == 0, output
-    place = folder / "records/small/auto/seed-1"
-    assert [path.name for path in place.iterdir()] == ["found.json"]
-    found = json.loads((place / "found.json").read_text())
-    assert found["refused"] in output
-    assert "fallback" in found
-    assert found["versions"]["cyclr"] == version("cyclr")
-    stamp = (place / "found.json").stat().st_mtime_ns
-    code, output = call(folder, "run.py", *data)
-    assert "no run, for no bounds were found" in output
-    assert stamp == (place / "found.json").stat().st_mtime_ns
-    assert call(folder, "run.py", "--list", "--rows", "auto")[1].endswith("done []  refused [1]\n")
-    page = folder / "page.md"
-    page.write_text("<!-- tables: made by table.py -->\n<!-- end of tables -->\n")
-    assert call(folder, "table.py", "--page", str(page)) == (0, "")
-    assert "| auto | 12 | - | refused | - |  |" in page.read_text()
-
-
 def test_rows_that_no_two_processes_can_share_are_refused_before_any_work(folder: Path) -> None:
     where = ["--table", folder / "rows.toml", "--records", folder / "records", "--data", folder / "data"]
     with forked.started_ranks(PAPER / "run.py", *where, needs=NEEDS) as programs:
@@ -328,9 +303,46 @@ schedule = "Constant(0.001)"
 """
 
 
+def equal_photographs(folder: Path) -> Path:
+    """Two hundred classes of one image each, and always the same image."""
+    from tests.tasks.test_imagenet import COLOURS, encoded
+
+    image = encoded(COLOURS["n01"], 0)
+    for half in ("train", "val"):
+        for number in range(200):
+            place = folder / f"tiny-imagenet-200/{half}/n{number:03}"
+            place.mkdir(parents=True)
+            (place / "a.JPEG").write_bytes(image)
+    return folder
+
+
+def test_a_refusal_of_the_range_test_is_recorded_and_shown(folder: Path) -> None:
+    pytest.importorskip("PIL")
+    table = TINY.replace("classes = 3", "classes = 1").replace("batch = 2", "batch = 1")  # nothing to tell apart
+    (folder / "rows.toml").write_text(table + '[[group.row]]\nname = "auto"\nschedule = "auto"\nsteps = 12\n')
+    data = ["--data", str(equal_photographs(folder / "photos")), "--rows", "auto", "--seeds", "1"]
+    code, output = call(folder, "run.py", *data)
+    assert code == 0, output
+    place = folder / "records/quick/auto/seed-1"
+    assert [path.name for path in place.iterdir()] == ["found.json"]
+    found = json.loads((place / "found.json").read_text())
+    assert found["refused"] in output
+    assert "fallback" in found
+    assert found["versions"]["cyclr"] == version("cyclr")
+    stamp = (place / "found.json").stat().st_mtime_ns
+    code, output = call(folder, "run.py", *data)
+    assert "no run, for no bounds were found" in output
+    assert stamp == (place / "found.json").stat().st_mtime_ns
+    assert call(folder, "run.py", "--list", "--rows", "auto")[1].endswith("done []  refused [1]\n")
+    page = folder / "page.md"
+    page.write_text("<!-- tables: made by table.py -->\n<!-- end of tables -->\n")
+    assert call(folder, "table.py", "--page", str(page)) == (0, "")
+    assert "| auto | 12 | - | refused |" in page.read_text()
+
+
 def test_a_row_is_trained_on_the_photographs_that_it_names_and_its_record_counts_them(folder: Path) -> None:
     pytest.importorskip("PIL")
-    from tests.tasks.test_imagenet import COLOURS, encoded, write_folders
+    from tests.tasks.test_imagenet import write_folders
 
     (folder / "rows.toml").write_text(TINY)
     write_folders(folder / "photos/imagenet")
@@ -338,12 +350,7 @@ def test_a_row_is_trained_on_the_photographs_that_it_names_and_its_record_counts
     assert code == 1
     assert "photos must hold the 200 classes of tiny-imagenet, got 3; --data must be that data set" in output
     assert not records(folder)
-    image = encoded(COLOURS["n01"], 0)
-    for half in ("train", "val"):
-        for number in range(200):
-            place = folder / f"photos/tiny-imagenet-200/{half}/n{number:03}"
-            place.mkdir(parents=True)
-            (place / "a.JPEG").write_bytes(image)
+    equal_photographs(folder / "photos")
     code, output = call(folder, "run.py", "--data", str(folder / "photos"))
     assert code == 0, output
     (run,) = records(folder).values()

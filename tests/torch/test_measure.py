@@ -95,7 +95,7 @@ def test_bad_input_is_refused_before_any_training(
 
 
 def test_what_the_model_returns_is_what_the_loss_implies() -> None:
-    given: dict[str, Any] = {"steps": 4480, "goal": "ensemble", "cycles": (2, 3), "seeds": 2}
+    given: dict[str, Any] = {"steps": 1280, "goal": "ensemble", "cycles": (2, 3), "seeds": 2}
     implied, said = (measure_cycles(task, BOUNDS, **given, outputs=outputs) for outputs in (None, "logits"))
     assert implied.verdict == said.verdict
 

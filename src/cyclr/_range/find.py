@@ -89,8 +89,7 @@ def find(
     onset = float(np.exp(np.median([reading.onset for reading in readings])))
     base_lr = _lower(max_lr, onset)
     evidence = _evidence(readings, len(values), signal, probes, max_lr, base_lr, onset)
-    evidence = (*evidence, *_begun(len(values), anew=anew))
-    return _with_intervals(base_lr, max_lr, scatter, evidence, made)
+    return _with_intervals(base_lr, max_lr, scatter, (*evidence, *_begun(len(values), anew=anew)), made)
 
 
 def _check(readings: list[Reading], between: float, max_lr: float) -> None:
