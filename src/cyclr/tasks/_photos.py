@@ -313,7 +313,7 @@ class Shards:
 def _shards(folder: Path, kind: str, parts: dict[str, list[str]]) -> Found:
     """Parquet as on the Hugging Face hub (columns image, label), or WebDataset (.jpg or .jpeg, .cls)."""
     try:
-        from datasets import Image, load_dataset  # pyrefly: ignore[missing-import] only for shards
+        from datasets import Image, load_dataset
     except ModuleNotFoundError:
         what = "shards of images need the library datasets; install it with: pip install 'cyclr[shards]'"
         raise ModuleNotFoundError(what, name="datasets") from None
