@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+def public(names: Iterable[str]) -> list[str]:
+    """What `dir` shows of a package: its public names, which are what a reader looks for."""
+    return sorted(name for name in names if name[0] != "_" or name.startswith("__"))
 
 
 class Displayed:

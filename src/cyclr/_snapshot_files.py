@@ -107,15 +107,5 @@ def plain_errors() -> Iterator[None]:
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
-@contextmanager
-def plain_names(folder: Path) -> Iterator[None]:
-    """A context manager that names the folder itself in errors of the disk."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = str(folder)
-        raise
-
-
 def _shape(shape: tuple[int, ...] | None) -> str:
     return "missing" if shape is None else f"of shape {list(shape)}"

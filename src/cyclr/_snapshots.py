@@ -37,7 +37,6 @@ from cyclr._snapshot_files import (
     files_in,
     header_of,
     plain_errors,
-    plain_names,
 )
 
 _log = logging.getLogger("cyclr")
@@ -282,11 +281,10 @@ class Folder:
         try:
             self._make()
             clear_drafts(self.path)
-            with plain_names(self.path):
-                (self.path / DRAFTS).mkdir()
-                (self.path / DRAFTS / "probe").write_bytes(b"0")
-                free = shutil.disk_usage(self.path).free
-                clear_drafts(self.path)
+            (self.path / DRAFTS).mkdir()
+            (self.path / DRAFTS / "probe").write_bytes(b"0")
+            free = shutil.disk_usage(self.path).free
+            clear_drafts(self.path)
             needs = f"{_megabytes(self.needed)} for snapshots of {_megabytes(self.size)} each"
             _log.info("%s: %s, %s are free", self.path, needs, _megabytes(free))
             if free < self.needed:
@@ -341,7 +339,7 @@ def judge_of(metric: GivenMetric | None) -> tuple[Metric[..., float] | None, str
 
 
 def _agree(text: str, schedule: Schedule, steps: int) -> bool:
-    """Whether the schedule of `text` has the same rates in so many steps."""
+    """Whether the schedule of `text` has the same rates in that number of steps."""
     if text == repr(schedule):
         return True
     try:

@@ -4,6 +4,7 @@
 that owns its training loop carries out the orders of `Recorder.orders` itself: `Steps`, `Measure` and `Rewind`.
 """
 
+from cyclr._displayed import public as _public
 from cyclr._range.orders import Measure as Measure
 from cyclr._range.orders import Rewind as Rewind
 from cyclr._range.orders import Steps as Steps
@@ -14,5 +15,4 @@ from cyclr._range.walk import walk as walk
 
 
 def __dir__() -> list[str]:
-    """The public names, which are what a reader looks for."""
-    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))
+    return _public(globals())

@@ -13,8 +13,9 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import cyclr
 from cyclr import Ramp, Search
+from cyclr._range.short import examples_in
 from cyclr.torch import Update, auto, range_test, with_model
-from cyclr.torch._reference import ReferenceBatches, examples_in
+from cyclr.torch._reference import ReferenceBatches, arrays_in
 from tests.torch.digest import digest
 
 
@@ -160,7 +161,8 @@ def test_auto_asks_the_reference_batches_where_a_long_test_shows_nothing(effort)
 
 
 @pytest.mark.parametrize(
-    ("made", "steps"), [(parts, 60), (parts, 400), (parts, 2000), (parts, 10_000), (noisy, 2000), (noisy, 10_000)]
+    ("made", "steps"),
+    [(parts, 60), (parts, 400), (parts, 2000), (parts, 10_000), (noisy, 60), (noisy, 2000), (noisy, 10_000)],
 )
 def test_repeats_share_what_the_training_pays_for(made, steps):
     search = cyclr.Search(repeats=3, progress=False)
@@ -176,6 +178,17 @@ def test_repeats_that_disagree_by_more_than_a_decade_are_no_answer():
     with pytest.raises(cyclr.Inconclusive, match="known only to within a factor of") as found:
         curve.bounds(budget=400)
     assert 1e-5 < found.value.fallback < 0.1
+    with pytest.raises(cyclr.Inconclusive) as refused:
+        auto(*noisy(), mse_loss, steps=400, search=cyclr.Search(repeats=3, progress=False))
+    assert refused.value.curve.earlier_steps <= 60  # before the test of full size
+
+
+def test_repeats_from_new_weights_know_how_many_examples_a_step_takes():
+    def task(seed):
+        batches, model = data_of(seed, 4)
+        return cyclr.torch.Task(model, torch.optim.SGD(model.parameters(), lr=0.1), mse_loss, batches)
+
+    assert range_test(task, budget=800, repeats=2).examples == 4
 
 
 # ---------------------------------------------------------------- what would spoil the loss of two batches
@@ -264,7 +277,7 @@ def test_a_buffer_that_is_replaced_comes_back() -> None:
     ],
 )
 def test_examples_are_counted_or_labels_where_an_example_has_several(batch: object, number: int) -> None:
-    assert examples_in(batch) == number
+    assert examples_in(arrays_in(batch)) == number
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cyclr import Constant, Opposed, Triangular
-from cyclr.torch import Checkpoint, Task, evaluate, train
+from cyclr import Bounds, Constant, Opposed, Triangular, plan
+from cyclr.torch import Checkpoint, Snapshots, Task, evaluate, train
 from tests import forked
 from tests.torch import trained
 from tests.torch.networks import Net, data
@@ -237,3 +238,37 @@ def test_a_short_training_leaves_no_checkpoint_where_only_long_ones_are_worth_on
         Checkpoint(tmp_path, seconds=-1)
     with pytest.raises(ValueError, match="every must be"):
         Checkpoint(tmp_path, every=0)
+
+
+def test_a_training_resumed_in_its_first_epoch_goes_on_with_the_snapshots_that_are_there(tmp_path):
+    goal = plan(Bounds(0.01, 0.1), epochs=7, steps_per_epoch=10, goal="anytime")
+
+    def made():
+        torch.manual_seed(0)
+        model = torch.nn.Linear(2, 1)
+        batches = [(torch.ones(4, 2), torch.ones(4, 1))] * 10
+        return Task(model, torch.optim.SGD(model.parameters(), lr=0.1), torch.nn.functional.mse_loss, batches)
+
+    def stop(step, *_):
+        if step == 10:
+            raise KeyboardInterrupt
+
+    for progress in (stop, None):
+        task = made()
+        snapshots = Snapshots(tmp_path / "snapshots", task.model, plan=goal)
+        with contextlib.suppress(KeyboardInterrupt):
+            train(task, goal.schedule, steps=70, snapshots=snapshots, progress=progress,
+                  checkpoint=Checkpoint(tmp_path / "run", every=8))  # fmt: skip
+        if progress is not None:  # the snapshot of step 10 is there, the checkpoint is of step 8
+            assert [one.step for one in snapshots] == [10]
+            kept = torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)
+            assert kept["step"] == 8
+    assert [one.step for one in snapshots] == [10, 30, 70]
+    with pytest.raises(ValueError, match="must be empty for a training that starts at its first step"):
+        task = made()
+        train(
+            task,
+            goal.schedule,
+            steps=70,
+            snapshots=Snapshots(tmp_path / "snapshots", task.model, plan=goal),
+        )

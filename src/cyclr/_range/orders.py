@@ -23,7 +23,8 @@ class Reader(Protocol[Read]):
         """The mean loss of the reference batches at the present weights, without waiting for it.
 
         These are `REFERENCE` training batches that stay the same throughout the test and are not trained on.
-        Only called if the recorder's `reference` is set.
+        Only called if the recorder's `reference` is set. A reader may have an attribute `examples`, too: how many of
+        these a step takes.
         """
         ...
 

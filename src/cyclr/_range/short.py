@@ -7,8 +7,10 @@ gained, however few the steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +130,22 @@ def best(reading: ShortReading, density: float, budget: int, examples: int = 0) 
     slower, longer = log(density / USUAL_DENSITY), log(max(budget, SHORTEST) / USUAL_STEPS)
     peak = reading.lost + log(SHARE) - PULL * beyond + SLOWER * slower - LONGER * longer + log(noisy(examples))
     return min(peak, reading.lost - log(MARGIN), reading.floor)
+
+
+def examples_in(arrays: Sequence[Any]) -> int:
+    """The number of labels in a batch, such as one for each token, or else of its examples; 0 if unknown.
+
+    Args:
+        arrays: Those of the batch, of any library; the last one may be the labels, which are integers. Negative ones
+            are ignored, as losses do.
+    """
+    parts = [array for array in arrays if getattr(array, "ndim", 0)]
+    if not parts:
+        return 0
+    last = parts[-1]
+    if str(last.dtype).endswith(("int32", "int64")) and (len(parts) > 1 or last.ndim > 1):
+        return int((last >= 0).sum())
+    return int(parts[0].shape[0])
 
 
 def noisy(examples: int) -> float:

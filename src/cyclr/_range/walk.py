@@ -68,7 +68,6 @@ def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Cu
             order = orders.send(answer)
         except StopIteration as done:
             return done.value
-        recorder.examples = getattr(reader, "examples", 0)
         match order:
             case Steps(rates, reference):
                 losses: list[Any] = []
@@ -78,6 +77,8 @@ def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Cu
                         beside.append(reader.reference())
                     losses.append((yield rate))
                 answer = (reader.read(losses), reader.read(beside)) if reference else reader.read(losses)
+                if reference:
+                    recorder.examples = getattr(reader, "examples", 0)
             case Measure():
                 answer = reader.measure()
             case Rewind(data=data):

@@ -5,6 +5,8 @@
 >>> optimizer = optax.sgd(learning_rate=Triangular(0.001, 0.006, step_size=2000))
 """
 
+from cyclr._displayed import public as _public
+
 try:
     import jax as _jax  # noqa: F401 - asked for here, so that what is missing is said
 except ModuleNotFoundError as error:
@@ -16,5 +18,4 @@ from cyclr.jax._snapshots import load_snapshot as load_snapshot
 
 
 def __dir__() -> list[str]:
-    """The public names, which are what a reader looks for."""
-    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))
+    return _public(globals())

@@ -16,6 +16,7 @@ from cyclr._check import problem
 from cyclr._metrics import as_metrics
 from cyclr._range import HeldOut
 from cyclr._range.horizon import REFERENCE
+from cyclr._range.short import examples_in
 from cyclr.jax._step import Arrays, PureStep, first_axis, is_array
 
 Random = dict[int, jax.Array]  #: random state among the arrays of a state, by its places
@@ -35,7 +36,7 @@ class Training:
     @property
     def examples(self) -> int:
         """Examples that a step takes, or labels where each has several; 0 if unknown."""
-        return sum(examples_in(batch) for batch in self._aside) // REFERENCE if self._aside else 0
+        return sum(examples_in(jax.tree.leaves(batch)) for batch in self._aside) // REFERENCE
 
     def measure(self) -> Mapping[str, float]:
         """The metrics on held-out data."""
@@ -162,15 +163,6 @@ def mean_loss(pure: PureStep, arrays: Arrays, random: Random, batches: Sequence[
     """
     rate, now = jnp.zeros((), jnp.asarray(0.0).dtype), [random.get(place, one) for place, one in enumerate(arrays)]
     return jnp.stack([pure(now, batch, rate)[1] for batch in batches]).mean()
-
-
-def examples_in(batch: Any) -> int:
-    """The number of labels in a batch, such as one for each token, or else of its examples; 0 if unknown."""
-    leaves = [leaf for leaf in jax.tree.leaves(batch) if getattr(leaf, "ndim", 0)]
-    if not leaves:
-        return 0
-    labels = leaves[1:] and jnp.issubdtype(leaves[-1].dtype, jnp.integer)
-    return int(leaves[-1].size if labels else leaves[0].shape[0])
 
 
 def random_in(arrays: Arrays) -> Random:

@@ -1,5 +1,7 @@
 """Keras 3, on JAX or torch: learning rates, momentum, the range test, `auto`, and snapshots."""
 
+from cyclr._displayed import public as _public
+
 try:
     import keras as _keras  # noqa: F401 (whether it can be imported)
 except ModuleNotFoundError as error:
@@ -20,5 +22,4 @@ from cyclr.keras._snapshots import load_snapshot as load_snapshot
 
 
 def __dir__() -> list[str]:
-    """The public names, which are what a reader looks for."""
-    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))
+    return _public(globals())

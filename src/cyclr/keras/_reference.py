@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from cyclr._range.horizon import REFERENCE
+from cyclr._range.short import examples_in
 
 
 def can_evaluate(model: Any) -> bool:
@@ -58,12 +59,8 @@ class ReferenceBatches:
     @property
     def examples(self) -> int:
         """Examples that a step takes, or labels where each has several; 0 before the first evaluation."""
-        total = 0
-        for batch in self._batches:
-            x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            labels = [one for one in keras.tree.flatten(y) if "int" in keras.backend.standardize_dtype(one.dtype)]
-            total += int(np.prod(labels[-1].shape)) if labels else int(keras.tree.flatten(x)[0].shape[0])
-        return total // REFERENCE
+        parts = (keras.utils.unpack_x_y_sample_weight(batch)[:2] for batch in self._batches)
+        return sum(examples_in([*keras.tree.flatten(x), *keras.tree.flatten(y)]) for x, y in parts) // REFERENCE
 
     def _aside(self, batch: Any) -> bool:
         """Whether the batch is kept, and not trained on."""

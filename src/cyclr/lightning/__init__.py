@@ -4,6 +4,8 @@
 `use_schedule` adds it.
 """
 
+from cyclr._displayed import public as _public
+
 try:
     import lightning.pytorch as _lightning  # noqa: F401
 except ModuleNotFoundError as error:
@@ -20,5 +22,4 @@ from cyclr.lightning._snapshots import Snapshots as Snapshots
 
 
 def __dir__() -> list[str]:
-    """The public names, which are what a reader looks for."""
-    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))
+    return _public(globals())

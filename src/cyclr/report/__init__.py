@@ -4,6 +4,7 @@ Jinja2 writes the page and Plotly draws its figures; both are loaded when a page
 To add your own part to a report, register a *panel*: a function that takes the shown object and returns a `Part`.
 """
 
+from cyclr._displayed import public as _public
 from cyclr._page.blocks import Axis as Axis
 from cyclr._page.blocks import Designer as Designer
 from cyclr._page.blocks import Facts as Facts
@@ -30,5 +31,4 @@ from cyclr.report._read import read as read
 
 
 def __dir__() -> list[str]:
-    """The public names, which are what a reader looks for."""
-    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))
+    return _public(globals())

@@ -4,6 +4,7 @@
 processes that make the runs import a framework.
 """
 
+from cyclr._displayed import public as _public
 from cyclr.study._compare import Progress as Progress
 from cyclr.study._compare import compare as compare
 from cyclr.study._cycles import MeasuredCycles as MeasuredCycles
@@ -21,5 +22,4 @@ from cyclr.study._worker import RunError as RunError
 
 
 def __dir__() -> list[str]:
-    """The public names, which are what a reader looks for."""
-    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))
+    return _public(globals())

@@ -6,6 +6,8 @@ the callable takes `tuning`, `task(seed, tuning=True)` holds out part of the tra
 test data: everything that is tuned (a rate, a policy) is tuned on that.
 """
 
+from cyclr._displayed import public as _public
+
 BUILT_IN: dict[str, str] = {
     "fashion": "cyclr.tasks.fashion:small",
     "fashion-resnet": "cyclr.tasks.fashion:resnet",
@@ -25,5 +27,4 @@ BUILT_IN: dict[str, str] = {
 
 
 def __dir__() -> list[str]:
-    """The public names, which are what a reader looks for."""
-    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))
+    return _public(globals())

@@ -1,5 +1,6 @@
 """PyTorch: tasks, the scheduler, range tests, `auto`, a training loop, and `preserved`."""
 
+from cyclr._displayed import public as _public
 from cyclr.torch._auto import auto as auto
 from cyclr.torch._average import averaged_model as averaged_model
 from cyclr.torch._average import trailing_average as trailing_average
@@ -29,5 +30,4 @@ from cyclr.torch._update import evaluate as evaluate
 
 
 def __dir__() -> list[str]:
-    """The public names, which are what a reader looks for."""
-    return sorted(name for name in globals() if name[0] != "_" or name.startswith("__"))
+    return _public(globals())

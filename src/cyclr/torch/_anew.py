@@ -79,6 +79,11 @@ class Anew:
     def step(self, rate: float) -> torch.Tensor:
         return self._made[self._at].step(rate)
 
+    @property
+    def examples(self) -> int:
+        """Examples that a step takes; 0 if unknown."""
+        return self._made[self._at].examples
+
     def reference(self) -> torch.Tensor:
         return self._made[self._at].reference()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -232,7 +233,8 @@ def read_member(member: Member) -> tuple[dict[str, torch.Tensor], str]:
     path = Path(member)
     with _readable(path):
         if path.suffix != ".safetensors":
-            return dict(torch.load(path, map_location="cpu", weights_only=True)), str(path)
+            mapped = zipfile.is_zipfile(path)  # then tensors are read when they are used; torch < 1.6 wrote other files
+            return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)), str(path)
         weights = load_file(path)
         weights.update({name: weights[kept] for name, kept in shared_in(header_of(path)[0], weights).items()})
     return weights, str(path)

@@ -14,6 +14,7 @@ from torch import distributed
 
 from cyclr._range.curve import ABSURD
 from cyclr._range.horizon import REFERENCE
+from cyclr._range.short import examples_in
 
 _log = logging.getLogger("cyclr")
 
@@ -31,18 +32,12 @@ class Evaluates:
 LABELS = ("labels", "label", "targets", "target")
 
 
-def examples_in(batch: Any) -> int:
-    """The number of labels in a batch, such as one for each token, or else of its examples; 0 if unknown."""
-    several = isinstance(batch, (Mapping, tuple, list))
-    named = dict(batch) if isinstance(batch, Mapping) else dict(enumerate(batch if several else [batch]))
-    parts = {name: one for name, one in named.items() if isinstance(one, torch.Tensor) and one.ndim}
-    if not parts:
-        return 0
-    first, *others = parts.values()
-    last = next((parts[name] for name in LABELS if name in parts), others[-1] if others else first)
-    if last.dtype == torch.int64 and (last is not first or last.ndim > 1):
-        return int((last >= 0).sum())  # negative ones are ignored, as in cross_entropy
-    return int(first.shape[0])
+def arrays_in(batch: Any) -> list[Any]:
+    """The tensors of a batch, labels last."""
+    if isinstance(batch, Mapping):
+        labels = [batch[name] for name in LABELS if name in batch]
+        return [*(one for name, one in batch.items() if name not in LABELS), *labels]
+    return list(batch) if isinstance(batch, (tuple, list)) else [batch]
 
 
 class ReferenceBatches:
@@ -69,7 +64,7 @@ class ReferenceBatches:
     @property
     def examples(self) -> int:
         """Examples that a step takes; 0 if unknown, or before the first evaluation."""
-        return sum(examples_in(batch) for batch in self._kept) // REFERENCE
+        return sum(examples_in(arrays_in(batch)) for batch in self._kept) // REFERENCE
 
     def __call__(self, batches: Iterator[Any]) -> torch.Tensor:
         """The mean loss at the present weights, still on the device. The first evaluation takes the batches."""

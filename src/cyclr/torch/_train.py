@@ -139,10 +139,7 @@ def train(
     _check_average(average)
     scheduler = Scheduler(task.optimizer, schedule, momentum, weight_decay)
     run = _Run(task, scheduler, steps, every, also, average)
-    if kept is not None:
-        run.begin(kept.file)
-    if not task.model.training:
-        task.model.train()  # otherwise parts that are in evaluation mode deliberately stay in it
+    _begin(run, kept, snapshots)
     while run.step < steps:
         run.advance()
         if snapshots is not None:
@@ -155,6 +152,16 @@ def train(
         if kept is not None and kept.is_due(run.step, steps, at_point) and run.waited(kept.seconds):
             run.save(kept.file)
     return run.points
+
+
+def _begin(run: _Run, kept: Checkpoint | None, snapshots: Snapshots | None) -> None:
+    """Go on from the checkpoint, if there is one."""
+    if kept is not None:
+        run.begin(kept.file)
+    if snapshots is not None:
+        snapshots._folder.begin(run.step)
+    if not run.task.model.training:
+        run.task.model.train()  # otherwise parts that are in evaluation mode deliberately stay in it
 
 
 def _check_average(average: Any) -> None:
