@@ -22,6 +22,8 @@ from cyclr.study._engine import Engine  # noqa: E402
 from cyclr.study._records import Facts  # noqa: E402
 from cyclr.study._settings import asked_for  # noqa: E402
 from cyclr.study._worker import checkpoint_folder  # noqa: E402
+from cyclr.tasks._find import build  # noqa: E402
+from cyclr.tasks._finish import parts_of  # noqa: E402
 from cyclr.tasks._run import make_run  # noqa: E402
 from cyclr.torch import Snapshots, Task, average, averaged_model, ensemble, evaluate, train  # noqa: E402
 from cyclr.torch._ensemble import outputs_of  # noqa: E402
@@ -72,6 +74,31 @@ def test_a_moving_average_needs_no_snapshots_and_auto_plans_one_model():
     made = setups(design(dict.fromkeys(POLICIES, "ema")))
     assert {(setup.finish, setup.members, setup.prediction_cost) for setup in made.values()} == {("ema", (), 1)}
     assert made["auto"].schedule == setups(design({}))["auto"].schedule
+
+
+@given(st.integers(60, 2000))
+def test_independent_trainings_share_the_budget_and_each_has_the_policy_for_its_length(steps):
+    made = setups(design(dict.fromkeys(POLICIES, "independent"), steps=steps))
+    for setup in made.values():
+        lengths = np.diff((0, *setup.members))
+        assert setup.steps == sum(lengths) == steps
+        assert lengths.max() - lengths.min() <= 1
+        assert (setup.finish, len(lengths), setup.prediction_cost) == ("independent", 3, 3)
+        parts = parts_of(setup)
+        assert [part.setup.steps for part in parts] == list(lengths)
+        assert [part.begin for part in parts] == [0, *np.cumsum(lengths)[:-1]]
+        assert len({part.setup.seed for part in parts}) == 3
+        assert parts[0].setup.seed == setup.seed
+    alone = setups(design({}, steps=int(lengths.max())))
+    for policy, setup in made.items():
+        whole, expected = parse(setup.schedule), parse(alone[policy].schedule)
+        for part in parts_of(setup):
+            own = parse(part.setup.schedule)
+            for step in range(0, part.setup.steps, 7):
+                assert own(step) == pytest.approx(expected(step))
+        # What is recorded is what is trained, to a step or two where the budget is no multiple of three.
+        assert whole.duration == 3 * lengths.max()
+        assert whole(setup.members[0] + 5) == pytest.approx(expected(5))
 
 
 def test_policies_may_end_in_different_ways_and_auto_twice():
@@ -221,6 +248,44 @@ def test_a_run_may_end_as_the_moving_average_of_its_weights(text, tmp_path):
     assert make_run(setup, folder=tmp_path / "run").points == found.points
 
 
+def test_a_run_may_be_several_independent_trainings(text, tmp_path):
+    schedule = "Linear(0.1, 0, steps=34).repeat(3)"
+    setup = Setup(task=text, policy="linear", schedule=schedule, seed=5, steps=100, eval_every=20, finish="independent",
+                  members=(34, 67, 100))  # fmt: skip
+    steps = []
+    found = make_run(setup, progress=lambda step, of, *_: steps.append((step, of)))
+    assert [point["step"] for point in found.points] == [20, 34, 54, 67, 87, 100]
+    assert steps == sorted(steps)
+    assert {of for _, of in steps} == {100}
+    tasks_of = [build(text, seed) for seed in (5, 1_000_005, 2_000_005)]
+    for task, length in zip(tasks_of, (34, 33, 33), strict=True):
+        train(task, parse("Linear(0.1, 0, steps=34)"), steps=length)
+    task = tasks_of[-1]
+    several = ensemble(task.model, [one.model.state_dict() for one in tasks_of], "logits")
+    for name, value in evaluate(several, task.test_loader, task.loss_fn, task.metrics).items():
+        assert found.final(f"test_{name}") == pytest.approx(value, abs=1e-6)
+    assert found.series("test_loss")[1][-1] == pytest.approx(
+        evaluate(task.model, task.test_loader, task.loss_fn, task.metrics)["loss"]
+    )
+    for when in (10, 50, 90):  # before the first checkpoint, and with one and two trainings done
+
+        def stop(step: int, *_: object, when: int = when) -> None:
+            if step >= when:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make_run(setup, folder=tmp_path / "run", progress=stop)
+    assert make_run(setup, folder=tmp_path / "run").points == found.points
+
+
+def test_independent_trainings_end_where_one_diverges(text):
+    setup = Setup(task=text, policy="p", schedule="Constant(1e30).take(10).repeat(3)", seed=0, steps=30, eval_every=10,
+                  finish="independent", members=(10, 20, 30))  # fmt: skip
+    found = make_run(setup)
+    assert found.status == "diverged"
+    assert "independent_test_loss" not in found.points[-1]
+
+
 def test_a_run_that_was_stopped_ends_alike(text, tmp_path):
     goal = plan(BOUNDS, steps=100, goal="ensemble")
     setup = Setup(task=text, policy="auto", schedule=repr(goal.schedule), seed=0, steps=100, eval_every=25,
@@ -252,8 +317,8 @@ def test_a_run_that_diverges_is_not_finished(text):
 
 def test_a_study_is_made_is_resumed_and_says_what_it_is(text, tmp_path):
     asked = {
-        "policies": {"many": "warm_restarts", "linear": "linear"},
-        "finish": {"many": "ensemble"},
+        "policies": {"many": "warm_restarts", "linear": "linear", "apart": "linear"},
+        "finish": {"many": "ensemble", "apart": "independent"},
         "rates": 0.1,
         "seeds": 2,
         "epochs": 5,
@@ -262,11 +327,16 @@ def test_a_study_is_made_is_resumed_and_says_what_it_is(text, tmp_path):
         "out": tmp_path / "study",
     }
     made = compare(text, **asked)
-    assert {run.policy: run.finish for run in made.runs} == {"many": "ensemble", "linear": "single"}
+    assert {run.policy: run.finish for run in made.runs} == {
+        "many": "ensemble",
+        "linear": "single",
+        "apart": "independent",
+    }
     assert compare(text, **asked) == made
     assert load(tmp_path / "study") == made
     assert not list((tmp_path / "study").rglob("*.safetensors"))  # gone with the checkpoints
     assert any("many: finishes as an ensemble of 3 snapshots" in note for note in made.notes)
+    assert any("apart: finishes as an ensemble of 3 independent trainings of about 34" in note for note in made.notes)
     assert "same 100 steps" in made.notes[-1]
     with pytest.raises(ValueError, match=r"made with other settings \(finish"):
         compare(text, **{**asked, "finish": "average"})
@@ -285,8 +355,9 @@ def test_a_bad_finish_is_named_before_any_work(finish, match):
         compare("fashion", finish=finish)
 
 
-def test_a_task_whose_outputs_are_unknown_is_asked_for_them():
-    asked = asked_for("fashion", "auto,linear", 1, 5, "found", None, None, "ensemble")
+@pytest.mark.parametrize("finish", ["ensemble", "independent"])
+def test_a_task_whose_outputs_are_unknown_is_asked_for_them(finish):
+    asked = asked_for("fashion", "auto,linear", 1, 5, "found", None, None, finish)
     facts = Facts(steps_per_epoch=10, metrics=("accuracy", "loss"), judge="test", tunable=True)
     with pytest.raises(ValueError, match="must say what its model returns for an ensemble"):
         _check_task(asked, facts)

@@ -83,8 +83,9 @@ def compare(
         maximize: Like --metric, and states that higher is better; by default known from the metric.
         target: A value of the metric; the time to reach it is reported. By default the baseline's final mean.
         finish: What is judged at the end of a training: single (the model; the default), ensemble (of the snapshots at
-            the ends of cycles), average (of their weights; without two cycles, of the last fifth of the training) or
-            ema (the moving average of the weights). For one policy as NAME=ensemble; can then be repeated.
+            the ends of cycles), average (of their weights; without two cycles, of the last fifth of the training), ema
+            (the moving average of the weights) or independent (three trainings of a third of the budget each, as an
+            ensemble). For one policy as NAME=ensemble; can then be repeated.
             auto becomes the plan for that goal. What a prediction costs is reported.
         workers: Maximum number of concurrent trainings; by default 2, or with Ray as many as fit on the cluster.
         engine: joblib (processes on this machine) or ray (a cluster). The range test always runs on this machine.

@@ -17,7 +17,7 @@ from cyclr._policies import uses_bounds
 from cyclr._range import Bounds, Curve, Inconclusive, effort_for
 from cyclr._renamed import renamed
 from cyclr.study._command import of_compare
-from cyclr.study._design import Design, arms, finished, run_design
+from cyclr.study._design import ENSEMBLES, Design, arms, finished, run_design
 from cyclr.study._engine import Engine
 from cyclr.study._files import CURVE, RUNS, SETTINGS, STUDY, claim, claimed, write_json
 from cyclr.study._pool import Apart
@@ -84,10 +84,10 @@ def compare(
             baseline's final mean are reported, or with a `Target` those to reach its value.
         finish: What is judged at the end of a training: the "single" model, an "ensemble" of the snapshots at the ends
             of its cycles, or their "average", or the moving average of the weights ("ema", as `averaged_model` makes
-            it). One for all policies, or a mapping from their names. Without two cycles, an average is that of five
-            snapshots in the last fifth of the training (at a constant rate: SWA), and an ensemble is a single model.
-            `auto` is the plan for an average or an ensemble. The budget stays the same for all; what a prediction costs
-            is reported.
+            it), or the ensemble of three "independent" trainings, each of a third of the budget. One for all policies,
+            or a mapping from their names. Without two cycles, an average is that of five snapshots in the last fifth of
+            the training (at a constant rate: SWA), and an ensemble is a single model. `auto` is the plan for an average
+            or an ensemble. The budget stays the same for all; what a prediction costs is reported.
         engine: Where the runs are executed; by default two processes on this machine.
         out: Folder for the records.
         progress: Called as the work progresses.
@@ -219,7 +219,7 @@ def _check_task(asked: Settings, facts: Facts) -> None:
         raise ValueError(f"task {asked.task} must have held-out data to compare on, got none; give it a test_loader")
     if facts.steps_per_epoch is None:
         raise ValueError(f"task {asked.task}: train_loader must have a length, which defines an epoch; add __len__")
-    if "ensemble" in asked.finish.values() and not facts.outputs:
+    if not facts.outputs and any(finish in ENSEMBLES for finish in asked.finish.values()):
         raise ValueError(
             f"task {asked.task} must say what its model returns for an ensemble, got nothing known from its loss; "
             "pass Task(outputs='logits'), 'binary_logits' or 'values'"

@@ -19,8 +19,11 @@ from cyclr._schedules import Schedule
 from cyclr.study._engine import IN_PROCESS, Engine, finished_runs, make_runs
 from cyclr.study._records import Run, Setup, Study
 
-Finish: TypeAlias = Literal["single", "average", "ensemble", "ema"]
-FINISHES: tuple[Finish, ...] = ("single", "average", "ensemble", "ema")
+Finish: TypeAlias = Literal["single", "average", "ensemble", "ema", "independent"]
+FINISHES: tuple[Finish, ...] = ("single", "average", "ensemble", "ema", "independent")
+BY_SNAPSHOTS = ("average", "ensemble")  #: finishes that need the ends of cycles
+ENSEMBLES = ("ensemble", "independent")  #: finishes that average predictions
+INDEPENDENT = 3  #: trainings that share the budget; of 3 and 5, 3 ended better on both tasks measured (docs/cycles.md)
 TUNING_SEED = 10_000
 """The seed of the tuning runs; the compared seeds count from 0 and stay below it."""
 
@@ -44,7 +47,7 @@ class Arm:
         policy: A built-in policy or a text, as in `cyclr.policy`.
         candidates: The bounds to choose from by tuning; a single one is used without tuning.
         folder: Prefix of the folders of its runs; by default its name.
-        finish: How its trainings end: "single", "average", "ensemble" or "ema".
+        finish: How its trainings end: "single", "average", "ensemble", "ema" or "independent".
     """
 
     name: str
@@ -116,14 +119,27 @@ class Design:
         """An arm's schedule, stretched to the budget."""
         if (plan := self._plan(arm, bounds)) is not None:
             return plan.schedule
-        return make_schedule(arm.policy, bounds, steps=self.steps, steps_per_epoch=self.steps_per_epoch)
+        if arm.finish == "independent":
+            return self._made(arm, bounds, self._thirds()[0]).repeat(INDEPENDENT)
+        return self._made(arm, bounds, self.steps)
+
+    def _made(self, arm: Arm, bounds: Bounds, steps: int) -> Schedule:
+        made = make_schedule(arm.policy, bounds, steps=steps, steps_per_epoch=self.steps_per_epoch)
+        return made.take(steps) if steps < self.steps else made
+
+    def _thirds(self) -> tuple[int, ...]:
+        """The steps at which each of several independent trainings ends, the longest ones first."""
+        length, rest = divmod(self.steps, INDEPENDENT)
+        return tuple(length * number + min(number, rest) for number in range(1, INDEPENDENT + 1))
 
     def finish(self, arm: Arm, bounds: Bounds) -> tuple[Finish, tuple[int, ...]]:
         """How an arm's trainings end, and the steps of the snapshots for that, the last one at the end of the budget.
 
         A policy without two cycles has no ensemble, but an average: of snapshots in the last fifth of the budget.
         """
-        if arm.finish in ("single", "ema"):
+        if arm.finish == "independent":
+            return arm.finish, self._thirds()
+        if arm.finish not in BY_SNAPSHOTS:
             return arm.finish, ()
         plan = self._plan(arm, bounds)
         inner = self.schedule(arm, bounds).cycle_ends(until=self.steps) if plan is None else plan.snapshots
@@ -134,7 +150,7 @@ class Design:
 
     def _plan(self, arm: Arm, bounds: Bounds) -> Plan | None:
         """The plan of `auto` for another goal than a single model."""
-        if arm.policy != "auto" or arm.finish in ("single", "ema"):
+        if arm.policy != "auto" or arm.finish not in BY_SNAPSHOTS:
             return None
         return make_plan(bounds, steps=self.steps, steps_per_epoch=self.steps_per_epoch, goal=arm.finish)
 
@@ -278,8 +294,8 @@ def notes(design: Design, chosen: Mapping[str, Bounds], tuned: Mapping[str, Run]
     sentences += [_finished(design, arm, chosen[arm.name]) for arm in design.arms]
     if any(arm.finish != "single" for arm in design.arms):
         sentences.append(
-            f"Every training takes the same {design.steps:,} steps, snapshots included. Values during the training are "
-            "those of the single model."
+            f"Every run takes the same {design.steps:,} steps, snapshots and independent trainings included. Values "
+            "during the training are those of the single model."
         )
     if design.judge == "val":
         sentences.append("Compared on the validation data, as the task has no test data; no rate was tuned on it.")
@@ -305,6 +321,11 @@ def _finished(design: Design, arm: Arm, bounds: Bounds) -> str:
     if arm.finish == "ema":
         return f"{arm.name}: finishes as the moving average of its weights; a prediction costs that of one model."
     finish, members = design.finish(arm, bounds)
+    if finish == "independent":
+        return (
+            f"{arm.name}: finishes as an ensemble of {len(members)} independent trainings of about {members[0]:,} "
+            f"steps each; a prediction costs {len(members)} times that of one model."
+        )
     if finish == "single":
         return f"{arm.name}: has no two cycles that end, and so finishes as a single model."
     at = f"{len(members)} snapshots, of steps {', '.join(map(str, members))}"

@@ -27,9 +27,10 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
         eval_every: Steps between two evaluations.
         eval_at: Further steps at which to evaluate, such as the ends of cycles.
         options: Further arguments of the task, besides the seed.
-        finish: What is judged at the end: the "single" model, an "ensemble" or the "average" of its snapshots, or the
-            exponential moving average of its weights ("ema").
-        members: The steps of those snapshots.
+        finish: What is judged at the end: the "single" model, an "ensemble" or the "average" of its snapshots, the
+            exponential moving average of its weights ("ema"), or the ensemble of several "independent" trainings that
+            share the steps.
+        members: The steps of those snapshots; for independent trainings, the steps at which each ends.
 
     >>> Setup(task="fashion", policy="fixed", schedule="Constant(0.1)", seed=0, steps=100, eval_every=50).steps
     100
@@ -43,13 +44,13 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     eval_every: int
     eval_at: tuple[int, ...] = ()
     options: dict[str, bool | int | float | str] = {}
-    finish: Literal["single", "average", "ensemble", "ema"] = "single"
+    finish: Literal["single", "average", "ensemble", "ema", "independent"] = "single"
     members: tuple[int, ...] = ()
 
     @property
     def prediction_cost(self) -> int:
         """What a prediction costs, in predictions of one model: the number of members of an ensemble."""
-        return len(self.members) if self.finish == "ensemble" else 1
+        return len(self.members) if self.finish in ("ensemble", "independent") else 1
 
 
 class Run(Setup, frozen=True, kw_only=True):

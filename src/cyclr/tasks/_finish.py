@@ -1,14 +1,18 @@
-"""How a run ends: as the model itself, or as an ensemble or the average of its snapshots."""
+"""How a run ends: as the model itself, as an ensemble or the average of its snapshots, or as an ensemble of several."""
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from cyclr._check import problem
 from cyclr._schedules import parse
@@ -17,6 +21,51 @@ from cyclr.study._records import Setup
 
 if TYPE_CHECKING:
     from cyclr.torch import Snapshots, Task
+
+
+_MEMBER_SEEDS = 1_000_000  # between the seeds of independent trainings: beyond those of all runs of a study
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One training of a run.
+
+    Args:
+        setup: Its set-up.
+        begin: The steps of the run before it.
+        of: Steps of the whole run.
+    """
+
+    setup: Setup
+    begin: int
+    of: int
+
+    def folder_in(self, folder: Path | None) -> Path | None:
+        """Its folder in that of the run."""
+        whole = self.setup.steps == self.of
+        return folder if folder is None or whole else folder / f"from-step-{self.begin}"
+
+
+def parts_of(setup: Setup) -> list[Part]:
+    """The trainings of a run: one, or for an ensemble of independent trainings one for each member.
+
+    Each member begins at the start of the schedule, with weights and an order of the data of its own.
+    """
+    if setup.finish != "independent":
+        return [Part(setup, 0, setup.steps)]
+    parts = []
+    for number, (begin, end) in enumerate(pairwise((0, *setup.members))):
+        steps = end - begin
+        own = structs.replace(
+            setup,
+            schedule=repr(parse(setup.schedule).take(steps)),
+            seed=setup.seed + number * _MEMBER_SEEDS,
+            steps=steps,
+            eval_at=(),
+            members=(steps,),
+        )
+        parts.append(Part(own, begin, setup.steps))
+    return parts
 
 
 @contextmanager
@@ -46,13 +95,14 @@ def _kept(folder: Path, begun: bool) -> Iterator[str]:
     yield str(folder)
 
 
-def judged(setup: Setup, task: Task, snapshots: Snapshots) -> dict[str, float]:
+def judged(setup: Setup, task: Task, snapshots: Sequence[Path]) -> dict[str, float]:
     """The loss and the metrics of the ensemble or the average of the snapshots, by their names in a point."""
     from cyclr.torch import average, evaluate
     from cyclr.torch._ensemble import ensemble_of
 
-    if (there := tuple(one.step for one in snapshots)) != setup.members:
-        raise ValueError(problem(f"the run must have snapshots of steps {setup.members}", there, "make it anew"))
+    if len(snapshots) != len(setup.members):
+        names = [path.name for path in snapshots]
+        raise ValueError(problem(f"the run must have snapshots of steps {setup.members}", names, "make it anew"))
     if setup.finish == "average":
         model = average(task.model, snapshots, task.train_loader)
     else:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,10 @@ from cyclr._schedules import parse
 from cyclr.study._records import Run, Setup
 from cyclr.study._worker import reporter
 from cyclr.tasks import _find as tasks
-from cyclr.tasks._finish import is_finite, judged, saving
+from cyclr.tasks._finish import Part, is_finite, judged, parts_of, saving
 
 if TYPE_CHECKING:
-    from cyclr.torch import Task
+    from cyclr.torch import Snapshots, Task
 
 
 def find_curve(
@@ -109,31 +109,24 @@ def make_run(
         checkpoint_seconds: Minimum time between two checkpoints.
         progress: Called with step, steps, rate and loss as it progresses.
     """
-    from cyclr.torch import Checkpoint, averaged_model, train
-
-    if task is None:
-        options: dict[str, Any] = dict(setup.options)
-        task = tasks.build(setup.task, setup.seed, **options)
-    begun = _steps_done(folder)
-    started = time.perf_counter()
-    with saving(setup, task, folder, begun=begun > 0) as snapshots:
-        points = train(
-            task,
-            parse(setup.schedule),
-            steps=setup.steps,
-            eval_every=setup.eval_every,
-            eval_at=setup.eval_at,
-            average=averaged_model(task.model) if setup.finish == "ema" else None,
-            snapshots=snapshots,
-            checkpoint=None if folder is None else Checkpoint(folder, seconds=checkpoint_seconds),
-            progress=progress,
-        )
+    started, begun = time.perf_counter(), 0
+    points: list[dict[str, float]] = []
+    snapshots: list[Path] = []
+    with ExitStack() as held:
+        for part in parts_of(setup):
+            place = part.folder_in(folder)
+            begun += _steps_done(place)
+            if task is None or part.begin:
+                task = _built(part.setup)
+            saved = held.enter_context(saving(part.setup, task, place, begun=_steps_done(place) > 0))
+            points += _trained(part, task, saved, place, checkpoint_seconds, progress)
+            if not (finished := is_finite(points[-1])):
+                break
+            snapshots += () if saved is None else saved.paths
         seconds = time.perf_counter() - started
-        finished = is_finite(points[-1])
-        if snapshots is not None and finished:
+        assert task is not None
+        if snapshots and finished:
             points[-1] |= judged(setup, task, snapshots)
-        if setup.finish == "ema":
-            points = [{name.replace("averaged_", "ema_"): value for name, value in one.items()} for one in points]
     return Run(
         **{field: getattr(setup, field) for field in Setup.__struct_fields__},
         steps_per_epoch=task.steps_per_epoch or 0,
@@ -142,6 +135,45 @@ def make_run(
         versions={name: version(name) for name in ("cyclr", "torch", "numpy")},
         status="finished" if finished else "diverged",
     )
+
+
+def _built(setup: Setup) -> Task:
+    """The task of a run."""
+    options: dict[str, Any] = dict(setup.options)
+    return tasks.build(setup.task, setup.seed, **options)
+
+
+def _trained(
+    part: Part,
+    task: Task,
+    snapshots: Snapshots | None,
+    folder: Path | None,
+    checkpoint_seconds: float,
+    progress: StepProgress | None,
+) -> list[dict[str, float]]:
+    """The evaluations of one training, with the steps of the whole run."""
+    from cyclr.torch import Checkpoint, averaged_model, train
+
+    setup = part.setup
+
+    def tell(step: int, _steps: int, rate: float, loss: float) -> None:
+        assert progress is not None
+        progress(part.begin + step, part.of, rate, loss)
+
+    points = train(
+        task,
+        parse(setup.schedule),
+        steps=setup.steps,
+        eval_every=setup.eval_every,
+        eval_at=setup.eval_at,
+        average=averaged_model(task.model) if setup.finish == "ema" else None,
+        snapshots=snapshots,
+        checkpoint=None if folder is None else Checkpoint(folder, seconds=checkpoint_seconds),
+        progress=None if progress is None else tell,
+    )
+    if setup.finish == "ema":
+        points = [{name.replace("averaged_", "ema_"): value for name, value in one.items()} for one in points]
+    return [one | {"step": one["step"] + part.begin} for one in points]
 
 
 def _few_threads() -> None:
