@@ -60,6 +60,7 @@ class Setting:
     options: dict[str, Any] = field(default_factory=dict)
     rows: tuple[str, ...] = ("single", "ensemble", "average", "swa", "apart-3", "apart-5")
     seeds: tuple[int, ...] = (1, 2, 3)
+    fitted: bool = False  # whether the range test is one for this budget, as `auto` makes it
 
 
 WITH_ANYTIME = (*Setting.rows, "anytime", "dedicated")
@@ -72,8 +73,8 @@ SETTINGS = {
     "cifar100-resnet": Setting("cifar100", 3_910, {"precision": "bfloat16"}, WITH_ANYTIME),
     "fashion": Setting("fashion", 3_600, rows=WITH_ANYTIME, seeds=TEN),
     "fashion-resnet": Setting("fashion", 3_600, {"network": "resnet"}, WITH_ANYTIME, TEN),
-    "finetune": Setting("finetune", 1_570),
-    "finetune-56": Setting("finetune", 1_570, {"precision": "bfloat16"}),
+    "finetune": Setting("finetune", 630, {"images": 4_000}, fitted=True),
+    "finetune-56": Setting("finetune", 630, {"images": 4_000}, fitted=True),
 }
 
 
@@ -149,8 +150,9 @@ class Row:
             return Bounds(found["base_lr"], found["max_lr"]), found["cost"]
         file = RECORDS / self.name / f"bounds-{self.seed}.json"
         if not file.exists():
-            curve = range_test(self.task(self.seed))
-            found = curve.bounds()
+            budget = self.setting.budget if self.setting.fitted else None
+            curve = range_test(self.task(self.seed), budget=budget)
+            found = curve.bounds(budget=budget)
             file.parent.mkdir(parents=True, exist_ok=True)
             with replacing(file) as stream:
                 stream.write(json.dumps([found.base_lr, found.max_lr, curve.tuning_cost]).encode() + b"\n")

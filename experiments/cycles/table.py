@@ -33,8 +33,8 @@ SETTINGS = {
     "text": "Moby-Dick, transformer, AdamW, 4,250 steps (10 epochs); accuracy of the next byte",
     "fashion": "Fashion-MNIST at 14x14, one hidden layer, 3,600 steps (30 epochs)",
     "fashion-resnet": "Fashion-MNIST at 14x14, ResNet-8, 3,600 steps (30 epochs)",
-    "finetune": "ResNet-20 from CIFAR-10 fine-tuned on 10,000 images of CIFAR-100, 1,570 steps (10 epochs)",
-    "finetune-56": "ResNet-56 from CIFAR-10 fine-tuned on 10,000 images of CIFAR-100, 1,570 steps (10 epochs)",
+    "finetune": "ResNet-20 from CIFAR-10 fine-tuned on 4,000 images of CIFAR-100, 630 steps (10 epochs)",
+    "finetune-56": "ResNet-56 from CIFAR-10 fine-tuned on 4,000 images of CIFAR-100, 630 steps (10 epochs)",
 }
 # row, finish: how it is called, models per prediction
 FINISHES = {
