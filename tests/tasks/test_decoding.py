@@ -32,7 +32,8 @@ def has_torchvision() -> bool:
     return True
 
 
-LIBRARIES = ["pillow", pytest.param("torchvision", marks=pytest.mark.skipif(not has_torchvision(), reason="no fit"))]
+fits = pytest.mark.skipif(not has_torchvision(), reason="no torchvision that fits torch is installed")
+LIBRARIES = ["pillow", pytest.param("torchvision", marks=fits)]
 
 
 def scene(width: int, height: int) -> Image.Image:
