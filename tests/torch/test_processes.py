@@ -50,3 +50,44 @@ def test_memory_is_one_further_copy_of_the_share_of_a_process(found: list[dict[s
             pytest.skip("reads Linux's account of memory")
         added, copied = one["memory"]
         assert 0.9 * copied < added < 1.1 * copied
+
+
+UNEVEN = """
+import json, torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from cyclr import Constant, HeldOut, Ramp
+from cyclr.torch import Task, evaluate, range_test, train
+torch.set_num_threads(1)
+distributed.init_process_group("gloo")
+rank = distributed.get_rank()
+torch.manual_seed(0)
+inner = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+model = DistributedDataParallel(inner)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+x, y = torch.randn(23, 3), torch.randint(2, (23,))
+batches = [(x[8 * rank :][:8], y[8 * rank :][:8])] * 4
+held = [(x[i : i + 5], y[i : i + 5]) for i in (0, 5, 10, 15)] if rank == 0 else [(x[20:], y[20:])]
+accuracy = lambda outputs, targets: (outputs.argmax(1) == targets).float().mean()
+metrics = {"accuracy": (accuracy, "max")}
+loss = nn.functional.cross_entropy
+task = Task(model, optimizer, loss, batches, held, metrics)
+(point,) = train(task, Constant(0.1), steps=3, eval_every=3)
+with torch.no_grad():
+    for buffer in inner.buffers():  # those of the first process are the model's
+        distributed.broadcast(buffer, src=0)
+whole = evaluate(inner, [(x, y)], loss, metrics)
+curve = range_test(model, optimizer, batches, loss, ramp=Ramp(1e-9, 1e-8, steps=5), held_out=HeldOut(held, metrics))
+measured = curve.metrics["accuracy"][0, -1]
+print(json.dumps([point, whole, measured]))
+distributed.destroy_process_group()
+"""
+
+
+def test_each_held_out_example_counts_once_however_many_each_process_has() -> None:
+    written = forked.ranks("-c", UNEVEN, needs=forked.TORCH)
+    (point, whole, measured), other = (json.loads(out.splitlines()[-1]) for out in written)
+    assert other[0] == point
+    for key in ("loss", "accuracy"):
+        assert point[f"val_{key}"] == pytest.approx(whole[key], rel=1e-5)
+    assert measured * 23 == pytest.approx(round(measured * 23), abs=1e-4), "a share of all 23"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +29,7 @@ Transform = Callable[[Image.Image], Image.Image]
 Key = tuple[int, int]  # the number of an image, and the seed of its augmentation
 Example = tuple[Tensor, int] | str  # a string says what is wrong with the image
 RATIO, SMALLEST = (3 / 4, 4 / 3), 0.08  # of a random part: width to height, and the least share of the area
+SPARE = 2  # pixels that are decoded for one of the result, on a side: as in Pillow's thumbnails
 
 
 # ---------------------------------------------------------------- transforms
@@ -48,6 +51,13 @@ class Crop:
     size: int
     full: int
     kind: str
+
+
+def decoded_side(crop: Crop, *, train: bool) -> int:
+    """The sides down to which a large JPEG may be reduced while it is decoded, without a visible difference."""
+    if train and crop.kind == "random part":  # so that even the smallest part has as many pixels as its result
+        return math.ceil(crop.size / math.sqrt(SMALLEST * RATIO[0]))
+    return SPARE * crop.full
 
 
 def transform(crop: Crop, *, train: bool, library: str) -> Transform:
@@ -134,10 +144,22 @@ def _scaled(image: Image.Image, size: int, box: tuple[float, float, float, float
 
 
 def _coloured(image: Image.Image) -> Image.Image:
-    """Three bytes a pixel. Pillow would cut 16 bits of grey off at 255, where their upper 8 are meant."""
+    """Three bytes a pixel. Pillow would cut 16 bits of grey off at 255, where their upper 8 are meant.
+
+    Transparency is dropped, as by Pillow, which would warn of a palette of colours that are transparent by degrees.
+    """
     if image.mode == "I" or image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def _opened(content: bytes) -> Image.Image:
+    """The image of a file, without the warning about damaged EXIF data: some of ImageNet's are, and none is used."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(Possibly c|C)orrupt EXIF data", UserWarning)
+        return Image.open(io.BytesIO(content))
 
 
 class _Decoded(Dataset[Example]):
@@ -149,7 +171,7 @@ class _Decoded(Dataset[Example]):
     def __getitem__(self, index: Key) -> Example:
         number, seed = index
         try:
-            with Image.open(io.BytesIO(self.photos.read(number))) as image:
+            with _opened(self.photos.read(number)) as image:
                 image.draft("RGB", (self.least, self.least))  # JPEG: decode at 1/2, 1/4 or 1/8 if that is enough
                 colours = _coloured(image)
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -221,7 +243,8 @@ class Loader:
         self.workers, self.share = workers, share
         self.shuffle = generator is not None  # a range test asks for this
         self.batch = batch // share[1]
-        self.data = _Decoded(photos, transform(crop, train=generator is not None, library=library), crop.full)
+        change = transform(crop, train=self.shuffle, library=library)
+        self.data = _Decoded(photos, change, decoded_side(crop, train=self.shuffle))
         self.mean, self.spread = (torch.tensor(values, device=looks.device) for values in (looks.mean, looks.spread))
 
     def __len__(self) -> int:

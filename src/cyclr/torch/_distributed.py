@@ -41,6 +41,18 @@ def averaged(values: torch.Tensor, group: Any) -> torch.Tensor:
     return values / distributed.get_world_size(group)
 
 
+def shared_mean(sums: torch.Tensor, weight: int, group: Any) -> torch.Tensor:
+    """Sums over the examples of all processes of `group`, divided by their number; `weight` is that of this process's.
+
+    Waits for all.
+    """
+    if group is None:
+        return sums / weight
+    both = torch.cat([sums, sums.new_tensor([weight])])
+    distributed.all_reduce(both, group=group)
+    return both[:-1] / both[-1]
+
+
 def place_in(group: Any) -> tuple[int, int]:
     """The index of this process in `group`, and the number of processes. Process 0 writes files for all."""
     return (0, 1) if group is None else (distributed.get_rank(group), distributed.get_world_size(group))

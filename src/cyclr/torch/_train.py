@@ -24,7 +24,7 @@ from cyclr.torch._restore.snapshot import sources_of
 from cyclr.torch._scheduler import Scheduler
 from cyclr.torch._snapshots import Snapshots
 from cyclr.torch._task import Task
-from cyclr.torch._update import Update, evaluate
+from cyclr.torch._update import Update, evaluate_together
 
 REPORT = 10  #: steps between two calls of `progress`, each of which waits for the device
 FORMAT = "cyclr.train.1"
@@ -113,7 +113,8 @@ def train(
     Returns:
         The evaluations: "step" (steps done), "lr" (rate of the last step, the largest of the groups), "loss" (mean
         training loss since the previous evaluation), then "val_loss", "val_..." for each metric, and the same with
-        "test_". With `average`, also those of the averaged model: "averaged_val_loss" and so on.
+        "test_". With `average`, also those of the averaged model: "averaged_val_loss" and so on. Where several
+        processes train one model, held-out values are means over the examples of all, each of which counts once.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -218,9 +219,8 @@ class _Run:
         for which, model in models.items():
             for name, loader in (("val", task.val_loader), ("test", task.test_loader)):
                 if loader is not None:
-                    found = evaluate(model, loader, task.loss_fn, task.metrics)
-                    values = averaged(torch.tensor(list(found.values()), device=self._sum.device), self.group).tolist()
-                    point.update({f"{which}{name}_{key}": value for key, value in zip(found, values, strict=True)})
+                    found = evaluate_together(model, loader, task.loss_fn, task.metrics, self.group)
+                    point.update({f"{which}{name}_{key}": value for key, value in found.items()})
         self.points.append(point)
         self._sum, self._since = None, 0
 

@@ -16,7 +16,7 @@ from cyclr.torch._groups import put, ratios
 from cyclr.torch._parts import NOTHING
 from cyclr.torch._reference import Evaluates, ReferenceBatches
 from cyclr.torch._restore import Transaction
-from cyclr.torch._update import Step, StepFunction, Update, at_hand, evaluate
+from cyclr.torch._update import Step, StepFunction, Update, at_hand, evaluate_together
 from cyclr.torch._watch import Watch
 
 Measured = Callable[[], Mapping[str, float]]
@@ -38,7 +38,6 @@ class Training:
         self._loader, self.batches = loader, endless(loader)
         self._measure, self._transaction = measure, transaction
         self._together = group_of(model)
-        self._device: torch.device | None = None
         self._watch = watch
 
     def put(self, rate: float) -> None:
@@ -55,7 +54,6 @@ class Training:
         return loss
 
     def read(self, losses: Sequence[torch.Tensor]) -> list[float]:
-        self._device = losses[-1].device
         if self._together is None and at_hand(losses[-1]):
             return [loss.item() for loss in losses]  # a few numbers: quicker than to put them together first
         return averaged(torch.stack(list(losses)), self._together).tolist()
@@ -64,9 +62,7 @@ class Training:
         raise NotImplementedError("only where a function of a batch gives its loss")
 
     def measure(self) -> dict[str, float]:
-        found = self._measure()
-        values = averaged(torch.tensor(list(found.values()), device=self._device), self._together).tolist()
-        return dict(zip(found, values, strict=True))
+        return dict(self._measure())
 
     def rewind(self, *, data: bool) -> None:
         self._transaction.rewind(everything=data)
@@ -169,7 +165,7 @@ def measured(
     device = update.device if isinstance(update, Update) else None
 
     def measure() -> dict[str, float]:
-        found = evaluate(model, held_out.loader, loss_fn, held_out.functions, device=device)
+        found = evaluate_together(model, held_out.loader, loss_fn, held_out.functions, group_of(model), device=device)
         return {"val_loss" if name == "loss" else name: value for name, value in found.items()}
 
     return measure

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from cyclr._check import count, positive, problem
 from cyclr._metrics import GivenMetric, functions_of
 from cyclr.torch._batches import check_loader, check_metrics, device_of, is_pair, loss_of, moved, size_of, takes_model
+from cyclr.torch._distributed import shared_mean
 from cyclr.torch._ensemble import Ensemble
 from cyclr.torch._restore.reachable import Search
 
@@ -220,6 +221,19 @@ def evaluate(
     >>> evaluate(model, [(torch.ones(2, 1), torch.zeros(2, 1))], torch.nn.functional.mse_loss)
     {'loss': 1.0}
     """
+    return evaluate_together(model, loader, loss_fn, metrics, None, device=device)
+
+
+def evaluate_together(
+    model: torch.nn.Module,
+    loader: Iterable[Any],
+    loss_fn: Callable[..., torch.Tensor] | None,
+    metrics: Mapping[str, GivenMetric] | None,
+    group: Any,
+    *,
+    device: torch.device | str | None = None,
+) -> dict[str, float]:
+    """As `evaluate`, over the batches of all processes of `group`, whatever their number in each; None for this one."""
     check_loader("loader", loader)
     functions = functions_of(metrics or {})
     check_metrics("metrics", functions)
@@ -234,7 +248,9 @@ def evaluate(
             size += weight
     if not size:
         raise ValueError(problem("loader must give at least one batch", "none", "check that the dataset is not empty"))
-    return dict(zip(names, (total / size).tolist(), strict=True))
+    if group is not None and device is not None:
+        total = total.to(device)  # a metric may have computed it elsewhere, where processes cannot exchange it
+    return dict(zip(names, shared_mean(total, size, group).tolist(), strict=True))
 
 
 def _ahead(
