@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclr import Bounds, Plan, parse, plan
+from cyclr import Bounds, Goal, Plan, parse, plan
 from cyclr._goals import GOALS
 
 SOME = Bounds(0.001, 0.01)
@@ -147,7 +147,13 @@ def test_minutes_are_steps_of_the_measured_time(minutes, each, goal):
     ("arguments", "kind", "says"),
     [
         ({"steps": 100, "goal": "ensembles"}, ValueError, "did you mean 'ensemble'"),
-        ({"steps": 100, "goal": None}, TypeError, "goal"),
+        ({"steps": 100, "goal": None}, TypeError, "goal must be a name or a cyclr.Goal, got None"),
+        ({"steps": 100, "goal": Goal("average"), "cycles": 3}, ValueError, r"write Goal\('average', cycles=3\)"),
+        (
+            {"steps": 100, "goal": Goal(), "anneal": False},
+            ValueError,
+            "anneal must be left out beside a Goal, got False",
+        ),
         ({"minutes": 3}, ValueError, "step_seconds"),
         ({"step_seconds": 3, "steps": 10}, ValueError, "needs minutes"),
         ({"minutes": 3, "step_seconds": 0.1, "steps": 10}, ValueError, "several"),
@@ -165,3 +171,36 @@ def test_minutes_are_steps_of_the_measured_time(minutes, each, goal):
 def test_a_goal_that_cannot_be_is_refused(arguments, kind, says):
     with pytest.raises(kind, match=says):
         plan(SOME, **arguments)
+
+
+@given(
+    name=st.sampled_from(GOALS),
+    total=st.integers(100, 3000),
+    cycles=st.integers(1, 4) | st.none(),
+    anneal=st.booleans(),
+)
+def test_a_goal_holds_what_was_said_beside_its_name(name, total, cycles, anneal):
+    anneal = anneal or name in ("ensemble", "anytime")
+    made = plan(SOME, steps=total, goal=Goal(name, cycles, anneal))
+    assert made == plan(SOME, steps=total, goal=name, cycles=cycles, anneal=anneal)
+    assert made.goal == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "says"),
+    [
+        (("finale",), ValueError, "goal must be one of .* did you mean 'final'"),
+        (("ensemble", 0), ValueError, "cycles must be"),
+        (("ensemble", 2.5), TypeError, "cycles must be"),
+        (("final", None, "no"), TypeError, "anneal must be True or False, got 'no'"),
+        (("anytime", None, False), ValueError, "anneal must be True for the goal 'anytime'"),
+    ],
+)
+def test_a_goal_is_checked_when_it_is_made(arguments, kind, says):
+    with pytest.raises(kind, match=says):
+        Goal(*arguments)
+
+
+def test_a_goal_is_a_value():
+    assert eval(repr(Goal("average", np.int64(3), False))) == Goal("average", 3, anneal=False)
+    assert len({Goal("ensemble"), Goal("ensemble", None)}) == 1

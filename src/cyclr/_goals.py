@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cyclr import _check
 from cyclr._range.bounds import Bounds
+from cyclr._renamed import Move, same
 from cyclr._schedules import Constant, Linear, Schedule, one_cycle
 
 RISE = 0.3  # the fraction of a cycle that annealing plans spend on the warm-up
@@ -24,6 +26,66 @@ SHAPE = (
     "CIFAR-10 (docs/evidence.md)."
 )
 MOST_GROWING = 5  # growing cycles; the first of five takes 1/31 of the budget
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a training is for: the goal of every `auto` and of `plan`. A name alone stands for `Goal(name)`.
+
+    Args:
+        name: "final": one good model at the end. "ensemble": several good models whose predictions are averaged.
+            "average": several whose weights are averaged. "anytime": a good model whenever the training must stop,
+            from cycles that double in length.
+        cycles: Number of cycles; by default one for "final", which ended best in our tests, and for the others as many
+            as suit the budget. For these it is the number of snapshots.
+        anneal: Whether the last cycle anneals to zero. If not, all cycles are triangles that end at base_lr; for
+            "average", the rate then stays constant, for a base model that will be fine-tuned.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If the name is unknown, `cycles` is below 1, or the goal cannot do without annealing.
+
+    >>> Goal("ensemble", cycles=3)
+    Goal(name='ensemble', cycles=3, anneal=True)
+
+    Reference:
+        Huang et al. (2017), Snapshot Ensembles. https://arxiv.org/abs/1704.00109
+        Izmailov et al. (2018), Averaging Weights Leads to Wider Optima. https://arxiv.org/abs/1803.05407
+        Loshchilov & Hutter (2017), SGDR. https://arxiv.org/abs/1608.03983
+    """
+
+    name: str = "final"
+    cycles: int | None = None
+    anneal: bool = True
+
+    def __post_init__(self) -> None:
+        _check.choice("goal", self.name, GOALS)
+        if self.cycles is not None:
+            object.__setattr__(self, "cycles", _check.count("cycles", self.cycles))
+        if not isinstance(self.anneal, bool):
+            raise TypeError(_check.problem("anneal must be True or False", self.anneal))
+        if not self.anneal and self.name not in ("final", "average"):
+            must = f"anneal must be True for the goal {self.name!r}, whose cycles end near zero"
+            advice = "leave it out, or take the goal 'average' or 'final'"
+            raise ValueError(_check.problem(must, self.anneal, advice))
+
+    @classmethod
+    def of(cls, goal: Any) -> Goal:
+        """A goal, or that of a name.
+
+        Raises:
+            TypeError: If it is neither.
+            ValueError: If the name is unknown.
+        """
+        if not isinstance(goal, str | Goal):
+            raise TypeError(
+                _check.problem("goal must be a name or a cyclr.Goal", goal, "pass 'ensemble', or Goal(...)")
+            )
+        return cls(goal) if isinstance(goal, str) else goal
+
+
+#: The arguments of `auto` in version 0.1 that go into its goal.
+GOAL_0_1: Move = ("goal", Goal, same("cycles", "anneal"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +108,23 @@ class Cycles:
         return tuple(sum(self.lengths[: number + 1]) for number in range(len(self.lengths)))
 
 
-def cycles_of(goal: str, bounds: Bounds, total: int, epoch: int | None, count: int | None, *, anneal: bool) -> Cycles:
+def cycles_of(goal: Goal, bounds: Bounds, total: int, epoch: int | None) -> Cycles:
     """The cycles of a budget of `total` steps, for any goal but "final".
 
     Args:
-        goal: "ensemble", "average" or "anytime".
+        goal: What the training is for.
         bounds: Lower and upper bound of the learning rate.
         total: The budget in steps.
         epoch: Steps in an epoch; None if unknown.
-        count: Number of cycles, if requested.
-        anneal: Whether cycles end at zero; only an average can do without.
 
     Raises:
-        ValueError: If the budget is too small for `count`, or the goal cannot do without annealing.
+        ValueError: If the budget is too small for the number of cycles that is requested.
     """
-    if not anneal and goal != "average":
-        must = f"anneal must be True for the goal {goal!r}, whose cycles end near zero"
-        raise ValueError(_check.problem(must, anneal, "leave it out, or take the goal 'average' or 'final'"))
-    if goal == "ensemble":
-        return _ensemble(bounds, total, epoch, count)
-    if goal == "average":
-        return _average(bounds, total, epoch, count) if anneal else _plateau(bounds, total, count)
-    return _anytime(bounds, total, epoch, count)
+    if goal.name == "ensemble":
+        return _ensemble(bounds, total, epoch, goal.cycles)
+    if goal.name == "average":
+        return _average(bounds, total, epoch, goal.cycles) if goal.anneal else _plateau(bounds, total, goal.cycles)
+    return _anytime(bounds, total, epoch, goal.cycles)
 
 
 def more_cycles(goal: str, bounds: Bounds, ends: tuple[int, ...], more: int, *, anneal: bool = True) -> Cycles:
@@ -125,7 +182,7 @@ def _average(bounds: Bounds, total: int, epoch: int | None, count: int | None) -
 
 def _plateau(bounds: Bounds, total: int, count: int | None) -> Cycles:
     """A warm-up and a constant rate, with snapshots in the last fifth: averages in place of a decay."""
-    members = MEMBERS if count is None else _check.count("cycles", count)
+    members = MEMBERS if count is None else count
     ends = last_snapshots(total, members)
     if len(ends) < members and count is not None:
         must = f"{members} snapshots in the last fifth need at least {5 * members} steps"
@@ -158,7 +215,7 @@ def last_snapshots(total: int, members: int = MEMBERS) -> tuple[int, ...]:
 
 
 def _anytime(bounds: Bounds, total: int, epoch: int | None, count: int | None) -> Cycles:
-    count = _growing(total, epoch) if count is None else _check.count("cycles", count)
+    count = _growing(total, epoch) if count is None else count
     unit = total // (GROWTH**count - 1)
     if unit < 2:
         must = f"{count} growing cycles need at least {2 * (GROWTH**count - 1)} steps"
@@ -196,7 +253,7 @@ def _first_and_later(
     if count is None:
         later = min(MEMBERS - 1, rest // least)
     else:
-        later = _check.count("cycles", count) - 1
+        later = count - 1
         if later and rest // later < 2:
             fewest = next(steps for steps in range(total, 1_000 * count) if _rest(steps, share) // later >= 2)
             must = f"{count} cycles for the goal {goal!r} need at least {fewest} steps"

@@ -10,6 +10,7 @@ from typing import Any
 
 import cyclr.torch
 from cyclr._check import choice, problem
+from cyclr._goals import GOAL_0_1, Goal
 from cyclr._metrics import GivenMetric
 from cyclr._plan import Plan
 from cyclr._range import Bounds, Curve, HeldOut, Kind, Ramp, Search, StepProgress, enough
@@ -178,11 +179,11 @@ def use_schedule(
     owner.create_scheduler = create_scheduler
 
 
+@renamed(GOAL_0_1)
 def auto(
     trainer: Trainer,
     *,
-    cycles: int | None = None,
-    anneal: bool = True,
+    goal: str | Goal = "final",
     momentum: tuple[float, float] | None = None,
     search: Search = Search(),  # noqa: B008 (a frozen value)
     on_mismatch: str = "error",
@@ -195,8 +196,8 @@ def auto(
 
     Args:
         trainer: The Trainer, before `train`. One with a scheduler of its own (`optimizers=`) is refused.
-        cycles: Number of cycles; by default one.
-        anneal: Whether the rate falls to zero at the end.
+        goal: What the training is for: "final", one good model at the end; "ensemble", "average" or "anytime"; or a
+            `cyclr.Goal`, which also says how many cycles. The snapshots of the plan are for it.
         momentum: From and to, such as (0.85, 0.95), to let momentum (or the first beta) fall while the rate rises;
             by default it is left alone.
         search: The range test, and which of its signals the bounds are read from.
@@ -225,7 +226,7 @@ def auto(
     """
     owner = _check_trainer(trainer)
     _check_no_scheduler(owner)
-    asked = Asked(search, cycles, anneal, momentum)
+    asked = Asked(search, Goal.of(goal), momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
     voice = asked.voice(first=owner.is_world_process_zero())
     how = {"ramp": search.ramp, "held_out": search.held_out, "progress": voice.progress}

@@ -10,10 +10,11 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from safetensors.torch import load_file  # noqa: E402 - needs the one above
 
 import cyclr.torch  # noqa: E402
-from cyclr import Bounds, one_cycle, plan  # noqa: E402
+from cyclr import Bounds, Goal, Ramp, Search, one_cycle, plan  # noqa: E402
 
 CYCLE = one_cycle(0.01, steps=4, base_lr=0.001)
 SCHEDULE = CYCLE.repeat(4)  # 16 steps
+QUIET = Search(Ramp(1e-4, 3.0, steps=80), progress=False)
 
 
 def values(*given):
@@ -92,6 +93,19 @@ def test_lightning_says_what_a_stop_in_the_middle_of_a_cycle_costs(tmp_path, cap
     assert "middle" not in caplog.text
 
 
+@pytest.mark.parametrize("goal", ["ensemble", Goal("average", anneal=False)])
+def test_lightning_saves_for_the_goal_of_auto(tmp_path, goal):
+    adapter, net, Net = lightning()
+    torch.manual_seed(0)
+    module, saving = Net(), adapter.Snapshots(tmp_path)
+    trainer = net.trainer(max_epochs=5, callbacks=[saving])
+    tuned = adapter.auto(trainer, module, net.loader(), goal=goal, search=QUIET)
+    trainer.fit(module, net.loader())
+    assert tuple(one.step for one in saving.snapshots) == tuned.plan.snapshots
+    assert len(tuned.plan.snapshots) == (2 if goal == "ensemble" else 5)
+    torch.testing.assert_close(load_file(saving.snapshots.paths[-1]), dict(module.state_dict()), rtol=0, atol=0)
+
+
 def test_lightning_resumes_from_a_checkpoint_with_the_snapshots_that_are_there(tmp_path):
     first, _, trainer = fit(tmp_path / "snapshots", accumulate=2)
     assert [one.step for one in first.snapshots] == [4, 8]
@@ -105,7 +119,7 @@ def test_lightning_resumes_from_a_checkpoint_with_the_snapshots_that_are_there(t
 # ---------------------------------------------------------------- Transformers
 
 
-def train(folder, schedule=SCHEDULE, *, resume=None, arguments=None, **options):
+def train(folder, schedule=SCHEDULE, *, resume=None, arguments=None, goal=None, **options):
     pytest.importorskip("transformers", reason="transformers is not installed")
     pytest.importorskip("accelerate", reason="accelerate is not installed")
     import cyclr.transformers
@@ -114,7 +128,9 @@ def train(folder, schedule=SCHEDULE, *, resume=None, arguments=None, **options):
     saving = cyclr.transformers.Snapshots(folder / "snapshots", **options)
     made = language.trainer(folder / "trainer", **(arguments or {}))  # 2 epochs of 8 batches
     made.add_callback(saving)
-    if schedule is not None:
+    if goal is not None:
+        cyclr.transformers.auto(made, goal=goal, search=QUIET)
+    elif schedule is not None:
         cyclr.transformers.use_schedule(made, schedule)
     made.train(resume_from_checkpoint=resume)
     return saving, made
@@ -128,6 +144,12 @@ def test_transformers_saves_where_cycles_end(tmp_path):
     other = language.model()
     members = cyclr.torch.average(other, saving.snapshots.paths[-1:])
     torch.testing.assert_close(members.state_dict(), trainer.model.state_dict(), rtol=0, atol=0)
+
+
+def test_transformers_saves_for_the_goal_of_auto(tmp_path):
+    saving, trainer = train(tmp_path, goal="ensemble", arguments={"num_train_epochs": 5})
+    assert trainer.lr_scheduler.plan.goal == "ensemble"
+    assert tuple(one.step for one in saving.snapshots) == trainer.lr_scheduler.plan.snapshots == (20, 40)
 
 
 def test_transformers_counts_steps_not_batches_and_takes_a_plan(tmp_path):

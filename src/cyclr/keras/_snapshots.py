@@ -87,7 +87,8 @@ class Snapshots(keras.callbacks.Callback):
         """Look at what is there."""
         optimizer = innermost(self._trained.optimizer)
         rate = optimizer._learning_rate
-        course = Course.of(rate.schedule if self.plan is None and isinstance(rate, LearningRate) else self.plan)
+        own = rate.plan or rate.schedule if isinstance(rate, LearningRate) else None
+        course = Course.of(own if self.plan is None else self.plan)
         arrays = _named(self._trained.get_weights())
         size = sum(array.nbytes for array in arrays.values())
         self._folder = folder = Folder(course=course, shapes=_shapes(arrays), size=size, **self._given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import ceil, inf
 from typing import Any
@@ -13,8 +14,10 @@ from lightning.pytorch.core.optimizer import _configure_optimizers
 from torch.optim import Optimizer
 
 from cyclr._check import choice, problem
+from cyclr._goals import GOAL_0_1, Goal
 from cyclr._plan import Plan
 from cyclr._range import Bounds, Curve, Kind, Search, Size, enough
+from cyclr._renamed import renamed
 from cyclr._schedules import Schedule
 from cyclr._tuned import Asked, Tuned
 from cyclr.lightning._range_test import Only, check_parts, run
@@ -72,6 +75,7 @@ def use_schedule(
     setattr(module, "configure_optimizers", partial(_configured, _own(module), given, optimizer, on_mismatch))  # noqa: B010
 
 
+@renamed(GOAL_0_1)
 def auto(
     trainer: Trainer,
     module: LightningModule,
@@ -80,8 +84,7 @@ def auto(
     datamodule: Any = None,
     optimizer: int | None = None,
     loss: str = "loss",
-    cycles: int | None = None,
-    anneal: bool = True,
+    goal: str | Goal = "final",
     momentum: tuple[float, float] | None = None,
     search: Search = Search(),  # noqa: B008 (a frozen value)
     on_mismatch: str = "error",
@@ -99,8 +102,8 @@ def auto(
         datamodule: A LightningDataModule in place of `train_dataloaders`.
         optimizer: Where there are several, the index of the one to drive; by default all.
         loss: The key of the loss, where `training_step` returns a dict.
-        cycles: Number of cycles; by default one.
-        anneal: Whether the rate falls to zero at the end.
+        goal: What the training is for: "final", one good model at the end; "ensemble", "average" or "anytime"; or a
+            `cyclr.Goal`, which also says how many cycles. The snapshots of the plan are for it.
         momentum: From and to, such as (0.85, 0.95), to let momentum (or the first beta) fall while the rate rises;
             by default it is left alone.
         search: The range test, and which of its signals the bounds are read from.
@@ -133,7 +136,7 @@ def auto(
     200
     """
     check_parts(trainer, module)
-    asked = Asked(search, cycles, anneal, momentum)
+    asked = Asked(search, Goal.of(goal), momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
     voice = asked.voice(first=trainer.is_global_zero)
     how = {"ramp": search.ramp, "held_out": search.held_out, "progress": voice.progress}
@@ -230,8 +233,9 @@ def _in_ratio(schedule: Any, ratio: float) -> Any:
     """One schedule for all in the ratio of an optimizer's rate to the largest; others are for groups already."""
     if ratio == 1:
         return schedule
-    whole = schedule.schedule if isinstance(schedule, Plan) else schedule
-    return ratio * whole if isinstance(whole, Schedule) and ratio > 0 else whole
+    if isinstance(schedule, Plan) and ratio > 0:
+        return replace(schedule, schedule=ratio * schedule.schedule)  # which still says where to save
+    return ratio * schedule if isinstance(schedule, Schedule) and ratio > 0 else schedule
 
 
 def _has_scheduler(found: list[Any]) -> ValueError:
