@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cyclr import _check
 from cyclr._range.bounds import Bounds
@@ -70,7 +69,7 @@ class Goal:
             raise ValueError(_check.problem(must, self.anneal, advice))
 
     @classmethod
-    def of(cls, goal: Any) -> Goal:
+    def of(cls, goal: object) -> Goal:
         """A goal, or that of a name.
 
         Raises:

@@ -10,10 +10,11 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from safetensors.torch import load_file  # noqa: E402 - needs the one above
 
 import cyclr.torch  # noqa: E402
-from cyclr import Bounds, Goal, Ramp, Search, one_cycle, plan  # noqa: E402
+from cyclr import Bounds, Goal, Ramp, Search, Triangular, one_cycle, plan  # noqa: E402
 
 CYCLE = one_cycle(0.01, steps=4, base_lr=0.001)
 SCHEDULE = CYCLE.repeat(4)  # 16 steps
+BOUNDS, WAVE = Bounds(0.001, 0.01), Triangular(0.001, 0.01, step_size=8).take(64)
 QUIET = Search(Ramp(1e-4, 3.0, steps=80), progress=False)
 
 
@@ -106,6 +107,43 @@ def test_lightning_saves_for_the_goal_of_auto(tmp_path, goal):
     torch.testing.assert_close(load_file(saving.snapshots.paths[-1]), dict(module.state_dict()), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_lightning_stops_when_the_time_is_up_and_saves_where_cycles_end(tmp_path, own):
+    adapter, net, Net = lightning()
+    made = plan(BOUNDS, steps=1000, goal="ensemble")
+
+    class Timed(Net):
+        def configure_optimizers(self):
+            scheduler = cyclr.torch.TimedScheduler(optimizer := super().configure_optimizers(), made, minutes=0.01)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    module, saving = (Timed if own else Net)(), adapter.Snapshots(tmp_path)
+    if not own:
+        adapter.use_schedule(module, WAVE, minutes=1)
+        adapter.use_schedule(module, made, minutes=0.01)
+    given = [saving, adapter.StopWhenFinished()] if own else [saving]
+    trainer = net.trainer(max_epochs=-1, callbacks=given)
+    trainer.fit(module, net.loader())
+    scheduler = trainer.lr_scheduler_configs[0].scheduler
+    assert scheduler.finished
+    assert scheduler.made == trainer.global_step == len(module.rates)
+    assert module.rates[-1][0] > 0, "no step is made at a rate of zero"
+    assert tuple(one.step for one in saving.snapshots) == made.snapshots
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    trainer.should_stop = False
+    again = net.trainer(max_epochs=-1, callbacks=given[1:])
+    again.fit(module, net.loader(), ckpt_path=tmp_path / "last.ckpt", weights_only=False)
+    assert again.global_step == trainer.global_step, "the time was up"
+
+
+def test_lightning_refuses_minutes_that_cannot_be(tmp_path):
+    adapter, _, Net = lightning()
+    with pytest.raises(ValueError, match="minutes must be positive"):
+        adapter.use_schedule(Net(), SCHEDULE, minutes=0)
+    with pytest.raises(ValueError, match="the schedule must have an end"):
+        adapter.use_schedule(Net(), cyclr.Constant(0.1), minutes=1)
+
+
 def test_lightning_resumes_from_a_checkpoint_with_the_snapshots_that_are_there(tmp_path):
     first, _, trainer = fit(tmp_path / "snapshots", accumulate=2)
     assert [one.step for one in first.snapshots] == [4, 8]
@@ -184,6 +222,36 @@ def test_an_ensemble_of_language_models_has_logits_and_no_loss(tmp_path):
             trainer.model.load_state_dict(load_file(path), strict=False)
             chances.append(trainer.model.eval()(**batch).logits.softmax(-1))
     torch.testing.assert_close(found.logits.exp(), torch.stack(chances).mean(0))
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_transformers_stops_when_the_time_is_up_and_saves_where_cycles_end(tmp_path, given):
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    import cyclr.transformers
+    from tests.adapters import language
+
+    saving, made = cyclr.transformers.Snapshots(tmp_path / "snapshots"), plan(BOUNDS, steps=1000, goal="ensemble")
+    optimizers = (None, None)
+    model = language.model()
+    if given:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizers = (optimizer, cyclr.torch.TimedScheduler(optimizer, made, minutes=0.01))
+    trainer = language.trainer(tmp_path / "trainer", num_train_epochs=10**6, optimizers=optimizers, logging_steps=10**9)
+    if given:
+        trainer.model = trainer.model_wrapped = model
+        trainer.add_callback(cyclr.transformers.StopWhenFinished())
+    else:
+        cyclr.transformers.use_schedule(trainer, made, minutes=0.01)
+        cyclr.transformers.use_schedule(trainer, made, minutes=0.01)
+    trainer.add_callback(saving)
+    trainer.train()
+    assert trainer.lr_scheduler.finished
+    assert trainer.lr_scheduler.get_last_lr() == [0.0] * len(trainer.optimizer.param_groups)
+    assert language.rates(trainer)[-1] > 0, "no step is made at a rate of zero"
+    assert tuple(one.step for one in saving.snapshots) == made.snapshots
+    if not given:
+        with pytest.raises(ValueError, match="minutes must be positive"):
+            cyclr.transformers.use_schedule(trainer, made, minutes=0)
 
 
 # ---------------------------------------------------------------- Accelerate
