@@ -10,10 +10,11 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from safetensors.torch import load_file  # noqa: E402 - needs the one above
 
 import cyclr.torch  # noqa: E402
-from cyclr import Bounds, Goal, Ramp, Search, Triangular, one_cycle, plan  # noqa: E402
+from cyclr import Bounds, Constant, Goal, Ramp, Search, Triangular, one_cycle, plan, warm_up  # noqa: E402
 
 CYCLE = one_cycle(0.01, steps=4, base_lr=0.001)
 SCHEDULE = CYCLE.repeat(4)  # 16 steps
+STABLE = warm_up(Constant(0.01), steps=3)
 BOUNDS, WAVE = Bounds(0.001, 0.01), Triangular(0.001, 0.01, step_size=8).take(64)
 QUIET = Search(Ramp(1e-4, 3.0, steps=80), progress=False)
 
@@ -61,6 +62,13 @@ def test_lightning_saves_where_cycles_end(tmp_path):
     last = load_file(saving.snapshots.paths[-1])
     torch.testing.assert_close(last, dict(module.state_dict()), rtol=0, atol=0)
     assert not torch.equal(load_file(saving.snapshots.paths[0])["head.weight"], last["head.weight"])
+
+
+def test_lightning_saves_an_endless_training_every_so_often(tmp_path):
+    saving, _, _ = fit(tmp_path, STABLE, every=5)
+    assert [one.step for one in saving.snapshots] == [5, 10, 15]
+    with pytest.raises(ValueError, match=r"the schedule must end, .* pass every=steps"):
+        fit(tmp_path / "other", STABLE)
 
 
 def test_lightning_counts_steps_not_batches(tmp_path):
@@ -188,6 +196,11 @@ def test_transformers_saves_for_the_goal_of_auto(tmp_path):
     saving, trainer = train(tmp_path, goal="ensemble", arguments={"num_train_epochs": 5})
     assert trainer.lr_scheduler.plan.goal == "ensemble"
     assert tuple(one.step for one in saving.snapshots) == trainer.lr_scheduler.plan.snapshots == (20, 40)
+
+
+def test_transformers_saves_an_endless_training_every_so_often(tmp_path):
+    saving, _ = train(tmp_path, STABLE, every=5, keep=2)
+    assert [one.step for one in saving.snapshots] == [10, 15]
 
 
 def test_transformers_counts_steps_not_batches_and_takes_a_plan(tmp_path):

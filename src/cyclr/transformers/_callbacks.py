@@ -25,6 +25,8 @@ class Snapshots(TrainerCallback):
     Args:
         folder: Where to save; created if it does not exist.
         plan: A `Plan` or a `Schedule`; by default that of the scheduler, as from `use_schedule`.
+        every: Save after every so many steps: for an endless schedule, such as `warm_up(Constant(0.01), steps=500)`,
+            which has no cycles that end.
         keep: Number of snapshots to keep: the last ones, or the best ones by `metric`. None keeps all.
         metric: Judges the model at the end of each cycle, on validation data, as in `cyclr.torch.Snapshots`.
         patience: Stop the training after this number of cycle ends in a row without a better metric.
@@ -44,12 +46,13 @@ class Snapshots(TrainerCallback):
         folder: str | os.PathLike[str],
         plan: Plan | Schedule | None = None,
         *,
+        every: int | None = None,
         keep: int | None = None,
         metric: GivenMetric | None = None,
         patience: int | None = None,
         on_error: str = "raise",
     ) -> None:
-        self._saving = Saving(folder, plan, keep=keep, metric=metric, patience=patience, on_error=on_error)
+        self._saving = Saving(folder, plan, every=every, keep=keep, metric=metric, patience=patience, on_error=on_error)
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, lr_scheduler: Any = None, **_: object
