@@ -194,6 +194,11 @@ def test_a_goal_holds_what_was_said_beside_its_name(name, total, cycles, anneal)
         (("ensemble", 2.5), TypeError, "cycles must be"),
         (("final", None, "no"), TypeError, "anneal must be True or False, got 'no'"),
         (("anytime", None, False), ValueError, "anneal must be True for the goal 'anytime'"),
+        (("ensemble", None, True, 1.0), ValueError, "first must be a share of the budget below 1"),
+        (("average", None, False, 0.5), ValueError, "first must be left out but for"),
+        (("anytime", None, True, 0.5), ValueError, "first must be left out but for"),
+        (("anytime", None, True, None, 0), ValueError, "growth must be"),
+        (("ensemble", None, True, None, 2), ValueError, "growth must be left out but for the goal 'anytime'"),
     ],
 )
 def test_a_goal_is_checked_when_it_is_made(arguments, kind, says):
@@ -204,3 +209,37 @@ def test_a_goal_is_checked_when_it_is_made(arguments, kind, says):
 def test_a_goal_is_a_value():
     assert eval(repr(Goal("average", np.int64(3), False))) == Goal("average", 3, anneal=False)
     assert len({Goal("ensemble"), Goal("ensemble", None)}) == 1
+
+
+@given(
+    name=st.sampled_from(["ensemble", "average"]),
+    total=st.integers(400, 5000),
+    count=st.integers(2, 6),
+    first=st.floats(0.1, 0.9),
+)
+def test_the_first_cycle_takes_the_share_that_is_asked_for(name, total, count, first):
+    made = plan(SOME, steps=total, goal=Goal(name, count, first=first))
+    assert made.steps == made.snapshots[-1] == made.schedule.duration == total
+    assert made.snapshots == made.schedule.cycle_ends()
+    assert len(made.snapshots) == count
+    assert made.snapshots[0] / total == pytest.approx(first, abs=count / total)
+    assert any("as requested" in reason for reason in made.reasons)
+
+
+@given(total=st.integers(300, 5000), count=st.integers(2, 4), growth=st.integers(1, 4), more=st.integers(2, 30_000))
+def test_cycles_grow_as_asked_for_and_go_on_to(total, count, growth, more):
+    made = plan(SOME, steps=total, goal=Goal("anytime", count, growth=growth))
+    ends = made.snapshots
+    lengths = [end - start for start, end in starts_and_ends(made)]
+    assert len(lengths) == count
+    assert lengths[:-1] == [lengths[0] * growth**place for place in range(count - 1)]
+    assert 0 <= lengths[-1] - lengths[0] * growth ** (count - 1) < sum(growth**place for place in range(count))
+    longer = made.extend(more)
+    assert longer.snapshots[:count] == ends
+    added = [end - start for start, end in starts_and_ends(longer)][count:]
+    assert added[:-1] == [lengths[-1] * growth ** (1 + place) for place in range(len(added) - 1)]
+
+
+def test_a_share_too_large_for_the_cycles_says_how_many_steps_it_takes():
+    with pytest.raises(ValueError, match=r"5 cycles for the goal 'ensemble' need at least 79[0-9][0-9] steps, got 100"):
+        plan(SOME, steps=100, goal=Goal("ensemble", 5, first=0.999))
