@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclr import Bounds, Plan, parse, plan
+from cyclr import Bounds, Goal, Plan, parse, plan
 from cyclr._goals import GOALS
 
 SOME = Bounds(0.001, 0.01)
@@ -147,7 +147,13 @@ def test_minutes_are_steps_of_the_measured_time(minutes, each, goal):
     ("arguments", "kind", "says"),
     [
         ({"steps": 100, "goal": "ensembles"}, ValueError, "did you mean 'ensemble'"),
-        ({"steps": 100, "goal": None}, TypeError, "goal"),
+        ({"steps": 100, "goal": None}, TypeError, "goal must be a name or a cyclr.Goal, got None"),
+        ({"steps": 100, "goal": Goal("average"), "cycles": 3}, ValueError, r"write Goal\('average', cycles=3\)"),
+        (
+            {"steps": 100, "goal": Goal(), "anneal": False},
+            ValueError,
+            "anneal must be left out beside a Goal, got False",
+        ),
         ({"minutes": 3}, ValueError, "step_seconds"),
         ({"step_seconds": 3, "steps": 10}, ValueError, "needs minutes"),
         ({"minutes": 3, "step_seconds": 0.1, "steps": 10}, ValueError, "several"),
@@ -165,3 +171,75 @@ def test_minutes_are_steps_of_the_measured_time(minutes, each, goal):
 def test_a_goal_that_cannot_be_is_refused(arguments, kind, says):
     with pytest.raises(kind, match=says):
         plan(SOME, **arguments)
+
+
+@given(
+    name=st.sampled_from(GOALS),
+    total=st.integers(100, 3000),
+    cycles=st.integers(1, 4) | st.none(),
+    anneal=st.booleans(),
+)
+def test_a_goal_holds_what_was_said_beside_its_name(name, total, cycles, anneal):
+    anneal = anneal or name in ("ensemble", "anytime")
+    made = plan(SOME, steps=total, goal=Goal(name, cycles, anneal))
+    assert made == plan(SOME, steps=total, goal=name, cycles=cycles, anneal=anneal)
+    assert made.goal == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "says"),
+    [
+        (("finale",), ValueError, "goal must be one of .* did you mean 'final'"),
+        (("ensemble", 0), ValueError, "cycles must be"),
+        (("ensemble", 2.5), TypeError, "cycles must be"),
+        (("final", None, "no"), TypeError, "anneal must be True or False, got 'no'"),
+        (("anytime", None, False), ValueError, "anneal must be True for the goal 'anytime'"),
+        (("ensemble", None, True, 1.0), ValueError, "first must be a share of the budget below 1"),
+        (("average", None, False, 0.5), ValueError, "first must be left out but for"),
+        (("anytime", None, True, 0.5), ValueError, "first must be left out but for"),
+        (("anytime", None, True, None, 0), ValueError, "growth must be"),
+        (("ensemble", None, True, None, 2), ValueError, "growth must be left out but for the goal 'anytime'"),
+    ],
+)
+def test_a_goal_is_checked_when_it_is_made(arguments, kind, says):
+    with pytest.raises(kind, match=says):
+        Goal(*arguments)
+
+
+def test_a_goal_is_a_value():
+    assert eval(repr(Goal("average", np.int64(3), False))) == Goal("average", 3, anneal=False)
+    assert len({Goal("ensemble"), Goal("ensemble", None)}) == 1
+
+
+@given(
+    name=st.sampled_from(["ensemble", "average"]),
+    total=st.integers(400, 5000),
+    count=st.integers(2, 6),
+    first=st.floats(0.1, 0.9),
+)
+def test_the_first_cycle_takes_the_share_that_is_asked_for(name, total, count, first):
+    made = plan(SOME, steps=total, goal=Goal(name, count, first=first))
+    assert made.steps == made.snapshots[-1] == made.schedule.duration == total
+    assert made.snapshots == made.schedule.cycle_ends()
+    assert len(made.snapshots) == count
+    assert made.snapshots[0] / total == pytest.approx(first, abs=count / total)
+    assert any("as requested" in reason for reason in made.reasons)
+
+
+@given(total=st.integers(300, 5000), count=st.integers(2, 4), growth=st.integers(1, 4), more=st.integers(2, 30_000))
+def test_cycles_grow_as_asked_for_and_go_on_to(total, count, growth, more):
+    made = plan(SOME, steps=total, goal=Goal("anytime", count, growth=growth))
+    ends = made.snapshots
+    lengths = [end - start for start, end in starts_and_ends(made)]
+    assert len(lengths) == count
+    assert lengths[:-1] == [lengths[0] * growth**place for place in range(count - 1)]
+    assert 0 <= lengths[-1] - lengths[0] * growth ** (count - 1) < sum(growth**place for place in range(count))
+    longer = made.extend(more)
+    assert longer.snapshots[:count] == ends
+    added = [end - start for start, end in starts_and_ends(longer)][count:]
+    assert added[:-1] == [lengths[-1] * growth ** (1 + place) for place in range(len(added) - 1)]
+
+
+def test_a_share_too_large_for_the_cycles_says_how_many_steps_it_takes():
+    with pytest.raises(ValueError, match=r"5 cycles for the goal 'ensemble' need at least 79[0-9][0-9] steps, got 100"):
+        plan(SOME, steps=100, goal=Goal("ensemble", 5, first=0.999))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cyclr import Constant, HeldOut, Ramp
+from cyclr import Constant, Goal, HeldOut, Ramp
 
 torch = pytest.importorskip("torch")
 from cyclr.torch import Checkpoint, Task, Update, auto, range_test, train  # noqa: E402
@@ -86,6 +86,28 @@ def test_both_at_once_are_an_error_and_auto_takes_them_too():
     model, optimizer, batches, loss_fn = task()
     with pytest.warns(DeprecationWarning, match="accumulate: pass update="):
         assert auto(model, optimizer, batches, loss_fn, epochs=10, accumulate=2).plan.steps == 40
+
+
+def test_cycles_and_annealing_go_into_the_goal():
+    with pytest.warns(
+        DeprecationWarning, match=r"cycles, anneal: pass goal=Goal\(name='final', cycles=3, anneal=False\)"
+    ):
+        old = auto(*task(), epochs=10, cycles=3, anneal=False)
+    assert old.plan == auto(*task(), epochs=10, goal=Goal(cycles=3, anneal=False)).plan
+    assert len(old.plan.snapshots) == 3
+    with pytest.warns(DeprecationWarning, match=r"pass goal=Goal\(name='ensemble', cycles=2, anneal=True\)"):
+        assert auto(*task(), epochs=10, goal="ensemble", cycles=2).plan.goal == "ensemble"
+    with pytest.raises(TypeError, match="cycles must be left out if goal is given; set them in goal"):
+        auto(*task(), epochs=10, goal=Goal(), cycles=2)
+
+
+@pytest.mark.parametrize("name", ["torch", "lightning", "transformers", "keras"])
+def test_every_auto_takes_the_goal_and_what_went_into_it(name):
+    module = pytest.importorskip(f"cyclr.{name}")
+    jobs = [module.auto, *([module.AutoLoop] if name == "torch" else [])]
+    for job in jobs:
+        with pytest.warns(DeprecationWarning, match="cycles: pass goal=Goal"), pytest.raises((TypeError, ValueError)):
+            job(3, 3, 3, cycles=2) if name != "transformers" else job(3, cycles=2)
 
 
 def test_a_word_that_is_neither_old_nor_new_is_an_error_before_any_work():

@@ -10,6 +10,7 @@ from typing import Any as _Any
 
 if _TYPE_CHECKING:
     from cyclr import study as study
+    from cyclr._goals import Goal as Goal
     from cyclr._metrics import Metric as Metric
     from cyclr._plan import Plan as Plan
     from cyclr._plan import plan as plan
@@ -65,6 +66,7 @@ _LATER = dict.fromkeys(_SCHEDULES, "cyclr._schedules") | {
     "Bounds": "cyclr._range",
     "Curve": "cyclr._range",
     "EarlyStopping": "cyclr._stopping",
+    "Goal": "cyclr._goals",
     "HeldOut": "cyclr._range",
     "Inconclusive": "cyclr._range",
     "Interruption": "cyclr._stopping",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cyclr import _check
 from cyclr._range.bounds import Bounds
+from cyclr._renamed import Move, same
 from cyclr._schedules import Constant, Linear, Schedule, one_cycle
 
 RISE = 0.3  # the fraction of a cycle that annealing plans spend on the warm-up
@@ -23,7 +25,88 @@ SHAPE = (
     "one cycle for a final model does: warm-up over half or more of the steps, cosines and plateaus ended no better on "
     "CIFAR-10 (docs/evidence.md)."
 )
+_TIMES = {1: "as", 2: "twice as"}
 MOST_GROWING = 5  # growing cycles; the first of five takes 1/31 of the budget
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a training is for: the goal of every `auto` and of `plan`. A name alone stands for `Goal(name)`.
+
+    Args:
+        name: "final": one good model at the end. "ensemble": several good models whose predictions are averaged.
+            "average": several whose weights are averaged. "anytime": a good model whenever the training must stop,
+            from cycles that double in length.
+        cycles: Number of cycles; by default one for "final", which ended best in our tests, and for the others as many
+            as suit the budget. For these it is the number of snapshots.
+        anneal: Whether the last cycle anneals to zero. If not, all cycles are triangles that end at base_lr; for
+            "average", the rate then stays constant, for a base model that will be fine-tuned.
+        first: For "ensemble" and "average": the share of the budget that the first cycle takes; by default 0.5 and 0.8.
+        growth: For "anytime": the length of a cycle as a multiple of the one before, a whole number; by default 2.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If the name is unknown, a value is out of range, the goal cannot do without annealing, or `first` or
+            `growth` is not for it.
+
+    >>> Goal("ensemble", cycles=3)
+    Goal(name='ensemble', cycles=3, anneal=True, first=None, growth=None)
+
+    Reference:
+        Huang et al. (2017), Snapshot Ensembles. https://arxiv.org/abs/1704.00109
+        Izmailov et al. (2018), Averaging Weights Leads to Wider Optima. https://arxiv.org/abs/1803.05407
+        Loshchilov & Hutter (2017), SGDR. https://arxiv.org/abs/1608.03983
+    """
+
+    name: str = "final"
+    cycles: int | None = None
+    anneal: bool = True
+    first: float | None = None
+    growth: int | None = None
+
+    def __post_init__(self) -> None:
+        _check.choice("goal", self.name, GOALS)
+        if self.cycles is not None:
+            object.__setattr__(self, "cycles", _check.count("cycles", self.cycles))
+        if not isinstance(self.anneal, bool):
+            raise TypeError(_check.problem("anneal must be True or False", self.anneal))
+        if not self.anneal and self.name not in ("final", "average"):
+            must = f"anneal must be True for the goal {self.name!r}, whose cycles end near zero"
+            advice = "leave it out, or take the goal 'average' or 'final'"
+            raise ValueError(_check.problem(must, self.anneal, advice))
+        self._check_shape()
+
+    def _check_shape(self) -> None:
+        """What says how long cycles are beside one another."""
+        if self.first is not None:
+            if self.name not in ("ensemble", "average") or not self.anneal:
+                must = "first must be left out but for the goals 'ensemble' and 'average' with annealing"
+                raise ValueError(_check.problem(must, self.first))
+            object.__setattr__(self, "first", _check.positive("first", self.first))
+            if not 0 < self.first < 1:
+                raise ValueError(_check.problem("first must be a share of the budget below 1", self.first))
+        if self.growth is not None:
+            if self.name != "anytime":
+                raise ValueError(_check.problem("growth must be left out but for the goal 'anytime'", self.growth))
+            object.__setattr__(self, "growth", _check.count("growth", self.growth))
+
+    @classmethod
+    def of(cls, goal: object) -> Goal:
+        """A goal, or that of a name.
+
+        Raises:
+            TypeError: If it is neither.
+            ValueError: If the name is unknown.
+        """
+        if not isinstance(goal, str | Goal):
+            raise TypeError(
+                _check.problem("goal must be a name or a cyclr.Goal", goal, "pass 'ensemble', or Goal(...)")
+            )
+        return cls(goal) if isinstance(goal, str) else goal
+
+
+#: The arguments of `auto` in version 0.1 that go into its goal.
+GOAL_0_1: Move = ("goal", Goal, same("cycles", "anneal"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +129,23 @@ class Cycles:
         return tuple(sum(self.lengths[: number + 1]) for number in range(len(self.lengths)))
 
 
-def cycles_of(goal: str, bounds: Bounds, total: int, epoch: int | None, count: int | None, *, anneal: bool) -> Cycles:
+def cycles_of(goal: Goal, bounds: Bounds, total: int, epoch: int | None) -> Cycles:
     """The cycles of a budget of `total` steps, for any goal but "final".
 
     Args:
-        goal: "ensemble", "average" or "anytime".
+        goal: What the training is for.
         bounds: Lower and upper bound of the learning rate.
         total: The budget in steps.
         epoch: Steps in an epoch; None if unknown.
-        count: Number of cycles, if requested.
-        anneal: Whether cycles end at zero; only an average can do without.
 
     Raises:
-        ValueError: If the budget is too small for `count`, or the goal cannot do without annealing.
+        ValueError: If the budget is too small for the number of cycles that is requested.
     """
-    if not anneal and goal != "average":
-        must = f"anneal must be True for the goal {goal!r}, whose cycles end near zero"
-        raise ValueError(_check.problem(must, anneal, "leave it out, or take the goal 'average' or 'final'"))
-    if goal == "ensemble":
-        return _ensemble(bounds, total, epoch, count)
-    if goal == "average":
-        return _average(bounds, total, epoch, count) if anneal else _plateau(bounds, total, count)
-    return _anytime(bounds, total, epoch, count)
+    if goal.name == "ensemble":
+        return _ensemble(goal, bounds, total, epoch)
+    if goal.name == "average":
+        return _average(goal, bounds, total, epoch) if goal.anneal else _plateau(bounds, total, goal.cycles)
+    return _anytime(goal, bounds, total, epoch)
 
 
 def more_cycles(goal: str, bounds: Bounds, ends: tuple[int, ...], more: int, *, anneal: bool = True) -> Cycles:
@@ -77,7 +155,7 @@ def more_cycles(goal: str, bounds: Bounds, ends: tuple[int, ...], more: int, *, 
         stretches = _filled(last, more)
         why = f"{more} steps more at the same rate: {_plural(len(stretches), 'snapshot')} more."
         return Cycles(Constant(bounds.max_lr).take(more), stretches, (why,))
-    lengths = _doubling(GROWTH * last, more) if goal == "anytime" else _filled(last, more)
+    lengths = _growing_on(last, _growth_of(ends), more) if goal == "anytime" else _filled(last, more)
     peak = bounds.max_lr * (AVERAGE_PEAK if goal == "average" and len(ends) > 1 else 1.0)
     are = "is" if len(lengths) == 1 else "are"
     what = f"{_plural(len(lengths), 'cycle')} of {_spoken(lengths)} steps {are} added"
@@ -89,8 +167,8 @@ def more_cycles(goal: str, bounds: Bounds, ends: tuple[int, ...], more: int, *, 
     return Cycles(_chain(bounds, lengths, [peak] * len(lengths)), lengths, (why,))
 
 
-def _ensemble(bounds: Bounds, total: int, epoch: int | None, count: int | None) -> Cycles:
-    lengths, first = _first_and_later("ensemble", total, epoch, count, ENSEMBLE_SHARE, ENSEMBLE_EPOCHS)
+def _ensemble(goal: Goal, bounds: Bounds, total: int, epoch: int | None) -> Cycles:
+    lengths, first = _first_and_later(goal, total, epoch, ENSEMBLE_SHARE, ENSEMBLE_EPOCHS)
     if len(lengths) == 1:
         return _alone(bounds, total, first)
     members = len(lengths)
@@ -106,8 +184,8 @@ def _ensemble(bounds: Bounds, total: int, epoch: int | None, count: int | None) 
     return Cycles(_chain(bounds, lengths, [bounds.max_lr] * members), lengths, (what, first, later, SHAPE))
 
 
-def _average(bounds: Bounds, total: int, epoch: int | None, count: int | None) -> Cycles:
-    lengths, first = _first_and_later("average", total, epoch, count, AVERAGE_SHARE, AVERAGE_EPOCHS)
+def _average(goal: Goal, bounds: Bounds, total: int, epoch: int | None) -> Cycles:
+    lengths, first = _first_and_later(goal, total, epoch, AVERAGE_SHARE, AVERAGE_EPOCHS)
     if len(lengths) == 1:
         return _alone(bounds, total, first)
     peak = bounds.max_lr * AVERAGE_PEAK
@@ -125,7 +203,7 @@ def _average(bounds: Bounds, total: int, epoch: int | None, count: int | None) -
 
 def _plateau(bounds: Bounds, total: int, count: int | None) -> Cycles:
     """A warm-up and a constant rate, with snapshots in the last fifth: averages in place of a decay."""
-    members = MEMBERS if count is None else _check.count("cycles", count)
+    members = MEMBERS if count is None else count
     ends = last_snapshots(total, members)
     if len(ends) < members and count is not None:
         must = f"{members} snapshots in the last fifth need at least {5 * members} steps"
@@ -157,19 +235,21 @@ def last_snapshots(total: int, members: int = MEMBERS) -> tuple[int, ...]:
     return tuple(total - number * stretch for number in reversed(range(members))) if stretch else (total,)
 
 
-def _anytime(bounds: Bounds, total: int, epoch: int | None, count: int | None) -> Cycles:
-    count = _growing(total, epoch) if count is None else _check.count("cycles", count)
-    unit = total // (GROWTH**count - 1)
+def _anytime(goal: Goal, bounds: Bounds, total: int, epoch: int | None) -> Cycles:
+    growth = goal.growth or GROWTH
+    count = _growing(total, epoch, growth) if goal.cycles is None else goal.cycles
+    unit = total // _units(count, growth)
     if unit < 2:
-        must = f"{count} growing cycles need at least {2 * (GROWTH**count - 1)} steps"
+        must = f"{count} growing cycles need at least {2 * _units(count, growth)} steps"
         raise ValueError(_check.problem(must, total, "pass fewer cycles, or more steps"))
     if count == 1:
         return _alone(bounds, total, "More, growing cycles were not requested, or the first would last below an epoch.")
-    lengths = tuple(unit * GROWTH**number for number in range(count - 1))
+    lengths = tuple(unit * growth**number for number in range(count - 1))
     lengths = (*lengths, total - sum(lengths))
     ends = _spoken([sum(lengths[: number + 1]) for number in range(count)])
     what = (
-        f"{count} cycles, each twice as long as the previous one, and each decays to zero: a good model after steps "
+        f"{count} cycles, each {_TIMES.get(growth, f'{growth} times as')} long as the previous one, and each decays to "
+        "zero: a good model after steps "
         f"{ends}, so that the training may stop early (Loshchilov & Hutter 2017, SGDR; Portes et al. 2022)."
     )
     first = f"The first cycle takes {_long(lengths[0], epoch)}: at least an epoch, where its length is known."
@@ -180,38 +260,55 @@ def _anytime(bounds: Bounds, total: int, epoch: int | None, count: int | None) -
     return Cycles(_chain(bounds, lengths, [bounds.max_lr] * count), lengths, (what, first, price, SHAPE))
 
 
-def _growing(total: int, epoch: int | None) -> int:
-    """How many doubling cycles fit, the first of at least an epoch, or of a seventh if the epoch is unknown."""
-    first = max(2, total // 7 if epoch is None else epoch)
-    fits = [count for count in range(2, MOST_GROWING + 1) if total // (GROWTH**count - 1) >= first]
+def _growing(total: int, epoch: int | None, growth: int) -> int:
+    """How many growing cycles fit, the first of at least an epoch; three if the epoch is unknown."""
+    first = max(2, total // _units(3, growth) if epoch is None else epoch)
+    fits = [count for count in range(2, MOST_GROWING + 1) if total // _units(count, growth) >= first]
     return max(fits, default=1)
 
 
+def _units(count: int, growth: int) -> int:
+    """The length of growing cycles, in lengths of the first."""
+    return sum(growth**number for number in range(count))
+
+
+def _growth_of(ends: tuple[int, ...]) -> int:
+    """By how much the cycles of a plan grow; of two, the second takes what is left, too."""
+    if len(ends) < 2 or (len(ends) == 2 and ends[0] == ends[1] // _units(2, GROWTH)):
+        return GROWTH
+    return max(1, (ends[1] - ends[0]) // ends[0])
+
+
 def _first_and_later(
-    goal: str, total: int, epoch: int | None, count: int | None, share: float, epochs: int
+    goal: Goal, total: int, epoch: int | None, usual: float, epochs: int
 ) -> tuple[tuple[int, ...], str]:
     """A long first cycle and equal later ones, and why; one cycle where no later one fits."""
+    count, share = goal.cycles, usual if goal.first is None else goal.first
     rest = _rest(total, share)
     least = max(2, epochs * epoch if epoch is not None else 2)
     if count is None:
         later = min(MEMBERS - 1, rest // least)
     else:
-        later = _check.count("cycles", count) - 1
+        later = count - 1
         if later and rest // later < 2:
-            fewest = next(steps for steps in range(total, 1_000 * count) if _rest(steps, share) // later >= 2)
-            must = f"{count} cycles for the goal {goal!r} need at least {fewest} steps"
+            near = max(total, int(2 * later / (1 - share)) - 2)
+            fewest = next(steps for steps in itertools.count(near) if _rest(steps, share) // later >= 2)
+            must = f"{count} cycles for the goal {goal.name!r} need at least {fewest} steps"
             raise ValueError(_check.problem(must, total, "pass fewer cycles, or more steps"))
     if later == 0:
         if count is not None:
             return (total,), "One snapshot, as requested."
         need = f"{least} steps" + (f" ({_plural(epochs, 'epoch')})" if epoch is not None else "")
         return (total,), (
-            f"The budget is too short for the goal {goal!r}: a later cycle needs {need} of the last {1 - share:.0%}."
+            f"The budget is too short for the goal {goal.name!r}: a later cycle needs {need} of the last "
+            f"{1 - share:.0%}."
         )
     length = rest // later
     first = total - later * length
     room = "" if later == MEMBERS - 1 or count is not None else f" There is room for {_plural(later, 'later cycle')}."
-    source = "Garipov et al. and Izmailov et al. 2018: 80 %" if goal == "average" else "half of the budget here"
+    source = "Garipov et al. and Izmailov et al. 2018: 80 %" if goal.name == "average" else "half of the budget here"
+    if goal.first is not None:
+        source = f"{share:.0%} of the budget, as requested"
     return (first, *[length] * later), (
         f"The first cycle takes {_long(first, epoch)}: until the model is good, no snapshot is worth keeping "
         f"({source}).{room}"
@@ -247,12 +344,11 @@ def _filled(length: int, total: int) -> tuple[int, ...]:
     return _with_rest([length] * (total // length), total)
 
 
-def _doubling(length: int, total: int) -> tuple[int, ...]:
-    """As many ever longer cycles as fit; the last one takes what is left."""
+def _growing_on(last: int, growth: int, total: int) -> tuple[int, ...]:
+    """As many ever longer cycles as fit after one of length `last`; the last one takes what is left."""
     lengths: list[int] = []
-    while total - sum(lengths) >= length:
+    while total - sum(lengths) >= (length := last * growth ** (len(lengths) + 1)):
         lengths.append(length)
-        length *= GROWTH
     return _with_rest(lengths, total)
 
 

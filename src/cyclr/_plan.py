@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from cyclr import _check
 from cyclr._displayed import Displayed
-from cyclr._goals import GOALS, ONE_CYCLE_BASE, RISE, cycles_of, more_cycles
+from cyclr._goals import ONE_CYCLE_BASE, RISE, Goal, cycles_of, more_cycles
 from cyclr._range.bounds import Bounds
 from cyclr._renamed import renamed
 from cyclr._schedules import Linear, Schedule, Triangular, one_cycle
@@ -130,7 +130,7 @@ def plan(
     step_seconds: float | None = None,
     cycles: int | None = None,
     anneal: bool = True,
-    goal: str = "final",
+    goal: str | Goal = "final",
 ) -> Plan:
     """Plan whole cycles for a budget: their number, their length and how they end.
 
@@ -151,14 +151,15 @@ def plan(
         goal: What the training is for. "final": one good model at the end. "ensemble": several good models whose
             predictions are averaged. "average": several whose weights are averaged. "anytime": a good model
             whenever the training must stop, from cycles that double in length. A budget too short for several cycles
-            gets one, and the reasons say so.
+            gets one, and the reasons say so. Or a `Goal`, with `cycles` and `anneal` in it.
 
     Returns:
         The plan. Its schedule is exactly as long as the budget, and each cycle ends at its lowest rate.
 
     Raises:
         TypeError: If `bounds` is not a `Bounds`, or a count is not an integer.
-        ValueError: If the budget is missing, given twice, or too small for the cycles, or the goal is unknown.
+        ValueError: If the budget is missing, given twice, or too small for the cycles, the goal is unknown, or `cycles`
+            or `anneal` is given beside a `Goal`.
 
     >>> plan(Bounds(0.001, 0.01), epochs=5, steps_per_epoch=100).schedule
     Linear(0.001, 0.01, steps=150) >> Linear(0.01, 0.0, steps=350)
@@ -176,19 +177,29 @@ def plan(
     """
     if not isinstance(bounds, Bounds):
         raise TypeError(_check.problem("bounds must be a Bounds", bounds, "write Bounds(base_lr, max_lr)"))
-    if not isinstance(anneal, bool):
-        raise TypeError(_check.problem("anneal must be True or False", anneal))
-    _check.choice("goal", goal, GOALS)
+    aim = _goal(goal, cycles, anneal=anneal)
     clock, timed = _steps_of(minutes, step_seconds, other=epochs is not None or steps is not None)
     total = _budget(epochs, steps_per_epoch, steps if clock is None else clock)
     timed = (*timed, *_other_length(bounds, total))
-    if goal != "final":
-        made = cycles_of(goal, bounds, total, steps_per_epoch, cycles, anneal=anneal)
-        return Plan(made.schedule, total, made.ends, (*timed, *made.reasons), bounds, steps_per_epoch, goal)
-    count, why = _cycles(total, steps_per_epoch, cycles)
-    schedule, how = _annealed(bounds, total, count) if anneal else _triangles(bounds, total, count)
+    if aim.name != "final":
+        made = cycles_of(aim, bounds, total, steps_per_epoch)
+        return Plan(made.schedule, total, made.ends, (*timed, *made.reasons), bounds, steps_per_epoch, aim.name)
+    count, why = _cycles(total, steps_per_epoch, aim.cycles)
+    schedule, how = _annealed(bounds, total, count) if aim.anneal else _triangles(bounds, total, count)
     snapshots = (*(cycle * (total // count) for cycle in range(1, count)), total)
     return Plan(schedule, total, snapshots, (*timed, why, *how), bounds, steps_per_epoch)
+
+
+def _goal(goal: str | Goal, cycles: int | None, *, anneal: bool) -> Goal:
+    """The goal, with what is given beside its name."""
+    if isinstance(goal, str):
+        return Goal(goal, cycles, anneal)
+    goal = Goal.of(goal)
+    for name, value, unset in (("cycles", cycles, None), ("anneal", anneal, True)):
+        if value is not unset:
+            advice = f"write Goal({goal.name!r}, {name}={value!r})"
+            raise ValueError(_check.problem(f"{name} must be left out beside a Goal", value, advice))
+    return goal
 
 
 def _other_length(bounds: Bounds, total: int) -> tuple[str, ...]:
@@ -243,13 +254,11 @@ def _cycles(total: int, steps_per_epoch: int | None, cycles: int | None) -> tupl
             f"One cycle over all {total} steps: with the same budget, more cycles give no better final model. They do "
             "give a usable model at the end of each cycle; request them with cycles."
         )
-    count = _check.count("cycles", cycles)
-    if total < 2 * count:
-        raise ValueError(
-            _check.problem(f"{count} cycles need at least {2 * count} steps", total, "pass fewer cycles, or more steps")
-        )
-    half = f": half a cycle takes {total / steps_per_epoch / count / 2:.2g} epochs" if steps_per_epoch else ""
-    return count, f"{_plural(count, 'cycle')}, as requested{half}."
+    if total < 2 * cycles:
+        must = f"{cycles} cycles need at least {2 * cycles} steps"
+        raise ValueError(_check.problem(must, total, "pass fewer cycles, or more steps"))
+    half = f": half a cycle takes {total / steps_per_epoch / cycles / 2:.2g} epochs" if steps_per_epoch else ""
+    return cycles, f"{_plural(cycles, 'cycle')}, as requested{half}."
 
 
 def _annealed(bounds: Bounds, total: int, count: int) -> tuple[Schedule, tuple[str, ...]]:

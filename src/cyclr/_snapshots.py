@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 import warnings
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,33 +66,53 @@ class Course:
         schedule: Its learning rate.
         ends: Numbers of completed steps at which to save.
         epoch: Steps in an epoch, if known.
+        every: Steps between two saves of an endless training, whose `ends` are empty.
     """
 
     schedule: Schedule
     ends: tuple[int, ...]
     epoch: int | None = None
+    every: int | None = None
 
     @classmethod
-    def of(cls, plan: object) -> Course:
-        """Of a plan, or of the cycles of a schedule.
+    def of(cls, plan: object, every: int | None = None) -> Course:
+        """Of a plan, of the cycles of a schedule, or of an endless one with saves every so many steps.
 
         Raises:
-            TypeError: If it is neither.
-            ValueError: If the schedule is endless or has no cycle that ends.
+            TypeError: If it is none of these.
+            ValueError: If the schedule is endless without `every`, has an end beside it, or has no cycle that ends.
         """
+        every = None if every is None else _check.count("every", every)
+        if not isinstance(plan, Course | Plan | Schedule):
+            raise TypeError(_check.problem("plan must be a Plan or a Schedule", plan, "pass cyclr.plan(...)"))
+        endless = isinstance(plan, Schedule) and plan.duration == math.inf
+        if every is not None and not endless:
+            must = "every must be left out where the schedule ends: snapshots are taken where cycles end at a low rate"
+            raise ValueError(_check.problem(must, every, "leave it out; for other steps write checkpoints"))
         if isinstance(plan, Course):
             return plan
         if isinstance(plan, Plan):
             return cls(plan.schedule, plan.snapshots, plan.steps_per_epoch)
-        if not isinstance(plan, Schedule):
-            raise TypeError(_check.problem("plan must be a Plan or a Schedule", plan, "pass cyclr.plan(...)"))
-        if plan.duration == math.inf:
-            advice = "pass schedule.take(steps), or the plan"
+        if every is not None:
+            return cls(plan, (), every=every)
+        if endless:
+            advice = "pass every=steps to save regularly, schedule.take(steps), or the plan"
             raise ValueError(_check.problem("the schedule must end, to know where to save", plan, advice))
         ends = plan.cycle_ends()
         if not ends:
             raise ValueError(_check.problem("the schedule must have a cycle that ends", plan, "pass cyclr.plan(...)"))
         return cls(plan, ends)
+
+    def is_end(self, step: int) -> bool:
+        """Whether to save after that number of steps."""
+        return step in self.ends if self.every is None else step > 0 and step % self.every == 0
+
+    def following(self, step: int) -> int | None:
+        """The number of steps after which to save next; None if that is never."""
+        if self.every is not None:
+            return step - step % self.every + self.every
+        place = bisect_right(self.ends, step)
+        return self.ends[place] if place < len(self.ends) else None
 
 
 class Folder:
@@ -139,8 +159,9 @@ class Folder:
 
     @property
     def needed(self) -> int:
-        """The most bytes that the snapshots will take beside those that are there."""
-        ends, there = len(self.course.ends), len(self.kept)
+        """The most bytes that the snapshots will take beside those that are there; of an endless training, the next."""
+        there = len(self.kept)
+        ends = len(self.course.ends) if self.course.every is None else there + 1 if self.keep is None else self.keep + 1
         most = ends if self.keep is None else min(ends, self.keep + 1)  # a new one is written before an old one goes
         return max(0, most - there) * self.size
 
@@ -175,18 +196,17 @@ class Folder:
             self._seen = step - 1
         if step == self._seen:  # no step was made since: a batch whose gradient is only added to others
             return False
-        ends = self.course.ends
-        following = bisect_right(ends, self._seen)
+        following = self.course.following(self._seen)
         self._seen = step
-        if following < len(ends) and ends[following] < step:
+        if following is not None and following < step:
+            where = "where a cycle ends" if self.course.every is None else f"as every {self.course.every} steps"
             warnings.warn(
-                f"no snapshot was saved at step {ends[following]}, where a cycle ends: step() was not called there; "
-                "call it after each scheduler.step()",
+                f"no snapshot was saved at step {following}, {where}: step() was not called there; call it after each "
+                "scheduler.step()",
                 UserWarning,
                 stacklevel=4,
             )
-        place = bisect_left(ends, step)
-        return place < len(ends) and ends[place] == step
+        return self.course.is_end(step)
 
     def save(self, step: int, write: Callable[[Path, dict[str, str]], None], value: float | None = None) -> Path | None:
         """Save, and remove what is no longer to be kept.
@@ -245,7 +265,9 @@ class Folder:
             metadata, has = header_of(path)
             said = description_in(path, metadata)
             check_shapes(path, has, shapes)
-            if said.step not in self.course.ends or not _agree(said.schedule, self.course.schedule, said.step):
+            # An endless training may save at other steps from now on.
+            fits = self.course.every is not None or self.course.is_end(said.step)
+            if not fits or not _agree(said.schedule, self.course.schedule, said.step):
                 raise ValueError(
                     f"{path} must be a snapshot of the same plan, got one of {said.schedule} at step {said.step}; "
                     "choose another folder"

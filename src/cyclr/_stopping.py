@@ -95,7 +95,7 @@ class EarlyStopping:
         Returns:
             Whether to stop.
         """
-        if _check.count("done", done, least=0) in self._course.ends and done > self._judged:
+        if self._course.is_end(_check.count("done", done, least=0)) and done > self._judged:
             self._judged = done
             found = float(value() if callable(value) else value)
             if self._improves(found):

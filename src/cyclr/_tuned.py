@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from cyclr._check import problem
+from cyclr._goals import Goal
 from cyclr._plan import Plan, plan
 from cyclr._range import Answer, Bounds, Curve, Kind, Search, Size, StepProgress, Terminal, effort_for, size_of
 from cyclr._schedules import Opposed
@@ -66,8 +67,7 @@ class Asked:
 
     Args:
         search: The range test, and which of its signals the bounds are read from.
-        cycles: Number of cycles; None for one.
-        anneal: Whether the rate falls to zero at the end.
+        goal: What the training is for.
         momentum: From and to; None leaves momentum alone.
 
     Raises:
@@ -76,8 +76,7 @@ class Asked:
     """
 
     search: Search
-    cycles: int | None = None
-    anneal: bool = True
+    goal: Goal
     momentum: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -89,7 +88,7 @@ class Asked:
 
     def planned(self, bounds: Bounds, steps: int, steps_per_epoch: int | None) -> tuple[Plan, Opposed | None]:
         """The plan for a training of this length, and its momentum."""
-        made = plan(bounds, steps=steps, steps_per_epoch=steps_per_epoch, cycles=self.cycles, anneal=self.anneal)
+        made = plan(bounds, steps=steps, steps_per_epoch=steps_per_epoch, goal=self.goal)
         return made, None if self.momentum is None else Opposed(made.schedule, *self.momentum)
 
     def voice(self, *, first: bool = True) -> Voice:

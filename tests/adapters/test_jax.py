@@ -1006,3 +1006,4 @@ def test_reference_batches_have_the_same_dropout_at_all_weights(raw, at_hand):
     assert early == pytest.approx(early[0], rel=1e-3)
     assert curve.losses[0, :5].std() > 10 * early.std()
     assert 1e-3 < curve.bounds(budget=400).max_lr < 0.3
+    assert curve.step_seconds is None if at_hand else 0 < curve.step_seconds < 1

@@ -211,7 +211,11 @@ def test_auto_may_be_thorough():
         (lambda: auto(network(), X, Y, epochs=3, search=3), TypeError, r"search must be a cyclr\.Search, got 3"),
         (lambda: auto(network(), X, Y, epochs=0), ValueError, "epochs must be"),
         (lambda: auto(network(), iter([(X, Y)]), epochs=3), TypeError, "started again, not a generator"),
-        (lambda: auto(network(), X, Y, epochs=1, cycles=9), ValueError, "9 cycles need at least 18 steps, got 5"),
+        (
+            lambda: auto(network(), X, Y, epochs=1, goal=cyclr.Goal(cycles=9)),
+            ValueError,
+            "9 cycles need at least 18 steps, got 5",
+        ),
         (
             lambda: auto(network(), X, Y, epochs=3, search=Search(held_out=cyclr.HeldOut([(X, Y)]))),
             ValueError,

@@ -49,6 +49,7 @@ def test_the_same_batches_have_the_same_loss_as_long_as_the_weights_do(make, bud
     assert early == pytest.approx(early[0], rel=1e-3)  # the same dropout
     assert curve.losses[0, :5].std() > 10 * early.std()
     assert 1e-4 < curve.bounds(budget=budget).max_lr < 1
+    assert 0 < curve.step_seconds < 1
 
 
 def test_an_evaluation_is_the_loss_that_a_step_has_of_the_first_two_batches():

@@ -132,6 +132,14 @@ def test_several_optimizers_keep_their_ratios_or_one_is_driven(which, expected):
     assert net.seen == [expected(WAVE(step)) for step in range(BATCHES)]
 
 
+def test_several_optimizers_have_the_plan_in_their_ratios():
+    net, plan = Two(), cyclr.plan(cyclr.Bounds(1e-3, 1e-2), steps=100, goal="average", anneal=False)
+    use_schedule(net, plan)
+    plans = [made["lr_scheduler"]["scheduler"].plan for made in net.configure_optimizers()]
+    assert [one.snapshots for one in plans] == [plan.snapshots] * 2
+    assert [one.schedule(50) for one in plans] == [plan.schedule(50), pytest.approx(0.2 * plan.schedule(50))]
+
+
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
 def test_a_copy_of_the_module_has_an_optimizer_for_its_own_parameters(duplicate):
     net = Bare()

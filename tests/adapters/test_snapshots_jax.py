@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from cyclr import Bounds, one_cycle, plan
+from cyclr import Bounds, Constant, Goal, Ramp, Search, one_cycle, plan
 
 SCHEDULE = one_cycle(0.01, steps=4, base_lr=0.001).repeat(4)  # 16 steps
 X = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
@@ -113,6 +113,39 @@ def test_keras_stops_at_a_cycle_end_and_a_loaded_model_goes_on(tmp_path, caplog)
         again.fit(X[:24], Y[:24], batch_size=4, verbose=0, callbacks=[saving])
     assert [(one.step, one.value) for one in saving.snapshots] == [(4, 0.5), (8, 0.4), (12, 0.6)]
     assert "stopped in the middle of a cycle. At step 14" in caplog.text
+
+
+def test_keras_saves_an_endless_training_every_so_often(tmp_path):
+    import cyclr.keras
+
+    saving = cyclr.keras.Snapshots(tmp_path, every=5)
+    fit(network(Constant(0.01)), saving)
+    assert [one.step for one in saving.snapshots] == [5, 10, 15]
+
+
+def test_jax_saves_an_endless_training_every_so_often(tmp_path):
+    jnp = pytest.importorskip("jax.numpy", reason="JAX is not installed")
+    import cyclr.jax
+
+    snapshots = cyclr.jax.Snapshots(tmp_path, {"w": jnp.ones(3)}, Constant(0.01), every=5, keep=2)
+    for done in range(1, 18):
+        snapshots.step({"w": jnp.ones(3)}, done)
+    assert [one.step for one in snapshots] == [10, 15]
+
+
+@pytest.mark.parametrize("goal", ["ensemble", Goal("average", anneal=False)])
+def test_keras_saves_for_the_goal_of_auto_in_a_second_training_too(tmp_path, goal):
+    import cyclr.keras
+
+    model = network(None)
+    for begun in (0, 80):
+        saving = cyclr.keras.Snapshots(tmp_path / str(begun))
+        search = Search(Ramp(1e-4, 3.0, steps=80), progress=False)
+        tuned = cyclr.keras.auto(model, X, Y, epochs=5, batch_size=4, goal=goal, search=search)
+        assert int(model.optimizer.iterations) == begun
+        assert len(tuned.plan.snapshots) == (2 if goal == "ensemble" else 5)
+        fit(model, saving, epochs=5)
+        assert tuple(one.step - begun for one in saving.snapshots) == tuned.plan.snapshots
 
 
 def test_keras_goes_by_a_given_plan_and_needs_one_without_our_rate(tmp_path):

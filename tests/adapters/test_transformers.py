@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("accelerate", reason="accelerate is not installed")
 import cyclr.torch  # noqa: E402 - needs the three above
-from cyclr import Opposed, Ramp, Search, Triangular, parse  # noqa: E402
+from cyclr import Goal, Opposed, Ramp, Search, Triangular, parse  # noqa: E402
 from cyclr.torch import Update  # noqa: E402
 from cyclr.transformers import auto, range_test, use_schedule  # noqa: E402
 from tests import forked  # noqa: E402
@@ -240,7 +240,7 @@ def test_auto_says_what_is_wrong_before_any_step_and_changes_nothing(tmp_path):
     with pytest.raises(TypeError, match=r"search must be a cyclr\.Search, got 3"):
         auto(fit, search=3)
     with pytest.raises(ValueError, match="need at least 40 steps, got 16"):
-        auto(fit, cycles=20)
+        auto(fit, goal=Goal(cycles=20))
     with pytest.raises(ValueError, match="on_mismatch must be one of"):
         auto(fit, on_mismatch="ask")
     with pytest.raises(ValueError, match="momentum must stay below 1"):

@@ -52,6 +52,17 @@ def test_where_nothing_can_be_written_is_said_before_the_work(cyclr: Shell, tmp_
     assert not called.out
 
 
+def test_the_time_of_a_step_comes_from_a_saved_curve(cyclr: Shell, tmp_path: Path) -> None:
+    rates = np.geomspace(1e-5, 10, 100)
+    losses = 2 - 1.5 / (1 + (1e-2 / rates) ** 2) + (rates / 0.5) ** 2
+    Curve(rates, losses, step_seconds=0.5).save(tmp_path / "new.json")
+    Curve(rates, losses).save(tmp_path / "old.json")
+    budget = ("--minutes", 2, "--json")
+    assert cyclr("plan", "--curve", tmp_path / "new.json", *budget).json["steps"] == 240
+    assert cyclr("plan", "--curve", tmp_path / "new.json", "--step-seconds", 1, *budget).json["steps"] == 120
+    assert "minutes need step_seconds" in cyclr("plan", "--curve", tmp_path / "old.json", *budget).complaint
+
+
 def test_bounds_come_from_a_saved_curve(cyclr: Shell, tmp_path: Path) -> None:
     rates = np.geomspace(1e-5, 10, 100)
     noise = np.random.default_rng(0).normal(scale=0.01, size=(3, 100))

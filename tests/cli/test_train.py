@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cyclr import Bounds, Curve, policy
+from cyclr import Bounds, Curve, plan, policy
 from cyclr.study._files import read_json
 from cyclr.study._records import Run
 from tests import forked
@@ -50,6 +50,37 @@ def test_the_trained_weights_are_in_the_folder(cyclr: Shell, task_file: Write, m
     made.model.load_state_dict(names["model"].state_dict())
     found = evaluate(made.model, made.val_loader, made.loss_fn, {})["loss"]
     assert found == pytest.approx(read_json("run-1/run.json", Run).points[-1]["val_loss"])
+
+
+@pytest.mark.parametrize("goal", ["ensemble", "average", "anytime"])
+def test_a_goal_is_planned_and_judged(cyclr: Shell, task_file: Write, goal: str) -> None:
+    command = ("train", task_file("plane.py", GOOD), "--bounds", 0.01, 0.1, "--epochs", 12, "--goal", goal)
+    run = cyclr(*command, "--out", "out", "--json").json
+    made = plan(Bounds(0.01, 0.1), epochs=12, steps_per_epoch=10, goal=goal)
+    assert (run["schedule"], run["policy"]) == (repr(made.schedule), "auto")
+    assert {point["step"] for point in run["points"]} >= set(made.snapshots)
+    together = goal != "anytime"
+    assert (f"{goal}_val_loss" in run["points"][-1]) == together
+    saved = {int(path.stem.partition("-")[2]) for path in Path("out").glob("snapshots/*.safetensors")}
+    assert saved == (set(made.snapshots) if together else set())
+    assert cyclr(*command, "--out", "out", "--json").json == run
+    complaint = cyclr(*command[:-1], "final", "--out", "out").complaint
+    assert complaint == f"out was made with other settings (goal '{goal}', now 'final'); choose another folder"
+
+
+def test_a_goal_that_cannot_be_is_one_line_before_any_work(cyclr: Shell, task_file: Write) -> None:
+    path, own = (
+        task_file("plane.py", GOOD),
+        task_file(
+            "own.py",
+            GOOD.replace("torch.nn.functional.mse_loss", "lambda *given: torch.nn.functional.mse_loss(*given)"),
+        ),
+    )
+    assert "did you mean 'ensemble'" in cyclr("train", path, "--goal", "ensembles", "--out", "out").complaint
+    for option in (("--policy", "cosine"), ("--schedule", "Constant(0.1)")):
+        assert "--goal must be left out with" in cyclr("train", path, "--goal", "average", *option).complaint
+    assert "must say what its model returns" in cyclr("train", own, "--goal", "ensemble", "--out", "out").complaint
+    assert not Path("out").exists()
 
 
 def test_a_schedule_may_count_in_epochs(cyclr: Shell, task_file: Write) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cyclr import Bounds, plan
+from cyclr import Bounds, Goal, plan
 from cyclr._page.registry import describe
 from cyclr.study._cycles import measured
 
@@ -16,7 +16,8 @@ USUAL = len(DEFAULT.snapshots)
 
 
 def verdict(values, better="max"):
-    return measured(DEFAULT, values, "accuracy", better, 1000)
+    given = {one if isinstance(one, Goal) else Goal("ensemble", one): own for one, own in values.items()}
+    return measured(DEFAULT, given, "accuracy", better, 1000)
 
 
 @settings(deadline=None, max_examples=20)
@@ -49,6 +50,17 @@ def test_those_that_fell_behind_are_named_and_not_compared():
     assert found.trials[2].difference[0] == pytest.approx(0.005)
     assert "2 fell behind" in found.verdict
     assert f"keeps {USUAL}" in found.verdict
+
+
+def test_another_shape_is_planned_and_named():
+    other = Goal("ensemble", 3, first=0.7)
+    values = {USUAL: {100: (0.5, 0.51, 0.53)}, 3: {100: (0.5, 0.52, 0.51)}, other: {100: (0.8, 0.82, 0.82)}}
+    found = verdict(values)
+    assert found.plan.schedule == plan(Bounds(0.01, 0.1), steps=6400, goal=other).schedule
+    assert found.verdict.startswith(f"3 cycles (first 0.7) ended better than the usual {USUAL} in trainings")
+    assert [trial.label for trial in found.trials] == [str(USUAL), "3", "3 (first 0.7)"]
+    assert [trial.cycles for trial in found.trials] == [USUAL, 3, 3]
+    assert describe(found).parts[0].blocks[0].rows[2][0] == "3 (first 0.7)"
 
 
 def test_a_default_that_diverged_is_said_so():

@@ -148,6 +148,7 @@ def main(kind: str, rank: int) -> dict[str, Any]:
         "losses": curve.losses[0].tolist(),
         "alone": alone[:30],
         "calls": calls,
+        "seconds": curve.step_seconds,
         "accuracy": looked.metrics["accuracy"][0, -1],
     }
     epoch()

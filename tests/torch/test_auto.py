@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from cyclr import Curve, Inconclusive, Linear, Ramp, Search, parse, plan
-from cyclr.torch import Scheduler, Update, auto, range_test
+from cyclr import Curve, Goal, Inconclusive, Linear, Ramp, Search, parse, plan
+from cyclr.torch import Scheduler, Snapshots, Update, auto, range_test
 from tests.torch.digest import digest
 
 mse_loss = nn.functional.mse_loss
@@ -69,6 +70,30 @@ def test_the_reasons_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == [*scheduler.bounds.evidence, *scheduler.plan.reasons]
 
 
+def test_an_ensemble_is_saved_as_planned_and_a_training_that_is_too_short_for_one_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, optimizer, loader = problem()
+    scheduler = auto(model, optimizer, loader, mse_loss, epochs=8, goal=Goal("ensemble", cycles=3))
+    assert scheduler.plan is not None
+    assert scheduler.plan.snapshots == (80, 120, 160)
+    snapshots = Snapshots(tmp_path, model, scheduler)
+    for _ in range(8):
+        for x, y in loader:
+            optimizer.zero_grad()
+            mse_loss(model(x), y).backward()
+            optimizer.step()
+            scheduler.step()
+            snapshots.step()
+    assert tuple(one.step for one in snapshots) == scheduler.plan.snapshots
+    assert scheduler.get_last_lr() == [0.0, 0.0]
+    with caplog.at_level(logging.INFO, logger="cyclr"):
+        short = auto(model, optimizer, loader, mse_loss, epochs=2, goal="ensemble").plan
+    assert short is not None
+    assert short.snapshots == (40,)
+    assert "The budget is too short for the goal 'ensemble'" in caplog.text
+
+
 def test_momentum_is_left_alone_unless_asked() -> None:
     model, optimizer, loader = problem()
     auto(model, optimizer, loader, mse_loss, epochs=4)
@@ -99,7 +124,9 @@ def test_training_with_it_lowers_the_loss_and_a_new_group_keeps_its_ratio() -> N
     [
         ({"epochs": 0}, ValueError, "epochs must be"),
         ({"epochs": 1.5}, TypeError, "epochs must be"),
-        ({"epochs": 4, "cycles": 100}, ValueError, "cycles"),
+        ({"epochs": 4, "goal": Goal(cycles=100)}, ValueError, "100 cycles need at least 200 steps"),
+        ({"epochs": 4, "goal": "best"}, ValueError, "goal must be one of"),
+        ({"epochs": 4, "goal": 3}, TypeError, "goal must be a name or a cyclr.Goal, got 3"),
         ({"epochs": 4, "momentum": 0.9}, TypeError, "momentum must be a pair"),
         ({"epochs": 4, "momentum": (0.9, 0.8)}, ValueError, "low must not exceed high"),
         ({"epochs": 4, "steps": 80}, ValueError, "got both"),

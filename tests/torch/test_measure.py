@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from cyclr import Bounds
+from cyclr import Bounds, Goal
 from cyclr.torch import Task, measure_cycles
 
 pytestmark = pytest.mark.slow
@@ -38,18 +38,37 @@ def own_loss(seed: int) -> Task:
 
 
 @pytest.mark.parametrize(
-    ("goal", "outputs"), [("final", None), ("ensemble", "logits"), ("average", None), ("anytime", None)]
+    ("goal", "outputs", "other"),
+    [
+        ("final", None, 3),
+        ("ensemble", "logits", Goal("ensemble", first=0.7)),
+        ("average", None, Goal("average", 3, first=0.6)),
+        ("anytime", None, Goal("anytime", 3, growth=3)),
+    ],
 )
-def test_each_goal_is_measured_and_planned(goal: str, outputs: str | None) -> None:
+def test_each_goal_is_measured_and_planned(goal: str, outputs: str | None, other: int | Goal) -> None:
     told: list[tuple[int, int, str]] = []
     level = optuna.logging.get_verbosity()
     found = measure_cycles(
-        task, BOUNDS, steps=4480, goal=goal, cycles=(2, 3), seeds=2, outputs=outputs, progress=lambda *a: told.append(a)
+        task,
+        BOUNDS,
+        steps=4480,
+        goal=goal,
+        candidates=(2, other),
+        seeds=2,
+        outputs=outputs,
+        progress=lambda *a: told.append(a),
     )
     assert found.plan.goal == goal
     assert found.plan.steps == found.plan.schedule.duration == 4480
     assert found.metric == "loss"
     assert found.better == "min"
+    assert [trial.label for trial in found.trials][-1] == {
+        "final": "3",
+        "ensemble": "5 (first 0.7)",
+        "average": "3 (first 0.6)",
+        "anytime": "3 (growth 3)",
+    }[goal]
     first = found.trials[0]
     assert list(first.values) == [70, 140, 280]  # the default is always trained longest
     assert found.tuning_cost == sum(2 * steps for trial in found.trials for steps in trial.values)
@@ -61,13 +80,18 @@ def test_each_goal_is_measured_and_planned(goal: str, outputs: str | None) -> No
 
 
 def test_the_same_call_gives_the_same_numbers() -> None:
-    one, other = (measure_cycles(task, BOUNDS, steps=1280, goal="final", cycles=(4,), seeds=2) for _ in range(2))
+    one, other = (measure_cycles(task, BOUNDS, steps=1280, goal="final", candidates=(4,), seeds=2) for _ in range(2))
     assert one == other
+
+
+def test_numbers_were_called_cycles() -> None:
+    with pytest.warns(DeprecationWarning, match=r"cycles: pass candidates=\(300,\) instead"), pytest.raises(ValueError):
+        measure_cycles(task, BOUNDS, steps=1280, goal="final", cycles=(300,), seeds=2)
 
 
 def test_many_restarts_do_not_replace_one_cycle() -> None:
     """In trainings of 80 steps, eight cycles leave ten steps to each."""
-    found = measure_cycles(task, BOUNDS, steps=1280, goal="final", cycles=(8,), seeds=2)
+    found = measure_cycles(task, BOUNDS, steps=1280, goal="final", candidates=(8,), seeds=2)
     assert len(found.plan.snapshots) == 1
     assert "keeps 1" in found.verdict
 
@@ -81,8 +105,10 @@ def test_many_restarts_do_not_replace_one_cycle() -> None:
         ({"goal": "ensemble", "outputs": "probabilities"}, ValueError, "outputs must be one of"),
         ({"goal": "ensemble", "task": own_loss}, TypeError, "outputs must be one of"),
         ({"seeds": 1}, ValueError, "seeds must be an integer of at least 2"),
-        ({"cycles": (1,)}, ValueError, "a number besides the default"),
-        ({"cycles": (300,)}, ValueError, "must hold 300 cycles, but 300 cycles need"),
+        ({"candidates": (1,)}, ValueError, "a number besides the default"),
+        ({"candidates": (300,)}, ValueError, "must hold 300 cycles, but 300 cycles need"),
+        ({"candidates": (Goal("ensemble", 3),)}, ValueError, "candidates must be numbers or have the goal 'final'"),
+        ({"candidates": (2.5,)}, TypeError, "candidates must be an integer"),
         ({"task": lambda seed: None}, TypeError, "task must return"),
     ],
 )
@@ -95,7 +121,7 @@ def test_bad_input_is_refused_before_any_training(
 
 
 def test_what_the_model_returns_is_what_the_loss_implies() -> None:
-    given: dict[str, Any] = {"steps": 1280, "goal": "ensemble", "cycles": (2, 3), "seeds": 2}
+    given: dict[str, Any] = {"steps": 1280, "goal": "ensemble", "candidates": (2, 3), "seeds": 2}
     implied, said = (measure_cycles(task, BOUNDS, **given, outputs=outputs) for outputs in (None, "logits"))
     assert implied.verdict == said.verdict
 

@@ -30,6 +30,7 @@ def test_the_curve_is_the_mean_and_the_same_for_all(found: list[dict[str, Any]],
     means = [(first + second) / 2 for first, second in zip(one["alone"], other["alone"], strict=True)]
     assert one["losses"] == other["losses"] == pytest.approx(means, rel=1e-5)
     assert one["accuracy"] == other["accuracy"]
+    assert one["seconds"] == other["seconds"] > 0, "plans of different lengths would leave a process waiting"
 
 
 @pytest.mark.parametrize("kind", ["replicated", "sharded"])

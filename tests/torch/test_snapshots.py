@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, load_model, save_model
 
 import cyclr
-from cyclr import Constant, Linear, Triangular, one_cycle
+from cyclr import Constant, Linear, Triangular, one_cycle, warm_up
 from cyclr.torch import Scheduler, Snapshots
 from cyclr.torch._snapshots import Saving
 from tests import forked
@@ -405,6 +405,77 @@ def test_a_schedule_without_a_cycle_end_is_refused(tmp_path):
     assert Linear(0.1, 0.2, steps=5).cycle_ends() == ()
     with pytest.raises(ValueError, match="the schedule must have a cycle that ends"):
         Snapshots(tmp_path, torch.nn.Linear(1, 1), plan=Linear(0.1, 0.2, steps=5))
+
+
+# ---------------------------------------------------------------- without an end
+
+STABLE = warm_up(Constant(0.1), steps=5)
+
+
+@given(every=st.integers(1, 9), steps=st.integers(0, 40), keep=st.integers(1, 4) | st.none())
+def test_an_endless_training_is_saved_every_so_often(every, steps, keep):
+    with tempfile.TemporaryDirectory() as folder:
+        made = Training(STABLE)
+        snapshots = Snapshots(folder, made.model, made.scheduler, every=every, keep=keep)
+        made.run(snapshots, steps)
+        due = list(range(every, steps + 1, every))
+        assert [one.step for one in snapshots] == (due[-keep:] if keep else due)
+        assert [weight_in(path) for path in snapshots.paths] == [one.step for one in snapshots]
+
+
+def test_it_keeps_the_best_stops_and_goes_on_also_every_other_so_often(tmp_path):
+    values = iter([0.3, 0.9, 0.5, 0.8, 0.7])
+    judge = (lambda model: next(values), "max")
+    first = Training(STABLE)
+    saving = Saving(tmp_path, None, every=3, keep=2, metric=judge, patience=4, on_error="raise")
+    saving.begin(first.model, first.scheduler, 0)
+    for done in range(1, 11):
+        first.step()
+        assert not saving.step(done)
+    assert [(one.step, one.value) for one in saving.snapshots] == [(6, 0.9), (9, 0.5)]
+    assert saving.snapshots.needed == 8
+    assert str(saving.snapshots.cost()) == "At step 10 the rate is 0.1, 100% of its peak; no further cycle ends."
+    again = Training(STABLE)
+    again.scheduler.load_state_dict(first.scheduler.state_dict())
+    later = Snapshots(tmp_path, again.model, again.scheduler, every=4, keep=2, metric=judge)
+    again.run(later, 6)
+    assert [(one.step, one.value) for one in later] == [(6, 0.9), (12, 0.8)]
+    with pytest.raises(ValueError, match="must be empty for a training that starts at its first step"):
+        Training(STABLE).run(Snapshots(tmp_path, again.model, Training(STABLE).scheduler, every=4, metric=judge), 1)
+    with pytest.raises(ValueError, match="must be a snapshot of the same plan"):
+        Snapshots(tmp_path, again.model, Training(Constant(0.2)).scheduler, every=4, metric=judge)
+
+
+def test_patience_counts_saves_of_an_endless_training(tmp_path):
+    values, made = iter([0.3, 0.2, 0.1]), Training(STABLE)
+    judge = (lambda model: next(values), "max")
+    saving = Saving(tmp_path, None, every=3, keep=None, metric=judge, patience=2, on_error="raise")
+    saving.begin(made.model, made.scheduler, 0)
+    stops = []
+    for done in range(1, 10):
+        made.step()
+        stops.append(saving.step(done))
+    assert stops == [False] * 8 + [True]
+
+
+@pytest.mark.parametrize("plan", [plan_of(5, 5), Triangular(0.1, 0.2, step_size=4).take(16)])
+def test_every_so_often_is_refused_where_cycles_end(tmp_path, plan):
+    with pytest.raises(ValueError, match="every must be left out where the schedule ends: snapshots are taken where"):
+        Snapshots(tmp_path / "new", torch.nn.Linear(1, 1), plan=plan, every=5)
+    with pytest.raises(ValueError, match=r"the schedule must end, to know where to save, .* pass every=steps"):
+        Snapshots(tmp_path / "new", torch.nn.Linear(1, 1), plan=STABLE)
+    with pytest.raises(ValueError, match="every must be"):
+        Snapshots(tmp_path / "new", torch.nn.Linear(1, 1), plan=STABLE, every=0)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_save_that_was_passed_is_told(tmp_path):
+    made = Training(STABLE)
+    snapshots = Snapshots(tmp_path, made.model, made.scheduler, every=4)
+    for _ in range(6):
+        made.step()
+    with pytest.warns(UserWarning, match="no snapshot was saved at step 4, as every 4 steps"):
+        snapshots.step()
 
 
 # ---------------------------------------------------------------- disks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyclr import Bounds, Constant, Linear, Opposed, one_cycle, plan
-from cyclr.torch import Scheduler, TimedScheduler
+from cyclr.torch import Scheduler, Snapshots, Task, TimedScheduler, train
 
 
 class Simulated:
@@ -138,6 +140,66 @@ def test_what_cannot_be_timed(options: dict[str, Any], error: type[Exception], m
     schedule = options.pop("schedule", one_cycle(0.1, steps=10))
     with pytest.raises(error, match=message):
         TimedScheduler(optimizer(), schedule, **options)
+
+
+# ---------------------------------------------------------------- in `train`
+
+
+def task() -> Task:
+    torch.manual_seed(0)
+    x = torch.randn(40, 3)
+    model = torch.nn.Linear(3, 1)
+    batches = list(zip(x.split(8), x.sum(1, keepdim=True).split(8), strict=True))
+    return Task(model, torch.optim.SGD(model.parameters(), lr=0.1), torch.nn.functional.mse_loss, batches, batches)
+
+
+def test_train_stops_when_the_time_is_up_at_the_last_rate_and_saves_where_cycles_end(tmp_path: Path) -> None:
+    made, said, goal = task(), [], plan(Bounds(0.01, 0.1), steps=1000, goal="ensemble")
+    snapshots = Snapshots(tmp_path, made.model, plan=goal)
+    began = time.monotonic()
+    how = {"eval_every": 10**6, "eval_at": goal.snapshots, "snapshots": snapshots}
+    points = train(made, goal, minutes=0.005, progress=lambda *told: said.append(told), **how)
+    assert 0.2 < time.monotonic() - began < 2
+    assert len(points) == len(goal.snapshots)
+    assert tuple(one.step for one in snapshots) == goal.snapshots
+    assert said[-1][:2] == (1000, 1000)
+    assert points[-1]["lr"] < 0.03
+    assert made.optimizer.param_groups[0]["lr"] == 0
+
+
+def test_a_timed_training_goes_on_from_its_checkpoint_with_the_time_that_is_left(tmp_path: Path) -> None:
+    whole, how = one_cycle(0.1, steps=100), {"minutes": 0.01, "eval_every": 5, "checkpoint": tmp_path}
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(task(), whole, progress=stop, **how)
+    before = torch.load(tmp_path / "checkpoint.pt")
+    points = train(task(), whole, **how)
+    after = torch.load(tmp_path / "checkpoint.pt")["scheduler"]
+    assert points[: len(before["points"])] == before["points"]
+    assert [point["step"] for point in points[:-1]] == list(range(5, 5 * len(points), 5))
+    assert after["made"] == points[-1]["step"] > before["scheduler"]["made"] == 5
+    assert after["elapsed"] > before["scheduler"]["elapsed"] > 0
+    assert train(task(), whole, **how) == points, "it is finished"
+    for changed in ({"minutes": 1}, {"minutes": None, "steps": 5}):
+        with pytest.raises(ValueError, match=r"minutes must be that of the checkpoint, 0\.01"):
+            train(task(), whole, **{**how, **changed})
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, ValueError, "either steps or minutes must be given"),
+        ({"steps": 5, "minutes": 1}, ValueError, "either steps or minutes must be given"),
+        ({"minutes": 0}, ValueError, "minutes must be positive"),
+        ({"minutes": 1, "schedule": Constant(0.1)}, ValueError, "the schedule must have an end"),
+    ],
+)
+def test_a_training_without_one_end_is_refused(options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        train(task(), **{"schedule": one_cycle(0.1, steps=10)} | options)
 
 
 def test_a_step_to_jump_to_is_refused() -> None:

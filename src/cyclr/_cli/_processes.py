@@ -59,6 +59,11 @@ def check_shared(text: str, task: Task) -> None:
                         "torch.nn.parallel.DistributedDataParallel; wrap it, or start one process")  # fmt: skip
 
 
+def are_several() -> bool:
+    """Whether one training runs in several processes."""
+    return _all() is not None and int(os.environ["WORLD_SIZE"]) > 1
+
+
 def _all() -> Any:
     """The group of all processes; None if there is only one."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:

@@ -65,7 +65,7 @@ def plan(
         steps_per_epoch: Optimizer steps in an epoch; by default unknown.
         steps: Budget in optimizer steps; by default from epochs or minutes.
         minutes: Budget in minutes of training; by default from steps or epochs.
-        step_seconds: Measured time of a step, in seconds; by default unknown.
+        step_seconds: Measured time of a step, in seconds; by default that of the range test in --curve.
         cycles: Number of cycles; by default one, which ended best in our tests. More cycles also give usable models
             during training. For other goals, the number of snapshots.
         no_anneal: End at the lower bound instead of annealing to zero.
@@ -86,6 +86,8 @@ def plan(
     if (task is not None) != measure:
         raise ValueError("TASK and --measure must be given together: cyclr plan TASK --measure --steps N")
     length: dict[str, Any] = {"epochs": epochs, "steps_per_epoch": steps_per_epoch, "steps": steps}
+    if minutes is not None and step_seconds is None and curve is not None:
+        step_seconds = Curve.load(curve).step_seconds
     length |= {"minutes": minutes, "step_seconds": step_seconds}
     how: dict[str, Any] = {"cycles": cycles, "anneal": not no_anneal, "goal": goal}
     shown: object = (made := _planned(bounds, curve, signal, length | how))

@@ -12,9 +12,10 @@ from cyclr._cli import _console, _sections
 from cyclr._cli import _processes as processes
 from cyclr._cli._progress import steps_of
 from cyclr._cli.plan import bounds_of
+from cyclr._goals import GOALS
 from cyclr._page.registry import describe
 from cyclr._page.views import Reading
-from cyclr._plan import plan
+from cyclr._plan import Plan, plan
 from cyclr._policies import check_policy, check_text, read, uses_bounds
 from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, effort_for
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from cyclr.torch import Task
 
 PLACE = 4  # among the verbs, in the order in which they are used
+TOGETHER = ("ensemble", "average")  # goals whose snapshots are judged as one
 EXAMPLES = (
     "cyclr train fashion --epochs 10",
     "cyclr train my_task.py:task --epochs 30 --seed 1 --out run-1",
+    "cyclr train my_task.py:task --epochs 30 --goal ensemble --out run-2",
     'cyclr train my_task.py --policy "Linear(max_lr, max_lr / 9, steps=steps)"',
     'cyclr train my_task.py --schedule "Constant(0.01)" --epochs 30',
 )
@@ -44,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True):
     seed: int
     bounds: tuple[float, float] | None
     curve: str | None
+    goal: str = "final"
 
 
 def train(
@@ -53,6 +57,7 @@ def train(
     epochs: int = 10,
     policy: str = "auto",
     schedule: str | None = None,
+    goal: str = "final",
     bounds: tuple[float, float] | None = None,
     curve: Path | None = None,
     seed: int = 0,
@@ -72,6 +77,9 @@ def train(
             text of a schedule, which may use the names base_lr, max_lr, steps (the budget) and epoch (steps in an
             epoch), and must last the whole budget.
         schedule: A schedule as text with the same names, of any length, instead of a policy (the default).
+        goal: What the training is for, with the policy auto: final, one good model; ensemble, several whose predictions
+            are averaged; average, several whose weights are averaged; anytime, a good model at the end of each cycle.
+            The ensemble or the average is judged at the end; its snapshots are in the folder of --out.
         bounds: Lower and upper bound of the learning rate; by default from a range test.
         curve: A range test saved by `cyclr find --out`, to use instead of running one (the default).
         seed: Random seed for the weights and the order of the data.
@@ -80,8 +88,12 @@ def train(
     """
     epochs, seed = _check.count("--epochs", epochs), _check.count("--seed", seed, least=0)
     check_policy("--policy", policy)
-    settings = Settings(task, policy, schedule, epochs, seed, bounds, None if curve is None else str(curve))
+    _check.choice("--goal", goal, GOALS)
+    settings = Settings(task, policy, schedule, epochs, seed, bounds, None if curve is None else str(curve), goal)
     given = bounds_of(bounds, curve)
+    if goal != "final" and (schedule is not None or policy != "auto"):
+        must = "--goal must be left out with --policy and --schedule, which have cycles of their own"
+        raise ValueError(_check.problem(must, goal, "leave one of them out"))
     if schedule is not None:
         check_text("--schedule", schedule)
         if policy != "auto":
@@ -111,6 +123,7 @@ def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet
     if per_epoch is None:
         raise ValueError(f"task {task}: train_loader must have a length, which defines an epoch; add __len__")
     steps = settings.epochs * per_epoch
+    _check_members(settings, made)
     rule = settings.schedule or policy
     tasks.check_classes(task, own_classes(rule))
     _schedule(settings, Bounds(0.1, 1), per_epoch)  # report errors in a text before the range test
@@ -122,8 +135,35 @@ def _train(settings: Settings, bounds: Bounds | None, out: Path | None, *, quiet
         bounds = _find(settings, made, steps, out, quiet=quiet)
     chosen = _schedule(settings, bounds or Bounds(0.1, 1), per_epoch, quiet=quiet)
     name = policy if settings.schedule is None else "schedule"
-    setup = Setup(task=task, policy=name, schedule=repr(chosen), seed=seed, steps=steps, eval_every=per_epoch)
+    how = {"task": task, "policy": name, "seed": seed, "steps": steps, "eval_every": per_epoch}
+    if isinstance(chosen, Plan):
+        setup = _for_goal(Setup(**how, schedule=repr(chosen.schedule)), chosen)
+    else:
+        setup = Setup(**how, schedule=repr(chosen))
     return _run(setup, made, out)
+
+
+def _check_members(settings: Settings, task: Task) -> None:
+    """Report, before any work, what cannot end as several snapshots."""
+    from cyclr.torch._ensemble import outputs_of
+
+    if settings.goal in TOGETHER and processes.are_several():
+        must = "--goal must be final or anytime under torchrun"
+        raise ValueError(_check.problem(must, settings.goal, "start one process"))
+    if settings.goal == "ensemble" and outputs_of(task) is None:
+        raise ValueError(
+            f"task {settings.task} must say what its model returns for an ensemble, got nothing known from its loss; "
+            "pass Task(outputs='logits'), 'binary_logits' or 'values'"
+        )
+
+
+def _for_goal(setup: Setup, made: Plan) -> Setup:
+    """What is judged at the end of the training, and where cycles end."""
+    if made.goal == "final" or len(made.snapshots) == 1:
+        return setup
+    if made.goal == "anytime":
+        return msgspec.structs.replace(setup, eval_at=made.snapshots)
+    return msgspec.structs.replace(setup, eval_at=made.snapshots, finish=made.goal, members=made.snapshots)
 
 
 def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet: bool) -> Bounds:
@@ -143,17 +183,17 @@ def _find(settings: Settings, task: Task, steps: int, out: Path | None, *, quiet
     return bounds
 
 
-def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool = True) -> Schedule:
+def _schedule(settings: Settings, bounds: Bounds, per_epoch: int, *, quiet: bool = True) -> Schedule | Plan:
     """From the text or the policy, and the bounds, which a text need not use."""
     steps = settings.epochs * per_epoch
     if settings.schedule is not None:
         return read(settings.schedule, bounds, steps=steps, epoch=per_epoch)
     if settings.policy != "auto":
         return make_schedule(settings.policy, bounds, steps=steps, steps_per_epoch=per_epoch)
-    made = plan(bounds, epochs=settings.epochs, steps_per_epoch=per_epoch)
+    made = plan(bounds, epochs=settings.epochs, steps_per_epoch=per_epoch, goal=settings.goal)
     if not quiet:
         _sections.show(describe(made))
-    return made.schedule
+    return made
 
 
 def _run(setup: Setup, task: Task, out: Path | None) -> Run:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cyclr._check import choice, count, problem
+from cyclr._check import choice, count, positive, problem
 from cyclr._displayed import Displayed
 from cyclr._files import replacing
 from cyclr._range.bounds import Bounds, Inconclusive, probability
@@ -58,6 +58,9 @@ class Curve(Displayed):
         anew: Whether each repeat began from new weights, not from the same.
         examples: Examples that a step takes, counted in the reference batches (or labels, where each has several); 0 if
             unknown. With few of them training is unstable at lower rates than a short sweep shows.
+        step_seconds: Median time of a step of the sweeps in seconds, the loading of its batches included, evaluations
+            and compilation left out; None if unknown. Measured between two readings of losses, which wait for the
+            device.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -85,6 +88,7 @@ class Curve(Displayed):
     loss_kind: str = ""
     anew: bool = False
     examples: int = 0
+    step_seconds: float | None = None
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
@@ -112,11 +116,12 @@ class Curve(Displayed):
         peaks, probes = _probes(self.peaks, self.probes)
         earlier = count("earlier_steps", self.earlier_steps, least=0)
         count("examples", self.examples, least=0)
+        seconds = None if self.step_seconds is None else positive("step_seconds", self.step_seconds)
         values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops, "peaks": peaks}
         for name, value in (
             values
             | {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier}
-            | {"control": control, "reference": reference}
+            | {"control": control, "reference": reference, "step_seconds": seconds}
         ).items():
             object.__setattr__(self, name, value)
 
@@ -236,6 +241,7 @@ class Curve(Displayed):
             "loss_kind": self.loss_kind,
             "anew": self.anew,
             "examples": self.examples,
+            "step_seconds": self.step_seconds,
         }
         text = json.dumps(plain, allow_nan=False)
         with replacing(path) as file:
@@ -262,11 +268,11 @@ class Curve(Displayed):
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
-        fields = (*fields, "earlier_steps", "control", "reference", "loss_kind", "anew", "examples")
+        fields = (*fields, "earlier_steps", "control", "reference", "loss_kind", "anew", "examples", "step_seconds")
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
         for later in ("control", "reference"):
             plain.setdefault(later, [])
-        for later, value in (("loss_kind", ""), ("anew", False), ("examples", 0)):
+        for later, value in (("loss_kind", ""), ("anew", False), ("examples", 0), ("step_seconds", None)):
             plain.setdefault(later, value)
         for name in fields:
             if name not in plain:

@@ -7,12 +7,15 @@ carries the orders out with an adapter's `Walker`; Keras, which owns its trainin
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from time import perf_counter
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cyclr._check import choice, count, problem
+from cyclr._range.clock import Clock
 from cyclr._range.curve import Curve
 from cyclr._range.fall import falls, rises
 from cyclr._range.horizon import Extent, extent
@@ -67,14 +70,14 @@ def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Cu
         try:
             order = orders.send(answer)
         except StopIteration as done:
-            return done.value
+            return _agreed(reader, done.value)
         match order:
             case Steps(rates, reference):
                 losses: list[Any] = []
                 beside: list[Any] = []
                 for rate in rates:
                     if reference:
-                        beside.append(reader.reference())
+                        beside.append(_evaluated(reader, recorder, first=not beside))
                     losses.append((yield rate))
                 answer = (reader.read(losses), reader.read(beside)) if reference else reader.read(losses)
                 if reference:
@@ -83,6 +86,22 @@ def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Cu
                 answer = reader.measure()
             case Rewind(data=data):
                 answer = reader.rewind(data=data)
+
+
+def _evaluated(reader: Reader[Any], recorder: Recorder, *, first: bool) -> Any:
+    """The loss of the reference batches; the first time in a block it is waited for, to know how long that takes."""
+    began = perf_counter()
+    loss = reader.reference()
+    if first:
+        reader.read([loss])
+        recorder.clock.evaluated(perf_counter() - began)
+    return loss
+
+
+def _agreed(reader: Reader[Any], curve: Curve) -> Curve:
+    """The curve with one time of a step in all processes."""
+    agreed = getattr(reader, "agreed", None)
+    return curve if agreed is None else replace(curve, step_seconds=agreed(curve.step_seconds))
 
 
 class Recorder:
@@ -138,6 +157,7 @@ class Recorder:
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
         self.in_order = in_order
         self.examples = 0  #: that a step takes, counted in the reference batches; 0 if unknown
+        self.clock = Clock()
         self.swept = False  #: whether the sweeps are complete: other steps may follow
         self._sweeps: list[Sweep] = []
         self._sweep: Sweep | None = None  # the current sweep, or the one that was made last
@@ -214,6 +234,7 @@ class Recorder:
             self._beside("control"),
             self._beside("reference"),
             examples=self.examples,
+            step_seconds=self.clock.step_seconds,
         )
 
     def _all_sweeps(self) -> Generator[Order, Any, None]:
@@ -294,7 +315,9 @@ class Recorder:
         rates = self.ramp.rates.tolist()
         while end < len(rates) and sweep.going:
             start, end = end, self._next_reading(end)
+            began = perf_counter()
             answer = yield Steps(rates[start:end], self.extent.reference)
+            self.clock.made(perf_counter() - began, end - start)
             sweep.add(*answer) if self.extent.reference else sweep.add(answer)
             self._tell(repeat * len(rates) + end, self.repeats * len(rates), rates[end - 1], sweep.losses[-1])
             if sweep.going and self._measures_after(end):

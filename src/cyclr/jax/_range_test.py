@@ -115,7 +115,10 @@ def range_test(
                 walker: Any = OneByOne(pure, arrays, feed, stacked=stacked, held_out=evaluation)
             else:
                 walker = AtHand(pure, arrays, batches, starts=starts, stacked=stacked, held_out=evaluation)
-            return replace(walk(walker, recorder), anew=stacked and starts > 1)
+            curve = walk(walker, recorder)
+            together = starts > 1 if stacked else isinstance(walker, AtHand) and recorder.extent.reference
+            known = None if together else curve.step_seconds  # one program makes several steps, or evaluates, too
+            return replace(curve, anew=stacked and starts > 1, step_seconds=known)
         finally:
             if feed is not None and feed.once:
                 _log.warning(

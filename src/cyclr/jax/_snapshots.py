@@ -30,6 +30,8 @@ class Snapshots:
         folder: Where to save; created if it does not exist.
         params: The parameters, or any pytree of arrays, whose structure and shapes all snapshots have.
         plan: A `Plan`, or a `Schedule` whose cycles end.
+        every: Save after every so many steps: for an endless schedule, such as `warm_up(Constant(0.01), steps=500)`,
+            which has no cycles that end.
         keep: Number of snapshots to keep: the last ones, or the best ones by `metric`. None keeps all.
         metric: Judges the parameters at the end of each cycle, on validation data: a function of them, as a pair with
             "min" or "max".
@@ -57,6 +59,7 @@ class Snapshots:
         params: Any,
         plan: Plan | Schedule,
         *,
+        every: int | None = None,
         keep: int | None = None,
         metric: GivenMetric | None = None,
         on_error: str = "raise",
@@ -65,7 +68,7 @@ class Snapshots:
         named = _named(params)
         self._folder = Folder(
             folder,
-            Course.of(plan),
+            Course.of(plan, every),
             {name: tuple(leaf.shape) for name, leaf in named.items()},
             sum(leaf.nbytes for leaf in named.values()),
             keep=keep,
@@ -105,7 +108,7 @@ class Snapshots:
 
     @property
     def needed(self) -> int:
-        """The most bytes of disk that the training will still take."""
+        """The most bytes of disk that the training will still take; of an endless one without `keep`, the next."""
         return self._folder.needed
 
     @property

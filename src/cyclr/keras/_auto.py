@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
 import keras
 
 from cyclr._check import count, problem
+from cyclr._goals import GOAL_0_1, Goal
 from cyclr._metrics import Better
 from cyclr._plan import Plan
 from cyclr._range import Curve, Kind, Search, enough
+from cyclr._renamed import renamed
 from cyclr._schedules import Constant, Schedule
 from cyclr._tuned import Asked, Tuned
 from cyclr.keras._drive import LearningRate
@@ -49,6 +52,7 @@ def use_schedule(model: keras.Model, schedule: Schedule | Plan | str) -> None:
     Loan(model).compile_anew()
 
 
+@renamed(GOAL_0_1)
 def auto(
     model: keras.Model,
     x: Any,
@@ -58,8 +62,7 @@ def auto(
     batch_size: int | None = None,
     sample_weight: Any = None,
     steps_per_epoch: int | None = None,
-    cycles: int | None = None,
-    anneal: bool = True,
+    goal: str | Goal = "final",
     search: Search = Search(),  # noqa: B008 (a frozen value)
     better: Mapping[str, Better] | None = None,
 ) -> Tuned:
@@ -77,8 +80,8 @@ def auto(
         batch_size: As for `fit`.
         sample_weight: As for `fit`.
         steps_per_epoch: As for `fit`; needed where the data have no length.
-        cycles: Number of cycles; by default one.
-        anneal: Whether the rate falls to zero at the end.
+        goal: What the training is for: "final", one good model at the end; "ensemble", "average" or "anytime"; or a
+            `cyclr.Goal`, which also says how many cycles. The snapshots of the plan are for it.
         search: The range test. The bounds are read from the training loss: there must be no `held_out`.
         better: "min" or "max" for metrics, as in `RangeTest`.
 
@@ -99,7 +102,7 @@ def auto(
     100
     >>> _ = model.fit(x, x.sum(1), epochs=5, batch_size=16, verbose=0)
     """
-    asked = Asked(search, cycles, anneal)
+    asked = Asked(search, Goal.of(goal))
     if search.held_out is not None:
         raise ValueError(
             "search.held_out must be None in Keras, where auto reads the bounds from the training loss; for metrics on "
@@ -126,7 +129,7 @@ def auto(
     with voice:
         found = enough(made, lambda: steps, steps=search.ramp.steps, evaluates=evaluates)
     tuned = asked.tuned(found, steps, epoch)
-    use_schedule(model, _from_now_on(tuned.plan.schedule, innermost(model.optimizer)))
+    use_schedule(model, _from_now_on(tuned.plan, innermost(model.optimizer)))
     voice.found(tuned)
     return tuned
 
@@ -157,7 +160,11 @@ def _check_effort(asked: Asked, steps: int, epoch: int) -> None:
         raise ValueError(problem(what, asked.search.repeats, "leave one of the two out"))
 
 
-def _from_now_on(schedule: Schedule, optimizer: Any) -> Schedule:
-    """The schedule as Keras asks for it, by the optimizer's count, which is above zero where it has been trained."""
+def _from_now_on(plan: Plan, optimizer: Any) -> Plan:
+    """The plan as Keras asks for it, by the optimizer's count, which is above zero where it has been trained."""
     done = int(optimizer.iterations)
-    return Constant(float(schedule(0))).take(done) >> schedule if done else schedule
+    if not done:
+        return plan
+    schedule = Constant(float(plan.schedule(0))).take(done) >> plan.schedule
+    ends = tuple(done + end for end in plan.snapshots)
+    return replace(plan, schedule=schedule, steps=done + plan.steps, snapshots=ends)

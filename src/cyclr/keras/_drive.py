@@ -40,8 +40,9 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         if keras.config.backend() not in ("jax", "torch"):
             advice = "set the environment variable KERAS_BACKEND"
             raise ValueError(problem("Keras must run on jax or torch", keras.config.backend(), advice))
-        whole = schedule.schedule if isinstance(schedule, Plan) else schedule
-        self.schedule = _schedule("schedule", whole)
+        #: The plan of the schedule, if one was given; a loaded model has the schedule alone.
+        self.plan = schedule if isinstance(schedule, Plan) else None
+        self.schedule = _schedule("schedule", schedule.schedule if isinstance(schedule, Plan) else schedule)
 
     def __call__(self, step: Any) -> Any:
         """The rate at `step`, as a tensor of the backend."""

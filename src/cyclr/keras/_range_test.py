@@ -200,6 +200,8 @@ class RangeTest(Restored, keras.callbacks.Callback):
         self._check_rate(self._order.rates[0])
         self._steps += 1
         losses = [logs.pop("loss")]
+        if self._order.reference:
+            self._recorder.clock.evaluated(self._reference.seconds)
         self._answer((losses, [self._reference.loss]) if self._order.reference else losses)
         self._note(logs)
         if self._order is None:

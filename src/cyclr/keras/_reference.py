@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
 from typing import Any
 
 import keras
@@ -32,6 +33,7 @@ class ReferenceBatches:
         self._model, self._wanted = model, wanted
         self._batches = list[Any]()
         self._of: Any = _Jax(model) if keras.config.backend() == "jax" else _Torch(model)
+        self.seconds = 0.0  #: that the last evaluation took
         self.loss: float | None = None  #: before the last step; None if that was none, but a batch taken aside
 
     def around(self, function: Any) -> Any:
@@ -43,7 +45,7 @@ class ReferenceBatches:
             batch = next(iterator)
             if self._aside(batch):
                 return {}, state
-            self.loss = float(self._of(self._batches, state))
+            self._evaluate(state)
             return function(state, iter([batch]))
 
         def on_torch(data: Sequence[Any]) -> Any:
@@ -51,7 +53,7 @@ class ReferenceBatches:
                 return function(data)
             if self._aside(data[0]):
                 return dict[str, float]()
-            self.loss = float(self._of(self._batches))
+            self._evaluate()
             return function(data)
 
         return on_jax if keras.config.backend() == "jax" else on_torch
@@ -61,6 +63,11 @@ class ReferenceBatches:
         """Examples that a step takes, or labels where each has several; 0 before the first evaluation."""
         parts = (keras.utils.unpack_x_y_sample_weight(batch)[:2] for batch in self._batches)
         return sum(examples_in([*keras.tree.flatten(x), *keras.tree.flatten(y)]) for x, y in parts) // REFERENCE
+
+    def _evaluate(self, *state: Any) -> None:
+        began = perf_counter()
+        self.loss = float(self._of(self._batches, *state))
+        self.seconds = perf_counter() - began
 
     def _aside(self, batch: Any) -> bool:
         """Whether the batch is kept, and not trained on."""

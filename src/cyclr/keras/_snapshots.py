@@ -31,6 +31,8 @@ class Snapshots(keras.callbacks.Callback):
     Args:
         folder: Where to save; created if it does not exist.
         plan: A `Plan` or a `Schedule`; by default that of the optimizer's `LearningRate`.
+        every: Save after every so many steps: for an endless schedule, such as `warm_up(Constant(0.01), steps=500)`,
+            which has no cycles that end.
         keep: Number of snapshots to keep: the last ones, or the best ones by `metric`. None keeps all.
         metric: Judges the model at the end of each cycle, on validation data, such as
             `(lambda model: model.evaluate(x, y, verbose=0), "min")`.
@@ -60,13 +62,14 @@ class Snapshots(keras.callbacks.Callback):
         folder: str | os.PathLike[str],
         plan: Plan | Schedule | None = None,
         *,
+        every: int | None = None,
         keep: int | None = None,
         metric: GivenMetric | None = None,
         patience: int | None = None,
         on_error: str = "raise",
     ) -> None:
         super().__init__()
-        self.plan, self._patience = plan, Patience(patience, judged=metric is not None)
+        self.plan, self.every, self._patience = plan, every, Patience(patience, judged=metric is not None)
         self.metric, judged, self._better = judge_of(metric)
         self._given: dict[str, Any] = {
             "path": folder, "keep": keep, "on_error": on_error, "judged": judged, "better": self._better
@@ -87,7 +90,8 @@ class Snapshots(keras.callbacks.Callback):
         """Look at what is there."""
         optimizer = innermost(self._trained.optimizer)
         rate = optimizer._learning_rate
-        course = Course.of(rate.schedule if self.plan is None and isinstance(rate, LearningRate) else self.plan)
+        own = rate.plan or rate.schedule if isinstance(rate, LearningRate) else None
+        course = Course.of(own if self.plan is None else self.plan, self.every)
         arrays = _named(self._trained.get_weights())
         size = sum(array.nbytes for array in arrays.values())
         self._folder = folder = Folder(course=course, shapes=_shapes(arrays), size=size, **self._given)

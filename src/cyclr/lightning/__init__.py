@@ -1,4 +1,4 @@
-"""Lightning: a range test by the Trainer's own steps, `auto`, and snapshots. A schedule needs no adapter.
+"""Lightning: a range test by the Trainer's own steps, `auto`, and callbacks. A schedule needs no adapter.
 
 `configure_optimizers` returns a `cyclr.torch.Scheduler` with `"interval": "step"`, and the Trainer drives it; or
 `use_schedule` adds it.
@@ -16,9 +16,10 @@ except ModuleNotFoundError as error:
 
 from cyclr.lightning._auto import auto as auto
 from cyclr.lightning._auto import use_schedule as use_schedule
+from cyclr.lightning._callbacks import Snapshots as Snapshots
+from cyclr.lightning._callbacks import StopWhenFinished as StopWhenFinished
 from cyclr.lightning._range_test import RangeTest as RangeTest
 from cyclr.lightning._range_test import range_test as range_test
-from cyclr.lightning._snapshots import Snapshots as Snapshots
 
 
 def __dir__() -> list[str]:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from math import ceil, inf
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.core.optimizer import _configure_optimizers
 from torch.optim import Optimizer
 
 from cyclr._check import choice, problem
+from cyclr._goals import GOAL_0_1, Goal
 from cyclr._plan import Plan
 from cyclr._range import Bounds, Curve, Kind, Search, Size, enough
+from cyclr._renamed import renamed
 from cyclr._schedules import Schedule
 from cyclr._tuned import Asked, Tuned
+from cyclr.lightning._callbacks import StopWhenFinished
 from cyclr.lightning._range_test import Only, check_parts, run
 from cyclr.torch._groups import Given, check_given, initial, resolve
-from cyclr.torch._scheduler import MISMATCH, Scheduler
+from cyclr.torch._scheduler import MISMATCH
+from cyclr.torch._timed import check_minutes, scheduler_of
 from cyclr.torch._trainer import Chosen
 
 
@@ -30,6 +35,7 @@ def use_schedule(
     weight_decay: Given | None = None,
     *,
     optimizer: int | None = None,
+    minutes: float | None = None,
     on_mismatch: str = "error",
 ) -> None:
     """Let schedules drive the trainings to come, step by step, without a change of `configure_optimizers`.
@@ -45,6 +51,9 @@ def use_schedule(
         momentum: Drives momentum or the first beta.
         weight_decay: Drives weight decay.
         optimizer: Where there are several, the index of the one to drive; by default all.
+        minutes: The schedule ends, and the training stops, when this time is up, as with a
+            `cyclr.torch.TimedScheduler`: only the shape of the schedule counts. Let the trainer's own length be more
+            than enough.
         on_mismatch: What a checkpoint of another schedule does: "error"; "keep_saved", continue with the saved
             schedule; or "keep_new", continue at the saved step with this one.
 
@@ -67,11 +76,16 @@ def use_schedule(
         raise TypeError(problem("module must be a LightningModule", module, "pass the module itself"))
     given = {"schedule": schedule, "momentum": momentum, "weight_decay": weight_decay}
     check_given(given)
+    check_minutes(minutes, schedule.schedule if isinstance(schedule, Plan) else schedule)
     choice("on_mismatch", on_mismatch, MISMATCH)
+    how = (given, optimizer, minutes, on_mismatch)
     # A bound method and a partial of it are copied and pickled with the module.
-    setattr(module, "configure_optimizers", partial(_configured, _own(module), given, optimizer, on_mismatch))  # noqa: B010
+    setattr(module, "configure_optimizers", partial(_configured, _own(module, "configure_optimizers"), *how))  # noqa: B010
+    if minutes is not None:
+        setattr(module, "configure_callbacks", partial(_with_stop, _own(module, "configure_callbacks")))  # noqa: B010
 
 
+@renamed(GOAL_0_1)
 def auto(
     trainer: Trainer,
     module: LightningModule,
@@ -80,8 +94,7 @@ def auto(
     datamodule: Any = None,
     optimizer: int | None = None,
     loss: str = "loss",
-    cycles: int | None = None,
-    anneal: bool = True,
+    goal: str | Goal = "final",
     momentum: tuple[float, float] | None = None,
     search: Search = Search(),  # noqa: B008 (a frozen value)
     on_mismatch: str = "error",
@@ -99,8 +112,8 @@ def auto(
         datamodule: A LightningDataModule in place of `train_dataloaders`.
         optimizer: Where there are several, the index of the one to drive; by default all.
         loss: The key of the loss, where `training_step` returns a dict.
-        cycles: Number of cycles; by default one.
-        anneal: Whether the rate falls to zero at the end.
+        goal: What the training is for: "final", one good model at the end; "ensemble", "average" or "anytime"; or a
+            `cyclr.Goal`, which also says how many cycles. The snapshots of the plan are for it.
         momentum: From and to, such as (0.85, 0.95), to let momentum (or the first beta) fall while the rate rises;
             by default it is left alone.
         search: The range test, and which of its signals the bounds are read from.
@@ -133,7 +146,7 @@ def auto(
     200
     """
     check_parts(trainer, module)
-    asked = Asked(search, cycles, anneal, momentum)
+    asked = Asked(search, Goal.of(goal), momentum)
     choice("on_mismatch", on_mismatch, MISMATCH)
     voice = asked.voice(first=trainer.is_global_zero)
     how = {"ramp": search.ramp, "held_out": search.held_out, "progress": voice.progress}
@@ -189,19 +202,25 @@ class _Length:
         return made if trainer.max_steps == -1 else min(made, trainer.max_steps)
 
 
-def _is_ours(module: Any) -> bool:
-    """Whether `use_schedule` was called on the module."""
-    configure = vars(module).get("configure_optimizers")
-    return isinstance(configure, partial) and configure.func is _configured
+def _is_ours(module: Any, hook: str = "configure_optimizers") -> bool:
+    """Whether `use_schedule` has replaced that hook of the module."""
+    configure = vars(module).get(hook)
+    return isinstance(configure, partial) and configure.func in (_configured, _with_stop)
 
 
-def _own(module: Any) -> Callable[[], Any]:
-    """The module's own `configure_optimizers`."""
-    return module.configure_optimizers.args[0] if _is_ours(module) else module.configure_optimizers
+def _own(module: Any, hook: str) -> Callable[[], Any]:
+    """The module's own hook."""
+    return getattr(module, hook).args[0] if _is_ours(module, hook) else getattr(module, hook)
+
+
+def _with_stop(own: Callable[[], Any]) -> list[Callback]:
+    """What `configure_callbacks` returns, with the one that stops when the time is up."""
+    made = own()
+    return [*(made if isinstance(made, Sequence) else [made]), StopWhenFinished()]
 
 
 def _configured(
-    own: Callable[[], Any], given: dict[str, Any], which: int | None, on_mismatch: str
+    own: Callable[[], Any], given: dict[str, Any], which: int | None, minutes: float | None, on_mismatch: str
 ) -> list[dict[str, Any]]:
     """What `configure_optimizers` returns, with our schedulers."""
     made = own()
@@ -217,7 +236,7 @@ def _configured(
         if (driven := entry["optimizer"]) in chosen:
             ratio = _largest(driven) / largest if largest > 0 else 1.0
             schedule = _in_ratio(given["schedule"], ratio)
-            scheduler = Scheduler(driven, **{**given, "schedule": schedule}, on_mismatch=on_mismatch)
+            scheduler = scheduler_of(driven, {**given, "schedule": schedule}, minutes, on_mismatch)
             entry["lr_scheduler"] = {"scheduler": scheduler, "interval": "step"}
     return found
 
@@ -230,8 +249,9 @@ def _in_ratio(schedule: Any, ratio: float) -> Any:
     """One schedule for all in the ratio of an optimizer's rate to the largest; others are for groups already."""
     if ratio == 1:
         return schedule
-    whole = schedule.schedule if isinstance(schedule, Plan) else schedule
-    return ratio * whole if isinstance(whole, Schedule) and ratio > 0 else whole
+    if isinstance(schedule, Plan) and ratio > 0:
+        return replace(schedule, schedule=ratio * schedule.schedule)  # which still says where to save
+    return ratio * schedule if isinstance(schedule, Schedule) and ratio > 0 else schedule
 
 
 def _has_scheduler(found: list[Any]) -> ValueError:

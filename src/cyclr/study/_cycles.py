@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from cyclr._goals import Goal
 from cyclr._metrics import Better
 from cyclr._plan import Plan, plan
 from cyclr.study._stats import many_to_one
@@ -11,19 +12,31 @@ from cyclr.study._stats import many_to_one
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One number of cycles that was tried.
+    """Cycles that were tried.
 
     Args:
-        cycles: The number of cycles, or of snapshots.
+        goal: The goal, with the number of cycles, or of snapshots, and what else was asked of them.
         values: For each length of training, in steps, the value for each seed.
         difference: Mean difference from the default at the longest, with its interval; None if it was not reached.
         real: Whether that difference is significant, given all comparisons.
     """
 
-    cycles: int
+    goal: Goal
     values: dict[int, tuple[float, ...]]
     difference: tuple[float, float, float] | None = None
     real: bool = False
+
+    @property
+    def cycles(self) -> int:
+        """The number of cycles, or of snapshots."""
+        return self.goal.cycles or 1
+
+    @property
+    def label(self) -> str:
+        """The number, and what is unusual: "3", or "3 (first 0.7)"."""
+        shape = {"first": self.goal.first, "growth": self.goal.growth}
+        unusual = ", ".join(f"{name} {value:g}" for name, value in shape.items() if value is not None)
+        return f"{self.cycles} ({unusual})" if unusual else str(self.cycles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +45,7 @@ class MeasuredCycles:
 
     Args:
         plan: The plan for the whole training, with the number of cycles that the measurement speaks for.
-        trials: Every number that was tried, the default first.
+        trials: All that was tried, the default first.
         metric: What was measured on the validation data.
         better: Whether lower or higher values of it are better.
         tuning_cost: Steps of all the short trainings.
@@ -49,7 +62,7 @@ class MeasuredCycles:
 
 def measured(
     default: Plan,
-    values: dict[int, dict[int, tuple[float, ...]]],
+    values: dict[Goal, dict[int, tuple[float, ...]]],
     metric: str,
     better: Better,
     cost: int,
@@ -58,7 +71,7 @@ def measured(
 
     Args:
         default: The plan by the rule.
-        values: For each number of cycles, the default's first, and each length reached, one value for each seed.
+        values: For each candidate, the default first, and each length reached, one value for each seed.
         metric: The name of what was measured.
         better: Its direction.
         cost: Steps of all the trainings.
@@ -76,24 +89,25 @@ def measured(
     ahead = [one for one in trials.values() if one.real and one.difference and sign * one.difference[0] > 0]
     if ahead:
         best = max(ahead, key=lambda one: sign * one.difference[0] if one.difference else 0.0)
-        chosen, verdict = best.cycles, (
-            f"{_cycles(best.cycles)} ended better than the usual {usual} in trainings of {longest} steps: {metric} "
-            f"{_span(best)}. The plan has {best.cycles}."
+        chosen, verdict = best.goal, (
+            f"{_cycles(best)} ended better than the usual {trials[usual].label} in trainings of {longest} steps: "
+            f"{metric} {_span(best)}. The plan has {best.label}."
         )  # fmt: skip
     else:
         chosen, verdict = usual, _no_difference(trials, usual, longest, metric, bool(base))
     made = default if chosen == usual else plan(
-        default.bounds, steps=default.steps, steps_per_epoch=default.steps_per_epoch, goal=default.goal, cycles=chosen
+        default.bounds, steps=default.steps, steps_per_epoch=default.steps_per_epoch, goal=chosen
     )  # fmt: skip
     made = replace(made, reasons=(verdict, *made.reasons))
     return MeasuredCycles(made, tuple(trials.values()), metric, better, cost, verdict)
 
 
-def _no_difference(trials: dict[int, Trial], usual: int, longest: int, metric: str, known: bool) -> str:
+def _no_difference(trials: dict[Goal, Trial], default: Goal, longest: int, metric: str, known: bool) -> str:
+    usual = trials[default].label
     if not known:
         return f"The trainings with the usual {usual} cycles diverged; nothing was found out, and the plan keeps them."
-    told = [f"{_cycles(one.cycles).lower()} {_span(one)}" for one in trials.values() if one.difference is not None]
-    left = [str(one.cycles) for one in trials.values() if one.difference is None and one.cycles != usual]
+    told = [f"{_cycles(one).lower()} {_span(one)}" for one in trials.values() if one.difference is not None]
+    left = [one.label for one in trials.values() if one.difference is None and one.goal != default]
     beside = f" ({metric} beside it: {'; '.join(told)})" if told else ""
     out = f" {_listed(left)} fell behind in shorter trainings." if left else ""
     return (
@@ -106,8 +120,10 @@ def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _cycles(number: int) -> str:
-    return "One cycle" if number == 1 else f"{number} cycles"
+def _cycles(trial: Trial) -> str:
+    """The candidate in words: "One cycle", or "3 cycles (first 0.7)"."""
+    number, beside, shape = trial.label.partition(" ")
+    return ("One cycle" if number == "1" else f"{number} cycles") + beside + shape
 
 
 def _span(trial: Trial) -> str:

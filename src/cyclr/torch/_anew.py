@@ -90,6 +90,9 @@ class Anew:
     def read(self, losses: Sequence[torch.Tensor]) -> list[float]:
         return self._made[self._at].read(losses)
 
+    def agreed(self, seconds: float | None) -> float | None:
+        return self._made[self._at].agreed(seconds)
+
     def measure(self) -> dict[str, float]:
         return self._made[self._at].measure()
 

@@ -12,6 +12,7 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
+from cyclr._goals import GOAL_0_1, Goal
 from cyclr._plan import plan
 from cyclr._range import Answer, Bounds, Curve, Kind, Search, Size, enough
 from cyclr._renamed import renamed, same
@@ -36,8 +37,7 @@ def auto(
     *,
     epochs: int | None = None,
     steps: int | None = None,
-    cycles: int | None = None,
-    anneal: bool = True,
+    goal: str | Goal = "final",
     momentum: tuple[float, float] | None = None,
     update: Update | StepFunction | None = None,
     search: Search = ...,
@@ -52,14 +52,17 @@ def auto(
     *,
     epochs: int | None = None,
     steps: int | None = None,
-    cycles: int | None = None,
-    anneal: bool = True,
+    goal: str | Goal = "final",
     momentum: tuple[float, float] | None = None,
     update: Update | StepFunction | None = None,
     search: Search = ...,
     resume: Mapping[str, Any] | None = None,
 ) -> Scheduler: ...
-@renamed(("update", Update, same("accumulate")), ("search", Search, same("repeats", "effort", "signal", "progress")))
+@renamed(
+    ("update", Update, same("accumulate")),
+    ("search", Search, same("repeats", "effort", "signal", "progress")),
+    GOAL_0_1,
+)
 def auto(
     model: Models | Task,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
@@ -68,8 +71,7 @@ def auto(
     *,
     epochs: int | None = None,
     steps: int | None = None,
-    cycles: int | None = None,
-    anneal: bool = True,
+    goal: str | Goal = "final",
     momentum: tuple[float, float] | None = None,
     update: Update | StepFunction | None = None,
     search: Search = Search(),  # noqa: B008 (a frozen value)
@@ -93,8 +95,8 @@ def auto(
         epochs: The budget in epochs; needs a loader with a length. With accumulation the batches that are left at the
             end of an epoch count as a step, as the usual loop, Lightning, Accelerate and the Trainer make one of them.
         steps: The budget in optimizer steps, in place of `epochs`.
-        cycles: Number of cycles; by default one.
-        anneal: Whether the rate falls to zero at the end.
+        goal: What the training is for: "final", one good model at the end; "ensemble", "average" or "anytime"; or a
+            `cyclr.Goal`, which also says how many cycles. The snapshots of the plan are for it.
         momentum: From and to, such as (0.85, 0.95), to let momentum (or the first beta) fall while the rate rises;
             by default it is left alone.
         update: How a step is made, as in `range_test`.
@@ -123,7 +125,7 @@ def auto(
     100
     """
     network, driver, data, loss = parts_of(model, optimizer, loader, loss_fn, update)
-    budget = {"epochs": epochs, "steps": steps, "cycles": cycles, "anneal": anneal, "momentum": momentum}
+    budget = {"epochs": epochs, "steps": steps, "goal": Goal.of(goal), "momentum": momentum}
     prepared = Prepared.of(network, driver, data, loss, update=update, search=search, **budget)
     if resume is not None:
         return resumed(driver, resume, prepared)
@@ -164,8 +166,7 @@ class Prepared:
         *,
         epochs: int | None,
         steps: int | None,
-        cycles: int | None,
-        anneal: bool,
+        goal: Goal,
         momentum: tuple[float, float] | None,
         search: Search,
         update: Update | StepFunction | None = None,
@@ -174,8 +175,8 @@ class Prepared:
         _check(search, loss, momentum)
         per_epoch = _steps_per_epoch(data, update, epochs)
         budget = {"epochs": epochs, "steps": steps, "steps_per_epoch": per_epoch}
-        total = plan(Bounds(0.1, 1.0), **budget, cycles=cycles, anneal=anneal).steps
-        asked = Asked(search, cycles, anneal, momentum)
+        total = plan(Bounds(0.1, 1.0), **budget, goal=goal).steps
+        asked = Asked(search, goal, momentum)
         _, opposed = asked.planned(Bounds(0.1, 1.0), total, per_epoch)
         if opposed is not None:
             resolve("momentum", opposed, driver.param_groups)

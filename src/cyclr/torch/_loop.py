@@ -12,8 +12,10 @@ import torch
 from torch.optim import Optimizer
 
 from cyclr._check import problem
+from cyclr._goals import GOAL_0_1, Goal
 from cyclr._range import Answer, Curve, Kind, Recorder, Search, bounds_of, joined
 from cyclr._range.walk import walking
+from cyclr._renamed import renamed
 from cyclr.torch._auto import Prepared, resumed
 from cyclr.torch._batches import checked_loss, in_order, length
 from cyclr.torch._parts import Models, parts_of
@@ -49,8 +51,7 @@ class AutoLoop(Closed):
             the number of the step, and ends after `steps`.
         epochs: The budget in epochs; needs a loader with a length, and one step per batch.
         steps: The budget in optimizer steps, in place of `epochs`.
-        cycles: Number of cycles; by default one.
-        anneal: Whether the rate falls to zero at the end.
+        goal: What the training is for, as in `auto`.
         momentum: From and to, as in `auto`.
         search: The range test, and which of its signals the bounds are read from.
         resume: What `Scheduler.state_dict` gave, as in `auto`: no range test is made.
@@ -83,6 +84,7 @@ class AutoLoop(Closed):
     (100, [0.0])
     """
 
+    @renamed(GOAL_0_1)
     def __init__(
         self,
         model: Models,
@@ -91,8 +93,7 @@ class AutoLoop(Closed):
         *,
         epochs: int | None = None,
         steps: int | None = None,
-        cycles: int | None = None,
-        anneal: bool = True,
+        goal: str | Goal = "final",
         momentum: tuple[float, float] | None = None,
         search: Search = Search(),  # noqa: B008 (a frozen value)
         resume: Mapping[str, Any] | None = None,
@@ -100,7 +101,7 @@ class AutoLoop(Closed):
         self.scheduler: Scheduler | None = None
         self._given = loader
         self._model, self._optimizer, self._loader, _ = parts_of(model, optimizer, loader, None, _body)
-        budget = {"epochs": epochs, "steps": steps, "cycles": cycles, "anneal": anneal, "momentum": momentum}
+        budget = {"epochs": epochs, "steps": steps, "goal": Goal.of(goal), "momentum": momentum}
         self._prepared = Prepared.of(self._model, self._optimizer, self._loader, None, search=search, **budget)
         if loader is None:
             self._loader = _Numbers(self._prepared.total)

@@ -41,6 +41,8 @@ class Snapshots:
         scheduler: Counts the steps, as `last_epoch`; may be wrapped by Accelerate. None if `step(done)` gets the count.
         plan: A `Plan`, whose `snapshots` are the steps to save at, or a `Schedule`, whose `cycle_ends` are; by default
             those of a `cyclr.torch.Scheduler`.
+        every: Save after every so many steps: for an endless schedule, such as `warm_up(Constant(0.01), steps=500)`,
+            which has no cycles that end.
         keep: Number of snapshots to keep: the last ones, or the best ones by `metric`. None keeps all.
         metric: Judges the model at the end of each cycle, on validation data: a function of the model, such as
             `(lambda model: cyclr.torch.evaluate(model, loader, loss_fn)["loss"], "min")`. In a distributed training
@@ -50,8 +52,8 @@ class Snapshots:
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If a value is out of range, the schedule is endless, or the folder holds snapshots of another plan
-            or of another model.
+        ValueError: If a value is out of range, the schedule is endless without `every` or ends beside it, or the folder
+            holds snapshots of another plan or of another model.
         OSError: If the folder cannot be written to or the disk has less room than `needed`, unless `on_error` is
             "warn".
 
@@ -79,13 +81,14 @@ class Snapshots:
         scheduler: LRScheduler | None = None,
         plan: Plan | Schedule | Course | None = None,
         *,
+        every: int | None = None,
         keep: int | None = None,
         metric: GivenMetric | None = None,
         on_error: str = "raise",
     ) -> None:
         check_model("model", model)
         self.scheduler = _counting(scheduler)
-        course = Course.of(_planned(self.scheduler) if plan is None else plan)
+        course = Course.of(_planned(self.scheduler) if plan is None else plan, every)
         self.metric, judged, better = judge_of(metric)
         if self.metric is not None:
             check_callable("metric", self.metric.function, "pass a pair (function of the model, 'min')")
@@ -142,12 +145,12 @@ class Snapshots:
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """Numbers of completed steps at which snapshots are saved."""
+        """Numbers of completed steps at which snapshots are saved; empty with `every`."""
         return self._folder.course.ends
 
     @property
     def needed(self) -> int:
-        """The most bytes of disk that the training will still take."""
+        """The most bytes of disk that the training will still take; of an endless one without `keep`, the next."""
         return self._folder.needed
 
     @property
@@ -179,6 +182,7 @@ class Saving:
         folder: str | os.PathLike[str],
         plan: Plan | Schedule | None,
         *,
+        every: int | None = None,
         keep: int | None,
         metric: GivenMetric | None,
         patience: int | None,
@@ -188,6 +192,7 @@ class Saving:
         self.given: dict[str, Any] = {
             "folder": folder,
             "plan": plan,
+            "every": every,
             "keep": keep,
             "metric": metric,
             "on_error": on_error,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import distributed
@@ -81,8 +81,8 @@ class TimedScheduler(Scheduler):
 
     @property
     def finished(self) -> bool:
-        """Whether the time is up and the schedule has ended: where to leave the loop."""
-        return self.position >= self._duration
+        """Whether the time is up and the schedule has ended: where to leave the loop. Trainers leave it themselves."""
+        return self.position >= self.duration
 
     def step(self, epoch: int | None = None) -> None:
         """Set all driven options to their values at the next position. Call it after each `optimizer.step()`."""
@@ -111,10 +111,8 @@ class TimedScheduler(Scheduler):
     def _measure(self) -> None:
         """Check that there is an end, note the ends of cycles, and start the clock."""
         main = max(self.schedules["schedule"], key=lambda schedule: schedule.duration)
-        if main.duration == math.inf:
-            advice = "a cycle of any length will do: plan(bounds, steps=1000)"
-            raise ValueError(problem("the schedule must have an end", main, advice))
-        self._duration = main.duration
+        _check_end(main)
+        self.duration = main.duration
         self._ends = _ends(main) if self.plan is None else self.plan.snapshots
         self._seen = self.clock()
 
@@ -127,12 +125,47 @@ class TimedScheduler(Scheduler):
             spent, total = once(lambda: (self.elapsed, self.seconds), group)
             each = spent / self.made
             steps = max(1.0, (total - spent) / each + 1) if each > 0 else math.inf
-            self._pace = (self._duration - self.position) / steps
+            self._pace = (self.duration - self.position) / steps
             self._revised = self.made + max(1, int(min(steps, 1e6) / 100))
-        limit = next((end for end in self._ends if end > self.position), self._duration)
+        limit = next((end for end in self._ends if end > self.position), self.duration)
         self.position = min(self.position + self._pace, limit)
-        if self._duration - self.position < 1e-6 * self._duration:
-            self.position = float(self._duration)  # whatever was lost to rounding
+        if self.duration - self.position < 1e-6 * self.duration:
+            self.position = float(self.duration)  # whatever was lost to rounding
+
+
+def scheduler_of(
+    optimizer: Optimizer, given: Mapping[str, Any], minutes: float | None, on_mismatch: str = "error"
+) -> Scheduler:
+    """A scheduler for the driven options; by the clock where `minutes` are given."""
+    if minutes is None:
+        return Scheduler(optimizer, **given, on_mismatch=on_mismatch)
+    return TimedScheduler(optimizer, **given, minutes=minutes, on_mismatch=on_mismatch)
+
+
+def check_minutes(minutes: float | None, schedule: object) -> None:
+    """Errors that need no optimizer.
+
+    Raises:
+        TypeError: If `minutes` is not a number.
+        ValueError: If it is not positive, or the schedule has no end.
+    """
+    if minutes is not None:
+        positive("minutes", minutes)
+        if isinstance(schedule, Schedule):
+            _check_end(schedule)
+
+
+def is_over(schedulers: Iterable[object]) -> bool:
+    """Whether some schedulers go by the clock, and all of these have ended; Accelerate wraps them."""
+    inner = [getattr(one, "scheduler", one) for one in schedulers]
+    timed = [one for one in inner if isinstance(one, TimedScheduler)]
+    return bool(timed) and all(one.finished for one in timed)
+
+
+def _check_end(schedule: Schedule) -> None:
+    if schedule.duration == math.inf:
+        advice = "a cycle of any length will do: plan(bounds, steps=1000)"
+        raise ValueError(problem("the schedule must have an end", schedule, advice))
 
 
 def _ends(schedule: Schedule) -> tuple[int, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,21 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from cyclr import _rng as rng
 from cyclr._check import count, non_negative, problem
 from cyclr._files import replacing
+from cyclr._plan import Plan
 from cyclr._renamed import renamed
-from cyclr.torch._batches import check_callable, start_pass
+from cyclr.torch._batches import check_callable
 from cyclr.torch._distributed import averaged, group_of, of_each, once, place_in
+from cyclr.torch._feed import Feed
 from cyclr.torch._groups import Given, plain
-from cyclr.torch._restore.snapshot import sources_of
-from cyclr.torch._scheduler import Scheduler
+from cyclr.torch._scheduler import DRIVEN, Scheduler
 from cyclr.torch._snapshots import Snapshots
 from cyclr.torch._task import Task
+from cyclr.torch._timed import TimedScheduler, scheduler_of
 from cyclr.torch._update import Update, evaluate_together
 
+ENDLESS = 2**62  #: steps of a training that ends by the clock
 REPORT = 10  #: steps between two calls of `progress`, each of which waits for the device
 FORMAT = "cyclr.train.1"
 Point = dict[str, float]
@@ -68,17 +71,18 @@ class Checkpoint:
         """The file that is written."""
         return Path(self.folder) / "checkpoint.pt"
 
-    def is_due(self, step: int, steps: int, evaluated: bool) -> bool:
-        """Whether one is due after `step` of `steps` steps, as far as its steps say."""
-        return evaluated if self.every is None else step % self.every == 0 or step == steps
+    def is_due(self, step: int, *, last: bool, evaluated: bool) -> bool:
+        """Whether one is due after `step` steps, as far as its steps say."""
+        return evaluated if self.every is None else step % self.every == 0 or last
 
 
 @renamed(("checkpoint", Checkpoint, {"checkpoint_every": "every", "checkpoint_seconds": "seconds"}))
 def train(
     task: Task,
-    schedule: Given,
+    schedule: Given | Plan,
     *,
-    steps: int,
+    steps: int | None = None,
+    minutes: float | None = None,
     eval_every: int | None = None,
     eval_at: Iterable[int] = (),
     momentum: Given | None = None,
@@ -88,7 +92,7 @@ def train(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: Callable[[int, int, float, float], Any] | None = None,
 ) -> list[Point]:
-    """Train a task for a number of steps under a schedule. Changes model and optimizer.
+    """Train a task for a number of steps, or of minutes, under a schedule. Changes model and optimizer.
 
     With `checkpoint`, a file in that folder is replaced atomically, by default at every evaluation; the same call in a
     new process resumes from it and ends with bit-for-bit the same weights, provided that the computation is
@@ -96,9 +100,11 @@ def train(
 
     Args:
         task: The task to train. A model that is entirely in evaluation mode is put into training mode.
-        schedule: The learning rate; groups keep the ratios of their initial rates. Or one for each group, as in
-            `Scheduler`.
+        schedule: The learning rate: a schedule or a `Plan`; groups keep the ratios of their initial rates. Or one for
+            each group, as in `Scheduler`.
         steps: Number of optimizer steps.
+        minutes: The budget in minutes, in place of `steps`: the training ends with its schedule when the time is up,
+            evaluations included, as with a `TimedScheduler`. `eval_at` and `progress` then count the schedule's steps.
         eval_every: Steps between two evaluations; by default an epoch, or the whole training if the loader has no
             length.
         eval_at: Further steps after which to evaluate, such as `Plan.snapshots`.
@@ -118,7 +124,8 @@ def train(
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If a value is out of range, or the checkpoint is damaged or belongs to another training.
+        ValueError: If a value is out of range, neither or both of `steps` and `minutes` are given, or the checkpoint is
+            damaged or belongs to another training.
 
     >>> import torch
     >>> from cyclr import Triangular
@@ -131,26 +138,28 @@ def train(
     """
     if not isinstance(task, Task):
         raise TypeError(problem("task must be a cyclr.torch.Task", task, "call the task with a seed"))
-    count("steps", steps)
-    every = count("eval_every", task.steps_per_epoch or steps if eval_every is None else eval_every)
+    if (steps is None) == (minutes is None):
+        raise ValueError(problem("either steps or minutes must be given", {"steps": steps, "minutes": minutes}))
+    end = ENDLESS if steps is None else count("steps", steps)
+    every = count("eval_every", task.steps_per_epoch or end if eval_every is None else eval_every)
     also = frozenset(count("eval_at", step) for step in eval_at)
     kept = checkpoint if isinstance(checkpoint, Checkpoint | None) else Checkpoint(checkpoint)
     if progress is not None:
         check_callable("progress", progress, "pass a function of (step, total, rate, loss)")
     _check_average(average)
-    scheduler = Scheduler(task.optimizer, schedule, momentum, weight_decay)
-    run = _Run(task, scheduler, steps, every, also, average)
+    driven = dict(zip(DRIVEN, (schedule, momentum, weight_decay), strict=True))
+    run = _Run(task, scheduler_of(task.optimizer, driven, minutes), end, every, also, average)
     _begin(run, kept, snapshots)
-    while run.step < steps:
+    while not run.finished:
         run.advance()
         if snapshots is not None:
-            snapshots.step(run.step)
-        at_point = run.step % every == 0 or run.step in also or run.step == steps
-        if progress is not None and (run.step % REPORT == 0 or run.step == steps):
-            progress(run.step, steps, run.rate, float(run.loss))
-        if at_point:
+            snapshots.step(run.done)
+        if progress is not None and (run.step % REPORT == 0 or run.finished):
+            progress(run.done, run.whole, run.rate, float(run.loss))
+        if at_point := run.is_at_point:
             run.evaluate()
-        if kept is not None and kept.is_due(run.step, steps, at_point) and run.waited(kept.seconds):
+        due = kept is not None and kept.is_due(run.step, last=run.finished, evaluated=at_point)
+        if kept is not None and due and run.waited(kept.seconds):
             run.save(kept.file)
     return run.points
 
@@ -160,7 +169,7 @@ def _begin(run: _Run, kept: Checkpoint | None, snapshots: Snapshots | None) -> N
     if kept is not None:
         run.begin(kept.file)
     if snapshots is not None:
-        snapshots._folder.begin(run.step)
+        snapshots._folder.begin(run.done)
     if not run.task.model.training:
         run.task.model.train()  # otherwise parts that are in evaluation mode deliberately stay in it
 
@@ -185,18 +194,42 @@ class _Run:
         self.task, self.scheduler, self.steps, self.every, self.also = task, scheduler, steps, every, sorted(also)
         self.average = average
         self.group = group_of(task.model)
+        self.timed = scheduler if isinstance(scheduler, TimedScheduler) else None
         self.step = 0
+        self._before = 0  # steps of the schedule before the last one
         self.saved = time.monotonic()
         self.points: list[Point] = []
         self.rate = float("nan")
         self.loss: torch.Tensor | float = float("nan")
         self.update = Update().of(task.model, task.optimizer, task.loss_fn)
-        self.feed = _Feed(task.train_loader)
+        self.feed = Feed(task.train_loader)
         self._sum: torch.Tensor | None = None  # of the losses since the last evaluation, still on the device
         self._since = 0
 
+    @property
+    def done(self) -> int:
+        """Completed steps; by the clock, of the schedule."""
+        return self.step if self.timed is None else self.timed.last_epoch
+
+    @property
+    def whole(self) -> int:
+        """All steps; by the clock, of the schedule."""
+        return self.steps if self.timed is None else int(self.timed.duration)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training is at its end."""
+        return self.step >= self.steps if self.timed is None else self.timed.finished
+
+    @property
+    def is_at_point(self) -> bool:
+        """Whether to evaluate after this step."""
+        passed = bisect_right(self.also, self.done) > bisect_right(self.also, self._before)
+        return self.step % self.every == 0 or passed or self.finished
+
     def advance(self) -> None:
         """One step."""
+        self._before = self.done
         self.rate = max(plain(rate) for rate in self.scheduler.get_last_lr())
         self.loss = self.update(self.feed)
         self.scheduler.step()
@@ -235,6 +268,7 @@ class _Run:
         state = {
             "format": FORMAT,
             "steps": self.steps,
+            **({} if self.timed is None else {"minutes": self.timed.seconds / 60}),
             "eval_every": self.every,
             **({"eval_at": self.also} if self.also else {}),
             "step": self.step,
@@ -261,10 +295,11 @@ class _Run:
         state = once(lambda: _read(file), self.group)
         if state is None:
             return
-        for name, own in (("steps", self.steps), ("eval_every", self.every), ("eval_at", self.also)):
-            there = state.get(name, [])  # absent from checkpoints without further evaluations
-            if there != own:
-                what = problem(f"{name} must be that of the checkpoint, {there}", own, "choose another folder")
+        minutes = None if self.timed is None else self.timed.seconds / 60
+        own = {"minutes": minutes, "steps": self.steps, "eval_every": self.every, "eval_at": self.also or None}
+        for name, here in own.items():
+            if (there := state.get(name)) != here:
+                what = problem(f"{name} must be that of the checkpoint, {there}", here, "choose another folder")
                 raise ValueError(f"{file}: {what}")
         if ("average" in state) != (self.average is not None):
             what = "with" if "average" in state else "without"
@@ -292,7 +327,7 @@ class _Run:
         self.task.optimizer.load_state_dict(state["optimizer"])
         self.step, self.points = state["step"], state["points"]
         self._sum, self._since = own["sum"], state["since"]
-        if self.step < self.steps:
+        if not self.finished:
             self.feed.resume(own["feed"])
 
 
@@ -309,61 +344,3 @@ def _read(file: Path) -> dict[str, Any] | None:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{file} must be a checkpoint of train, in format {FORMAT!r}; choose another folder")
     return state
-
-
-class _Feed:
-    """Endless batches, and the position in them as plain data.
-
-    To restore a position, the pass is started again from its initial random state and advanced to the position.
-    """
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-        self._sources = [*sources_of(loader), *rng.everywhere()]
-        self._batches: Iterator[Any] = iter(())
-        self._begin: list[Any] = []
-        self._number = -1
-        self._taken = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        for batch in self._batches:
-            self._taken += 1
-            return batch
-        if self._taken == 0 and self._number >= 0:
-            raise ValueError(problem("train_loader must give at least one batch", "none", "is the dataset empty?"))
-        self._start(self._number + 1)
-        return next(self)
-
-    def state(self) -> dict[str, Any]:
-        """The position as plain data."""
-        return {"number": self._number, "taken": self._taken, "begin": self._begin, "now": self._random()}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Restore a position."""
-        if len(state["now"]) != len(self._sources):
-            raise ValueError("the checkpoint was written with other random number generators; choose another folder")
-        if state["number"] >= 0:
-            self._set(state["begin"])
-            self._start(state["number"])
-            skip = getattr(self._batches, "skip", None)
-            if callable(skip):  # a pass that knows its own order need not load what was taken
-                skip(state["taken"])
-                self._taken = state["taken"]
-            else:
-                for _ in range(state["taken"]):
-                    next(self)
-        self._set(state["now"])
-
-    def _start(self, number: int) -> None:
-        self._number, self._taken, self._begin = number, 0, self._random()
-        self._batches = start_pass(self._loader, number)
-
-    def _random(self) -> list[Any]:
-        return [rng.state(source) for source in self._sources]
-
-    def _set(self, states: list[Any]) -> None:
-        for source, state in zip(self._sources, states, strict=True):
-            rng.set_state(source, state)

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from cyclr._check import problem
 from cyclr._range import HeldOut, Ramp, Recorder, StepProgress
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
-from cyclr.torch._distributed import averaged, group_of, place_in
+from cyclr.torch._distributed import averaged, group_of, once, place_in
 from cyclr.torch._groups import put, ratios
 from cyclr.torch._parts import NOTHING
 from cyclr.torch._reference import Evaluates, ReferenceBatches
@@ -60,6 +60,10 @@ class Training:
 
     def reference(self) -> torch.Tensor:
         raise NotImplementedError("only where a function of a batch gives its loss")
+
+    def agreed(self, seconds: float | None) -> float | None:
+        """What the first process has measured, in all of them."""
+        return once(lambda: seconds, self._together)
 
     def measure(self) -> dict[str, float]:
         return dict(self._measure())

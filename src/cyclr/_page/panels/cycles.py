@@ -20,9 +20,7 @@ def _(found: MeasuredCycles) -> tuple[str, Sequence[object]]:
 def trials(found: MeasuredCycles) -> Part:
     """A row for each number of cycles; the verdict is the first reason of the plan."""
     lengths = sorted({steps for trial in found.trials for steps in trial.values})
-    rows = tuple(
-        (str(trial.cycles), *(_mean(trial, steps) for steps in lengths), _beside(trial)) for trial in found.trials
-    )
+    rows = tuple((trial.label, *(_mean(trial, steps) for steps in lengths), _beside(trial)) for trial in found.trials)
     columns = ("cycles", *(f"{in_words(found.metric)}, {whole(steps)} steps" for steps in lengths), "beside the first")
     seeds = len(next(iter(found.trials[0].values.values()), ()))
     title = f"Means of {count(seeds, 'training')}; those that fell behind were not trained longer."

@@ -1,4 +1,4 @@
-"""A callback that saves the weights where cycles end."""
+"""Callbacks that save the weights where cycles end, and stop a training whose time is up."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cyclr._plan import Plan
 from cyclr._schedules import Schedule
 from cyclr.torch._scheduler import Scheduler
 from cyclr.torch._snapshots import Saving
+from cyclr.torch._timed import is_over
 
 
 class Snapshots(Callback):
@@ -25,6 +26,8 @@ class Snapshots(Callback):
     Args:
         folder: Where to save; created if it does not exist.
         plan: A `Plan` or a `Schedule`; by default that of the scheduler.
+        every: Save after every so many steps: for an endless schedule, such as `warm_up(Constant(0.01), steps=500)`,
+            which has no cycles that end.
         keep: Number of snapshots to keep: the last ones, or the best ones by `metric`. None keeps all.
         metric: Judges the module at the end of each cycle, on validation data: a function of the LightningModule, as in
             `cyclr.torch.Snapshots`.
@@ -59,12 +62,13 @@ class Snapshots(Callback):
         folder: str | os.PathLike[str],
         plan: Plan | Schedule | None = None,
         *,
+        every: int | None = None,
         keep: int | None = None,
         metric: GivenMetric | None = None,
         patience: int | None = None,
         on_error: str = "raise",
     ) -> None:
-        self._saving = Saving(folder, plan, keep=keep, metric=metric, patience=patience, on_error=on_error)
+        self._saving = Saving(folder, plan, every=every, keep=keep, metric=metric, patience=patience, on_error=on_error)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at what is there."""
@@ -84,6 +88,43 @@ class Snapshots(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Say where the training was stopped by Ctrl-C or an error."""
         self._saving.end(_done(trainer))
+
+
+class StopWhenFinished(Callback):
+    """Stops the training when its `cyclr.torch.TimedScheduler` is finished: the time is up and the rate at its lowest.
+
+    `use_schedule(module, schedule, minutes=30)` brings it along. It is needed where `configure_optimizers` returns a
+    `TimedScheduler`, with the interval "step": `Trainer(max_epochs=-1, callbacks=[StopWhenFinished()])`. Where there
+    are several, all must be finished.
+
+    >>> import torch
+    >>> from lightning.pytorch.demos.boring_classes import BoringModel
+    >>> from cyclr import one_cycle
+    >>> class Net(BoringModel):
+    ...     def configure_optimizers(self):
+    ...         optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+    ...         scheduler = cyclr.torch.TimedScheduler(optimizer, one_cycle(0.1, steps=100), minutes=0.001)
+    ...         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    >>> net, quiet = Net(), {"enable_progress_bar": False, "enable_checkpointing": False, "logger": False}
+    >>> quiet |= {"enable_model_summary": False, "limit_val_batches": 0}
+    >>> Trainer(max_epochs=-1, accelerator="cpu", callbacks=[StopWhenFinished()], **quiet).fit(net)
+    >>> net.lr_schedulers().get_last_lr()
+    [0.0]
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at once if a checkpoint of a finished training was loaded."""
+        self._stop(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop after the step with which the time is up."""
+        self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        if is_over(config.scheduler for config in trainer.lr_scheduler_configs):
+            trainer.should_stop = True
 
 
 def _scheduler(trainer: Trainer) -> Scheduler | None:
