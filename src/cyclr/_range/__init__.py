@@ -12,6 +12,7 @@ from cyclr._range.in_full import bounds_of as bounds_of
 from cyclr._range.in_full import enough as enough
 from cyclr._range.in_full import joined as joined
 from cyclr._range.in_full import size_of as size_of
+from cyclr._range.in_full import tests_of as tests_of
 from cyclr._range.ramp import Ramp as Ramp
 from cyclr._range.rules import RULES as RULES
 from cyclr._range.rules import rule as rule

@@ -23,6 +23,7 @@ from cyclr._range.horizon import EVALUATION, REFERENCE
 from cyclr._range.objective import KINDS, judged
 from cyclr._range.ramp import SCALES
 from cyclr._range.rules import RULES
+from cyclr._range.turns import rounds
 from cyclr._renamed import has_new_name
 
 Array = NDArray[np.float64]
@@ -58,6 +59,8 @@ class Curve(Displayed):
         anew: Whether each repeat began from new weights, not from the same.
         examples: Examples that a step takes, counted in the reference batches (or labels, where each has several); 0 if
             unknown. With few of them training is unstable at lower rates than a short sweep shows.
+        in_turn: How many batches the steps of each sweep took in turn, as in short tests with a step function; 0 for
+            new ones at each step.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -85,17 +88,12 @@ class Curve(Displayed):
     loss_kind: str = ""
     anew: bool = False
     examples: int = 0
+    in_turn: int = 0
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
         choice("loss_kind", self.loss_kind, KINDS)
-        rates = _array("rates", self.rates)
-        if rates.ndim != 1 or len(rates) < 2 or not np.isfinite(rates).all() or rates[0] < 0:
-            raise ValueError(problem("rates must be a one-dimensional array of at least two finite rates", self.rates))
-        if not (np.diff(rates) > 0).all():
-            raise ValueError(problem("rates must increase", self.rates, "sort them together with the losses"))
-        if self.scale == "log" and rates[0] == 0:
-            raise ValueError("rates must be positive on a log ramp, got 0 as the first; start above zero")
+        rates = _increasing(self.rates, self.scale)
         losses = _rows("losses", self.losses, len(rates))
         metrics = {str(name): _rows(f"metrics[{name!r}]", rows, len(rates)) for name, rows in self.metrics.items()}
         for name, rows in metrics.items():
@@ -111,13 +109,11 @@ class Curve(Displayed):
         control, reference = _beside("control", self.control, losses), _beside("reference", self.reference, losses)
         peaks, probes = _probes(self.peaks, self.probes)
         earlier = count("earlier_steps", self.earlier_steps, least=0)
-        count("examples", self.examples, least=0)
+        for name, number in (("examples", self.examples), ("in_turn", self.in_turn)):
+            count(name, number, least=0)
         values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops, "peaks": peaks}
-        for name, value in (
-            values
-            | {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier}
-            | {"control": control, "reference": reference}
-        ).items():
+        values |= {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier}
+        for name, value in (values | {"control": control, "reference": reference}).items():
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
@@ -184,8 +180,11 @@ class Curve(Displayed):
         steady = self.reference if signal == "loss" and self.reference.size else None
         made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "reference": steady}
         made |= {"log": self.scale == "log", "budget": budget, "anew": self.anew, "examples": self.examples}
+        made["in_turn"] = self.in_turn
         with self._carried(self._ends()):
             rates, values = self._points(signal)
+            if signal == "loss" and self.in_turn:
+                rates, made["reference"] = rounds(rates, values, self.in_turn)
             bounds = find(rates, values, control=control, probes=probes, level=level, signal=read, **made)
             bounds = judged(bounds, self.loss_kind) if signal == "loss" else bounds
         return replace(bounds, evidence=(*bounds.evidence, *self._bad_batches(bounds.max_lr)))
@@ -236,6 +235,7 @@ class Curve(Displayed):
             "loss_kind": self.loss_kind,
             "anew": self.anew,
             "examples": self.examples,
+            "in_turn": self.in_turn,
         }
         text = json.dumps(plain, allow_nan=False)
         with replacing(path) as file:
@@ -262,12 +262,10 @@ class Curve(Displayed):
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
-        fields = (*fields, "earlier_steps", "control", "reference", "loss_kind", "anew", "examples")
+        fields = (*fields, "earlier_steps", "control", "reference", "loss_kind", "anew", "examples", "in_turn")
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
-        for later in ("control", "reference"):
-            plain.setdefault(later, [])
-        for later, value in (("loss_kind", ""), ("anew", False), ("examples", 0)):
-            plain.setdefault(later, value)
+        later = {"control": [], "reference": [], "loss_kind": "", "anew": False, "examples": 0, "in_turn": 0}
+        plain = later | plain
         for name in fields:
             if name not in plain:
                 raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")
@@ -353,6 +351,17 @@ def _array(name: str, value: ArrayLike) -> Array:
         return np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(problem(f"{name} must be an array of numbers", value)) from None
+
+
+def _increasing(value: ArrayLike, scale: str) -> Array:
+    rates = _array("rates", value)
+    if rates.ndim != 1 or len(rates) < 2 or not np.isfinite(rates).all() or rates[0] < 0:
+        raise ValueError(problem("rates must be a one-dimensional array of at least two finite rates", value))
+    if not (np.diff(rates) > 0).all():
+        raise ValueError(problem("rates must increase", value, "sort them together with the losses"))
+    if scale == "log" and rates[0] == 0:
+        raise ValueError("rates must be positive on a log ramp, got 0 as the first; start above zero")
+    return rates
 
 
 def _rows(name: str, value: ArrayLike, steps: int) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import inf, isfinite, isinf, log
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ USUAL_DENSITY, SLOWER = 1.86, 0.5  #: a slow sweep loses its gain at a lower rat
 USUAL_STEPS, LONGER = 400, 0.3  #: the best peak falls as the length of the training to this power ...
 SHORTEST = 60  #: ... from so many steps on: shorter trainings were not measured
 FEW = 16  #: steps of fewer examples are lowered by the square root of what is missing
+ABSURD = 1000.0  #: times the loss of the other batches: such a batch is bad
 ALMOST = 0.1  #: a loss that was below this share of its start and then no number at once was solved
 SCATTER = 0.25  #: standard deviation of a log bound over repeats
 METHOD = 0.5  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
@@ -148,12 +149,20 @@ def examples_in(arrays: Sequence[Any]) -> int:
     return int(parts[0].shape[0])
 
 
+def bad_one(losses: Sequence[float]) -> int | None:
+    """The place of a loss that is not finite, or absurd beside all others; None if there is none."""
+    sizes = [abs(loss) if isfinite(loss) else inf for loss in losses]
+    place = max(range(len(sizes)), key=sizes.__getitem__)
+    others = max(sizes[:place] + sizes[place + 1 :], default=0.0)
+    return place if isinf(sizes[place]) or 0 < ABSURD * others < sizes[place] else None
+
+
 def noisy(examples: int) -> float:
     """The factor for steps of few examples: in a whole training they become unstable at rates that a sweep survives."""
     return min(1.0, examples / FEW) ** 0.5 if examples else 1.0
 
 
-def evidence(readings: list[ShortReading], max_lr: float, examples: int = 0) -> tuple[str, ...]:
+def evidence(readings: list[ShortReading], max_lr: float, examples: int = 0, in_turn: int = 0) -> tuple[str, ...]:
     """What was observed from the lowest loss on, in sentences."""
     lowest, lost = (float(np.exp(np.median([getattr(one, name) for one in readings]))) for name in ("lowest", "lost"))
     times = f"{lost / max_lr:.2g} times max_lr"
@@ -164,7 +173,8 @@ def evidence(readings: list[ShortReading], max_lr: float, examples: int = 0) -> 
     else:
         seen = f"is lowest at a rate of {lowest:.2g} and not back at its start when the sweep ends, at {lost:.2g}"
     follows = "max_lr follows from that rate and the length of the training, as measured on other tasks"
-    told: tuple[str, ...] = (f"The loss of two batches that were set aside {seen}; {follows}.",)
+    what = f"{in_turn} batches that the steps took in turn" if in_turn else "two batches that were set aside"
+    told: tuple[str, ...] = (f"The loss of {what} {seen}; {follows}.",)
     if (share := noisy(examples)) < 1:
         plural = "example" if examples == 1 else "examples"
         told = (*told, f"A step of {examples} {plural} is noisy: max_lr is {share:.2g} of what it is for larger ones.")

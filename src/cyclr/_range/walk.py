@@ -6,6 +6,7 @@ carries the orders out with an adapter's `Walker`; Keras, which owns its trainin
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -21,11 +22,14 @@ from cyclr._range.orders import Measure, Order, Orders, Reader, Rewind, Steps, W
 from cyclr._range.probe import BELOW, candidates, cycle, further
 from cyclr._range.ramp import Ramp
 from cyclr._range.reading import still_falling
+from cyclr._range.short import bad_one
 from cyclr._range.short import still_falling as reference_falling
 from cyclr._range.stop import DIVERGED, NON_FINITE
 from cyclr._range.sweep import BLOCK, Sweep
+from cyclr._range.turns import rounds
 
 Array = NDArray[np.float64]
+_log = logging.getLogger("cyclr")
 
 EFFORTS = ("quick", "thorough")
 SLOWER = 3  #: a thorough test repeats an inconclusive sweep this many times slower
@@ -77,7 +81,7 @@ def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Cu
                         beside.append(reader.reference())
                     losses.append((yield rate))
                 answer = (reader.read(losses), reader.read(beside)) if reference else reader.read(losses)
-                if reference:
+                if recorder.extent.short:
                     recorder.examples = getattr(reader, "examples", 0)
             case Measure():
                 answer = reader.measure()
@@ -103,6 +107,8 @@ class Recorder:
         in_order: Whether the batches come in an order of their own and, after `Rewind(data=True)`, again in the same
             one. A fall of the loss may then be due to that order: steps at a rate of zero tell.
         reference: Whether the training can evaluate reference batches, which short sweeps then need.
+        in_turn: Whether the steps of a sweep can take the same batches in turn, as many as `extent.in_turn` then says;
+            short sweeps need that where no batch can be evaluated without a step.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -122,6 +128,7 @@ class Recorder:
         block: int = BLOCK,
         in_order: bool = False,
         reference: bool = False,
+        in_turn: bool = False,
     ) -> None:
         if not isinstance(ramp, Ramp):
             raise TypeError(problem("ramp must be a cyclr.Ramp", ramp, "write Ramp(low, high, steps=300)"))
@@ -133,7 +140,7 @@ class Recorder:
             choice("effort", effort, EFFORTS),
             None if budget is None else count("budget", budget),
         )
-        self._asked, self._can_evaluate = ramp, reference
+        self._asked, self._how = ramp, {"reference": reference, "in_turn": in_turn and not reference}
         self.set_repeats(repeats)
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
         self.in_order = in_order
@@ -147,9 +154,10 @@ class Recorder:
     def set_repeats(self, repeats: int) -> None:
         """Set the number of sweeps, before the test begins."""
         self.repeats = count("repeats", repeats)
-        how: dict[str, Any] = {"budget": self.budget, "reference": self._can_evaluate}
-        self.extent: Extent = extent(self._asked, self.effort, repeats=self.repeats, **how)
+        how = {"repeats": self.repeats, "budget": self.budget}
+        self.extent: Extent = extent(self._asked, self.effort, **how, **self._how)
         self.ramp = self.extent.ramp
+        self._spare = self.extent.in_turn  #: how often other batches may be taken because one is bad
         self._beyond = self._most_beyond  #: steps that the sweeps may still go on beyond the highest rate
 
     @property
@@ -214,6 +222,7 @@ class Recorder:
             self._beside("control"),
             self._beside("reference"),
             examples=self.examples,
+            in_turn=self.extent.in_turn,
         )
 
     def _all_sweeps(self) -> Generator[Order, Any, None]:
@@ -221,7 +230,7 @@ class Recorder:
         for repeat in range(self.repeats):
             if repeat:
                 yield Rewind(data=False)
-            self._sweep = Sweep()
+            self._sweep = Sweep(self.extent.in_turn)
             self._sweeps.append(self._sweep)
             try:
                 yield from self._one_sweep(repeat, self._sweep)
@@ -229,7 +238,7 @@ class Recorder:
                 self._sweeps.pop()  # interrupted: its last step must not be taken for its end
                 raise
         self.swept = True
-        if self.extent.reference:  # which are the same at each rate, whatever the order of the data
+        if self.extent.short:  # batches are the same at each rate, whatever the order of the data
             return
         if self.in_order and self._falls() and not (yield from self._rates_acted()):
             yield from self._at_rate_zero()
@@ -274,13 +283,16 @@ class Recorder:
     def _still_falls(self, sweep: Sweep) -> bool:
         if self.extent.reference:
             return reference_falling(self.ramp.rates, np.array(sweep.reference))
+        if self.extent.in_turn:
+            rates, losses = rounds(self.ramp.rates, np.array([sweep.losses]), self.extent.in_turn)
+            return reference_falling(rates, losses[0])
         return still_falling(self.ramp.rates, np.array(sweep.losses))
 
     @property
     def _most_beyond(self) -> int:
         """How many steps the first sweep may go on beyond the highest rate; later ones then go as far."""
         steps = self.extent.ramp.beyond
-        if self.extent.left is None or self.extent.reference:  # a short sweep has few such steps
+        if self.extent.left is None or self.extent.short:  # a short sweep has few such steps
             return steps
         return min(steps, self.extent.left // self.repeats)
 
@@ -296,13 +308,27 @@ class Recorder:
             start, end = end, self._next_reading(end)
             answer = yield Steps(rates[start:end], self.extent.reference)
             sweep.add(*answer) if self.extent.reference else sweep.add(answer)
+            if self.extent.in_turn and not start and self._spare and bad_one(sweep.losses) is not None:
+                yield from self._other_batches(sweep)
+                end = 0
+                continue
             self._tell(repeat * len(rates) + end, self.repeats * len(rates), rates[end - 1], sweep.losses[-1])
             if sweep.going and self._measures_after(end):
                 sweep.note((yield Measure()))
 
+    def _other_batches(self, sweep: Sweep) -> Generator[Order, Any, None]:
+        """Begin a sweep again with the next batches: one of those that it takes in turn is bad, and would decide."""
+        _log.warning("one of the batches of a range test is bad, their losses are %s: others are taken",
+                     ", ".join(f"{loss:.3g}" for loss in sweep.losses))  # fmt: skip
+        self._spare -= 1
+        self._earlier += sweep.made
+        sweep.clear()
+        yield Rewind(data=False)
+
     def _next_reading(self, start: int) -> int:
         """The step before which losses are read next: after a block, before an evaluation, at the end."""
-        stops = range(start + 1, min(start + self.block, self.ramp.steps) + 1)
+        block = self.block if start or not self.extent.in_turn else self.extent.in_turn  # is one of them bad?
+        stops = range(start + 1, min(start + block, self.ramp.steps) + 1)
         return next((stop for stop in stops if self._measures_after(stop)), stops[-1])
 
     def _measures_after(self, steps: int) -> bool:
