@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cyclr._check import choice, count, problem
 from cyclr._range.curve import Curve
 from cyclr._range.fall import falls, rises
+from cyclr._range.groups import Groups
 from cyclr._range.horizon import Extent, extent
 from cyclr._range.in_full import bounds_of
 from cyclr._range.orders import Measure, Order, Orders, Reader, Rewind, Steps, Walker
@@ -67,6 +68,7 @@ def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
 def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Curve]:
     """A whole range test whose steps are made elsewhere: yields the rate of each, and is sent its loss."""
     orders, answer = recorder.orders(), None
+    recorder.groups = getattr(reader, "groups", ())
     while True:
         try:
             order = orders.send(answer)
@@ -145,6 +147,7 @@ class Recorder:
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
         self.in_order = in_order
         self.examples = 0  #: that a step takes, counted in the reference batches; 0 if unknown
+        self.groups: Groups = ()  #: of the optimizer, as in `Curve.groups`
         self.swept = False  #: whether the sweeps are complete: other steps may follow
         self._sweeps: list[Sweep] = []
         self._sweep: Sweep | None = None  # the current sweep, or the one that was made last
@@ -223,6 +226,7 @@ class Recorder:
             self._beside("reference"),
             examples=self.examples,
             in_turn=self.extent.in_turn,
+            groups=self.groups,
         )
 
     def _all_sweeps(self) -> Generator[Order, Any, None]:

@@ -84,6 +84,11 @@ class Anew:
         """Examples that a step takes; 0 if unknown."""
         return self._made[self._at].examples
 
+    @property
+    def groups(self) -> tuple[tuple[str, float], ...]:
+        """Name and rate ratio of each parameter group, where they differ."""
+        return self._made[self._at].groups
+
     def reference(self) -> torch.Tensor:
         return self._made[self._at].reference()
 
