@@ -5,6 +5,7 @@ from cyclr._range.bounds import Inconclusive as Inconclusive
 from cyclr._range.curve import Curve as Curve
 from cyclr._range.held_out import HeldOut as HeldOut
 from cyclr._range.horizon import effort_for as effort_for
+from cyclr._range.horizon import fits as fits
 from cyclr._range.in_full import Answer as Answer
 from cyclr._range.in_full import Kind as Kind
 from cyclr._range.in_full import Size as Size

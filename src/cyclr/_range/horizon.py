@@ -122,6 +122,18 @@ def extent(
     return Extent(shorter, most, repeats, FEW_CYCLES, cycle)
 
 
+def fits(ramp: Ramp, effort: str, repeats: int, budget: int | None) -> bool:
+    """Whether so many sweeps, each as long as one alone, cost no more than testing may.
+
+    >>> fits(Ramp(), "quick", 3, 6000), fits(Ramp(), "quick", 3, 5999), fits(Ramp(), "quick", 3, None)
+    (True, False, True)
+    """
+    how = {"budget": budget, "reference": True}
+    alone, together = (extent(ramp, effort, repeats=number, **how) for number in (1, repeats))
+    same = replace(together, repeats=1) == alone
+    return same and (budget is None or repeats * alone.ramp.steps + alone.cycles * alone.cycle <= allowed(budget))
+
+
 def _of(ramp: Ramp, steps: int) -> Ramp:
     """The same range in at most this number of steps."""
     return replace(ramp, steps=max(2, min(ramp.steps, max(steps, FEWEST))))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from math import inf
+from time import monotonic
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -148,6 +150,7 @@ class Recorder:
         self.in_order = in_order
         self.examples = 0  #: that a step takes, counted in the reference batches; 0 if unknown
         self.groups: Groups = ()  #: of the optimizer, as in `Curve.groups`
+        self.seconds = inf  #: no further sweep is begun once so many have passed
         self.swept = False  #: whether the sweeps are complete: other steps may follow
         self._sweeps: list[Sweep] = []
         self._sweep: Sweep | None = None  # the current sweep, or the one that was made last
@@ -230,8 +233,11 @@ class Recorder:
         )
 
     def _all_sweeps(self) -> Generator[Order, Any, None]:
-        self.swept = False
+        self.swept, begun = False, monotonic()
         for repeat in range(self.repeats):
+            if repeat and monotonic() - begun > self.seconds:
+                self.repeats = repeat
+                break
             if repeat:
                 yield Rewind(data=False)
             self._sweep = Sweep(self.extent.in_turn)
