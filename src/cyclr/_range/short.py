@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cyclr._range.bounds import Inconclusive, refusal
-from cyclr._range.reading import DOUBT, FALLS, LEARNING, MARGIN, TYPICAL, floor_of, too_low
+from cyclr._range.ramp import HIGH
+from cyclr._range.reading import DOUBT, FALLS, LEARNING, MARGIN, TYPICAL, floor_of, higher, too_low, typical
 
 Array = NDArray[np.float64]
 
@@ -27,6 +28,7 @@ PLAIN = 20.0  #: minimum fall, relative to the jitter of the first third
 # A network that has come to give the same answer to everything keeps that loss at rates that are 10,000 times apart; on
 # the recorded curves it stays within a tenth of its fall over a factor of 150 at most.
 NEAR, WIDE = 0.1, log(1000)  #: a loss that stays so near to its lowest over rates so far apart is at a floor
+LITTLE = 0.01  #: a rise by this share of the start is no divergence
 ROUNDING = 1.2e-6  #: a fall by less than this share of the start may be one of ten single-precision roundings
 OPENING = 6  #: one in this many evaluations, the first ones; the start is their median
 # The best peak is a SHARE of the lost rate where that is USUAL_RATE, for USUAL_STEPS of training after a sweep of
@@ -63,7 +65,7 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
     """
     if len(values) < LEAST:
         why = f"the reference batches were evaluated only {len(values)} times, {LEAST} are needed: use more steps"
-        raise Inconclusive(f"{why}, or start lower")
+        raise refusal(f"{why}, or start lower", typical(rates))
     logs, start = np.log(rates), opening(values)
     lowest = int(np.argmin(values))
     gain = start - float(values[lowest])
@@ -72,16 +74,22 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
     falls = gain > needed
     # The size of a divergence says nothing about where the gain was lost.
     risen = np.minimum(values, start + max(gain, needed))
-    above = np.flatnonzero(values > start + (0 if falls else needed))
-    above = above[above > lowest] if falls else above
+    if falls:
+        above = np.flatnonzero(values > start)
+        above = above[above > lowest]
+    else:  # noise may lie above now and then: from where on it stays there
+        below = np.flatnonzero(values <= start + max(needed, LITTLE * abs(start)))
+        above = np.arange(below[-1] + 1, len(values))
     back = len(above) > 0
     lost = _crossing(logs, risen, int(above[0]), start) if back else float(logs[-1])
     if not falls:
         why = "does not fall at any rate: it is flat, rising or dominated by noise"
         advice = "use larger batches (or accumulate), or leave budget out for a test of full size"
+        if not (back or ended or rates[-1] >= HIGH):
+            advice = f"{advice}, or use {higher(rates)}"
         raise refusal(f"the loss of the reference batches {why}; {advice}", float(np.exp(lost)) / TYPICAL)
     if not (back or ended) and still_falling(rates, values):
-        raise too_low("loss of the reference batches", float(rates[-1]))
+        raise too_low("loss of the reference batches", rates)
     onset = float(logs[int(np.flatnonzero(values < start - LEARNING * gain)[0])])
     level = float(logs[int(np.flatnonzero(values <= values[lowest] + NEAR * gain)[0])])
     floor = min(log(floor_of(rates, values, start)), level if lost - level > WIDE else np.inf)

@@ -8,10 +8,10 @@ import numpy as np
 
 from cyclr._check import problem
 from cyclr._range.curve import known
+from cyclr._range.short import LITTLE
 from cyclr._range.stop import GO, NON_FINITE, StopRule
 from cyclr._range.turns import ended_rounds
 
-LITTLE = 0.01  #: a rise of the reference loss by this share of its start is no divergence
 BLOCK = 10  #: losses are read from the device in blocks, as waiting for each one would slow every step
 
 
