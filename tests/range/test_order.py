@@ -63,7 +63,9 @@ def test_where_nothing_is_learned_no_order_is_taken_for_a_curve(trend, seed, noi
 @pytest.mark.parametrize("name", TRENDS)
 def test_the_refusal_names_the_order(name):
     curve = made(TRENDS[name](0.25), learns, ramp=Ramp(1e-9, 1e-7, steps=STEPS))
-    with pytest.raises(Inconclusive, match=r"the loss follows the order of the data: .* shuffle the data.* unproven: ") as found:
+    with pytest.raises(
+        Inconclusive, match=r"the loss follows the order of the data: .* shuffle the data.* unproven: "
+    ) as found:
         curve.bounds()
     assert found.value.fallback == pytest.approx(curve.rates[-1] / 20, rel=0.01)
     without = Curve(curve.rates, curve.losses, stops=curve.stops)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import exp
 from math import log as ln
 from statistics import NormalDist
 from typing import Any
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from cyclr._range import short
 from cyclr._range.bounds import Bounds, Inconclusive, probability, refusal
+from cyclr._range.doubt import doubts, would_tell
 from cyclr._range.fall import CLEAR, noise
 from cyclr._range.horizon import LONG, too_fast, too_long
 from cyclr._range.probe import DOUBT as PROBE_DOUBT
@@ -91,7 +94,12 @@ def find(
     onset = float(np.exp(np.median([reading.onset for reading in readings])))
     base_lr = _lower(max_lr, onset)
     evidence = _evidence(readings, len(values), signal, probes, max_lr, base_lr, onset)
-    return _with_intervals(base_lr, max_lr, scatter, (*evidence, *_begun(len(values), anew=anew)), made)
+    bounds = _with_intervals(base_lr, max_lr, scatter, (*evidence, *_begun(len(values), anew=anew)), made)
+    if probes is not None or signal != "loss" or not log:  # probe cycles are judged by the training loss
+        return bounds
+    interval = exp(2 * NormalDist().inv_cdf(0.95) * float(np.hypot(METHOD, scatter)))
+    more = would_tell(doubts(readings, steps, interval), steps, len(values), budget)
+    return replace(bounds, evidence=(*bounds.evidence, *more))
 
 
 def _check(readings: list[Reading], between: float, max_lr: float) -> None:
