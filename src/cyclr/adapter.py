@@ -9,8 +9,8 @@ from cyclr._range.orders import Measure as Measure
 from cyclr._range.orders import Rewind as Rewind
 from cyclr._range.orders import Steps as Steps
 from cyclr._range.orders import Walker as Walker
-from cyclr._range.walk import Recorder as Recorder
-from cyclr._range.walk import StepProgress as StepProgress
+from cyclr._range.recorder import Recorder as Recorder
+from cyclr._range.recorder import StepProgress as StepProgress
 from cyclr._range.walk import walk as walk
 
 

@@ -252,9 +252,10 @@ def test_auto_asks_the_reference_batches_where_a_long_test_shows_nothing():
     assert 100 < tuned.curve.earlier_steps <= 300
     assert tuned.curve.tuning_cost <= 300 + 100
     assert 1e-5 < tuned.bounds.max_lr < 0.1
-    with pytest.raises(cyclr.Inconclusive) as found:  # a step's loss is all that manual optimization has
-        auto(trainer(max_steps=2000), *noisy(manual=True), search=Search(progress=False))
-    assert not found.value.curve.reference.size
+    by_hand = auto(trainer(max_steps=2000), *noisy(manual=True), search=Search(progress=False))
+    assert by_hand.curve.in_turn == 3  # a step's loss is all that manual optimization has
+    assert by_hand.curve.tuning_cost <= 300 + 60
+    assert tuned.bounds.max_lr / 5 < by_hand.bounds.max_lr < tuned.bounds.max_lr * 5
 
 
 @pytest.mark.parametrize("steps", [400, 2000, 10_000])
@@ -264,11 +265,12 @@ def test_repeats_share_what_the_training_pays_for(steps):
     assert len(tuned.curve.losses) == (2 if steps == 400 else 3)
 
 
-def test_manual_optimization_has_no_loss_without_a_step():
+def test_manual_optimization_has_no_loss_without_a_step_and_takes_the_same_batches_in_turn():
     net = Two()
     use_schedule(net, WAVE)
     curve = cyclr.lightning.range_test(trainer(max_epochs=4), net, loader(), budget=40)
     assert not curve.reference.size
+    assert curve.in_turn == 3
 
 
 @pytest.mark.filterwarnings("ignore:When using .Trainer.accumulate_grad_batches")

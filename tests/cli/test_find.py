@@ -113,7 +113,28 @@ def test_progress_is_a_bar_in_a_terminal() -> None:
     assert re.search(r"\d+/60 steps rate \d\S*  loss \d\S* \d\d:\d\d left", plain)
 
 
+@pytest.mark.parametrize(("budget", "sweeps"), [(None, 3), (2000, 1), (6000, 1), (12_000, 3)])
+def test_three_sweeps_from_new_weights_are_made_where_the_budget_has_room(
+    cyclr: Shell, task_file: Write, budget: int | None, sweeps: int
+) -> None:
+    how = () if budget is None else ("--budget", budget)
+    found = cyclr("find", task_file("plane.py", GOOD), "--json", *how).json
+    assert len(found["curve"]["losses"]) == sweeps
+    told = [one for one in found["bounds"]["evidence"] if "began from new weights" in one]
+    assert len(told) == (sweeps > 1)
+    assert budget is None or found["steps"] <= 0.15 * budget
+
+
+def test_no_further_sweep_is_begun_where_the_first_took_long(
+    cyclr: Shell, task_file: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cyclr.tasks._run.CHEAP", 0.0)
+    path = task_file("plane.py", GOOD)
+    found = cyclr("find", path, "--json").json
+    assert found["curve"]["losses"] == cyclr("find", path, "--json", "--repeats", 1).json["curve"]["losses"]
+    assert len(cyclr("find", path, "--json", "--repeats", 2).json["curve"]["losses"]) == 2
+
+
 def test_its_defaults_are_the_librarys() -> None:
     shell, library = (inspect.signature(function).parameters for function in (find, range_test))
-    assert shell["repeats"].default == library["repeats"].default
     assert library["ramp"].default == Ramp(*(shell[name].default for name in ("low", "high", "steps")))

@@ -222,6 +222,26 @@ def test_a_curve_without_any_information_has_no_rate_to_try():
     assert caught.value.fallback is None
 
 
+def test_a_curve_of_few_points_names_a_rate_below_its_end():
+    rates = np.geomspace(1e-5, 1, 9)
+    with pytest.raises(Inconclusive, match="measured at only 9 rates") as caught:
+        Curve(rates, 2 - rates).bounds()
+    assert caught.value.fallback == 0.05
+
+
+@pytest.mark.parametrize("high", [0.1, 10.0])
+def test_a_higher_ramp_is_advised_where_the_users_own_ends_before_anything_happens(high):
+    rates = np.geomspace(1e-6, high, 300)
+    noise = np.random.default_rng(0).normal(size=300)
+    with pytest.raises(Inconclusive, match="does not fall clearly") as caught:
+        Curve(rates, 2 + noise).bounds()
+    assert ("use a ramp that goes higher, such as Ramp(high=1)" in str(caught.value)) == (high < 10)
+    assert ("start lower" in str(caught.value)) == (high == 10)
+    falling = 2 - np.log(rates / 1e-6) + 0.01 * noise
+    with pytest.raises(Inconclusive, match=r"still falling at the highest rate, .*such as Ramp\(high=1"):
+        Curve(rates, falling).bounds()
+
+
 def test_bounds_that_repeats_put_powers_of_ten_apart_are_no_answer():
     rates = ramp_losses()[0]
     rows = np.stack([np.minimum(ramp_losses(seed, end=end, start=end / 100)[1][0], 40)

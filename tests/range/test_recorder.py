@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cyclr._range import Ramp, Recorder, StopRule
-from cyclr._range.walk import Rewind, Steps
+from cyclr._range.orders import Rewind, Steps
 
 losses = st.lists(st.floats(-50, 50), min_size=2, max_size=80)
 

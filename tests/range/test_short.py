@@ -114,6 +114,33 @@ def test_a_loss_that_falls_at_no_rate_is_no_answer_but_names_a_rate(noise):
     assert found.value.curve is not None
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_rate_to_try_does_not_come_from_noise_at_low_rates(seed):
+    # A network of reduced precision that does not learn: its loss is a little higher, now and then, where weights move.
+    rates, rng = np.geomspace(1e-6, 10, 60), np.random.default_rng(seed)
+    values = 3 + 1e-5 * rng.normal(size=60) + np.where(rates > 1e-4, 5e-4, 0) * abs(rng.normal(size=60)) + 0.2 * rates
+    with pytest.raises(Inconclusive, match="does not fall at any rate") as found:
+        Curve(rates, values, reference=values).bounds(budget=1000)
+    assert 1e-3 < found.value.fallback < 0.1
+
+
+@pytest.mark.parametrize("high", [0.01, 10.0])
+def test_a_higher_ramp_is_advised_where_the_users_own_is_flat_up_to_its_end(high):
+    rates = np.geomspace(1e-6, high, 30)
+    values = np.full(30, 2.0)
+    with pytest.raises(Inconclusive, match="does not fall at any rate") as found:
+        Curve(rates, values, reference=values).bounds(budget=200)
+    assert ("Ramp(high=0.1)" in str(found.value)) == (high < 10)
+
+
+def test_a_short_test_of_few_evaluations_names_a_rate():
+    rates = np.geomspace(1e-6, 10, 18)[:9]
+    values = 2 - 1e3 * rates
+    with pytest.raises(Inconclusive, match="evaluated only 9 times") as found:
+        Curve(rates, values, reference=values).bounds(budget=200)
+    assert found.value.fallback == pytest.approx(rates[-1] / 20, rel=0.01)
+
+
 def test_a_loss_that_is_not_back_at_its_start_says_so():
     rates = np.geomspace(1e-6, 10, 36)
     values = 2 - 1 / (1 + (0.01 / rates) ** 2)

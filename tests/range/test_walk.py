@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from cyclr import Inconclusive, Ramp
 from cyclr._range import Recorder
+from cyclr._range.orders import Measure, Rewind, Steps
 from cyclr._range.probe import LENGTH, MOST, TAIL
-from cyclr._range.walk import Measure, Rewind, Steps, walk
+from cyclr._range.walk import walk
 
 
 class Training:

@@ -372,3 +372,21 @@ def test_steps_that_a_grad_scaler_skips_are_not(every: int) -> None:
         return (models[0](batch[0]) - batch[1]).square().mean() if next(turns) % every == 1 else step(batch)
 
     assert range_test(models, optimizers, LOADER, update=skips, ramp=RAMP).tuning_cost > 0
+
+
+def test_the_evidence_says_which_groups_rates_it_speaks_of() -> None:
+    torch.manual_seed(0)
+    body, head = nn.Linear(8, 16), nn.Linear(16, 1)
+    groups = [
+        {"params": body.parameters(), "lr": 0.001, "name": "body"},
+        {"params": head.parameters(), "lr": 0.01, "name": "head"},
+    ]
+    optimizer = torch.optim.SGD(groups)
+    x = torch.randn(320, 8)
+    batches = [(part, part.sum(1, keepdim=True)) for part in x.split(16)]
+    whose = "Rates are those of group 1 ('head'); the others keep their ratios: group 0 ('body') x0.1."
+    for budget in (400, None):
+        curve = range_test(nn.Sequential(body, head), optimizer, batches, nn.functional.mse_loss, budget=budget)
+        assert whose in curve.bounds(budget=budget).evidence
+    alone = torch.optim.SGD(head.parameters(), lr=0.01)
+    assert range_test(nn.Sequential(body, head), alone, batches, nn.functional.mse_loss, budget=400).groups == ()

@@ -34,6 +34,8 @@ def curve_data(curve: Curve) -> dict[str, Any]:
         "scale": curve.scale,
         "stops": curve.stops,
         "reference": curve.reference.tolist(),
+        "in_turn": curve.in_turn,
+        "groups": curve.groups,
     }
 
 

@@ -33,7 +33,7 @@ def find(
     low: float = 1e-6,
     high: float = 10.0,
     steps: int = 300,
-    repeats: int = 1,
+    repeats: int | None = None,
     scale: Literal["log", "linear"] = "log",
     effort: Literal["quick", "thorough"] | None = None,
     budget: int | None = None,
@@ -55,7 +55,8 @@ def find(
         high: Learning rate at the end of a sweep.
         steps: Optimizer steps of one sweep.
         repeats: Number of sweeps; more of them make the bounds more precise. Each makes the task anew, with the next
-            seed, and so begins from other weights.
+            seed, and so begins from other weights. By default 3, but none is begun after the first 5 seconds; and with
+            --budget 1, unless 3 sweeps of full length cost no more than its 15 %.
         scale: How the rate increases: log, by equal factors; or linear, by equal differences, as in the paper.
         effort: quick, the sweeps alone; or thorough, then three to five short cycles with peaks around their result,
             which takes 540 to 900 more steps, or with --budget what its 15 % allow. By default quick, or thorough for a

@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cyclr._check import choice, count, positive, problem
 from cyclr._displayed import Displayed
 from cyclr._files import replacing
+from cyclr._range.arrays import beside, increasing, plain_of, probes_of, rows_of
 from cyclr._range.bounds import Bounds, Inconclusive, probability
 from cyclr._range.find import find
+from cyclr._range.groups import Groups, groups_of, told
 from cyclr._range.horizon import EVALUATION, REFERENCE
 from cyclr._range.objective import KINDS, judged
 from cyclr._range.ramp import SCALES
 from cyclr._range.rules import RULES
+from cyclr._range.turns import rounds
 from cyclr._renamed import has_new_name
 
 Array = NDArray[np.float64]
@@ -61,6 +64,10 @@ class Curve(Displayed):
         step_seconds: Median time of a step of the sweeps in seconds, the loading of its batches included, evaluations
             and compilation left out; None if unknown. Measured between two readings of losses, which wait for the
             device.
+        in_turn: How many batches the steps of each sweep took in turn, as in short tests with a step function; 0 for
+            new ones at each step.
+        groups: Name ("" if it has none) and rate of each parameter group, whose ratios are kept, if there are several:
+            `rates` are those of the group with the largest.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -89,19 +96,15 @@ class Curve(Displayed):
     anew: bool = False
     examples: int = 0
     step_seconds: float | None = None
+    in_turn: int = 0
+    groups: Groups = ()
 
     def __post_init__(self) -> None:
         choice("scale", self.scale, SCALES)
         choice("loss_kind", self.loss_kind, KINDS)
-        rates = _array("rates", self.rates)
-        if rates.ndim != 1 or len(rates) < 2 or not np.isfinite(rates).all() or rates[0] < 0:
-            raise ValueError(problem("rates must be a one-dimensional array of at least two finite rates", self.rates))
-        if not (np.diff(rates) > 0).all():
-            raise ValueError(problem("rates must increase", self.rates, "sort them together with the losses"))
-        if self.scale == "log" and rates[0] == 0:
-            raise ValueError("rates must be positive on a log ramp, got 0 as the first; start above zero")
-        losses = _rows("losses", self.losses, len(rates))
-        metrics = {str(name): _rows(f"metrics[{name!r}]", rows, len(rates)) for name, rows in self.metrics.items()}
+        rates = increasing(self.rates, self.scale)
+        losses = rows_of("losses", self.losses, len(rates))
+        metrics = {str(name): rows_of(f"metrics[{name!r}]", rows, len(rates)) for name, rows in self.metrics.items()}
         for name, rows in metrics.items():
             if rows.shape != losses.shape:
                 raise ValueError(problem(f"metrics[{name!r}] must have the shape of losses {losses.shape}", rows.shape))
@@ -112,17 +115,16 @@ class Curve(Displayed):
             choice("stops", stop, STOPS)
         for name in self.maximize:
             choice("maximize", name, metrics)
-        control, reference = _beside("control", self.control, losses), _beside("reference", self.reference, losses)
-        peaks, probes = _probes(self.peaks, self.probes)
+        control, reference = beside("control", self.control, losses), beside("reference", self.reference, losses)
+        peaks, probes = probes_of(self.peaks, self.probes)
         earlier = count("earlier_steps", self.earlier_steps, least=0)
-        count("examples", self.examples, least=0)
+        for name, number in (("examples", self.examples), ("in_turn", self.in_turn)):
+            count(name, number, least=0)
         seconds = None if self.step_seconds is None else positive("step_seconds", self.step_seconds)
         values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops, "peaks": peaks}
-        for name, value in (
-            values
-            | {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier}
-            | {"control": control, "reference": reference, "step_seconds": seconds}
-        ).items():
+        values |= {"maximize": frozenset(self.maximize), "probes": probes, "earlier_steps": earlier}
+        values |= {"control": control, "reference": reference, "groups": groups_of(self.groups)}
+        for name, value in (values | {"step_seconds": seconds}).items():
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
@@ -189,11 +191,14 @@ class Curve(Displayed):
         steady = self.reference if signal == "loss" and self.reference.size else None
         made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "reference": steady}
         made |= {"log": self.scale == "log", "budget": budget, "anew": self.anew, "examples": self.examples}
+        made["in_turn"] = self.in_turn
         with self._carried(self._ends()):
             rates, values = self._points(signal)
+            if signal == "loss" and self.in_turn:
+                rates, made["reference"] = rounds(rates, values, self.in_turn)
             bounds = find(rates, values, control=control, probes=probes, level=level, signal=read, **made)
             bounds = judged(bounds, self.loss_kind) if signal == "loss" else bounds
-        return replace(bounds, evidence=(*bounds.evidence, *self._bad_batches(bounds.max_lr)))
+        return replace(bounds, evidence=(*bounds.evidence, *told(self.groups), *self._bad_batches(bounds.max_lr)))
 
     def suggest(self, rule: str, signal: str = "loss") -> float:
         """The rate that a published rule suggests for this curve: the median over repeats, in log rate.
@@ -231,17 +236,19 @@ class Curve(Displayed):
             "stops": list(self.stops),
             "maximize": sorted(self.maximize),
             "rates": self.rates.tolist(),
-            "losses": _plain(self.losses),
-            "metrics": {name: _plain(rows) for name, rows in self.metrics.items()},
+            "losses": plain_of(self.losses),
+            "metrics": {name: plain_of(rows) for name, rows in self.metrics.items()},
             "peaks": self.peaks.tolist(),
-            "probes": _plain(self.probes),
+            "probes": plain_of(self.probes),
             "earlier_steps": self.earlier_steps,
-            "control": _plain(self.control),
-            "reference": _plain(self.reference),
+            "control": plain_of(self.control),
+            "reference": plain_of(self.reference),
             "loss_kind": self.loss_kind,
             "anew": self.anew,
             "examples": self.examples,
             "step_seconds": self.step_seconds,
+            "in_turn": self.in_turn,
+            "groups": self.groups,
         }
         text = json.dumps(plain, allow_nan=False)
         with replacing(path) as file:
@@ -268,12 +275,11 @@ class Curve(Displayed):
         if not isinstance(plain, dict) or plain.get("format") != FORMAT:
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
-        fields = (*fields, "earlier_steps", "control", "reference", "loss_kind", "anew", "examples", "step_seconds")
+        later: dict[str, Any] = {"control": [], "reference": [], "loss_kind": "", "anew": False, "examples": 0}
+        later |= {"step_seconds": None, "in_turn": 0, "groups": []}
+        fields = (*fields, "earlier_steps", *later)
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
-        for later in ("control", "reference"):
-            plain.setdefault(later, [])
-        for later, value in (("loss_kind", ""), ("anew", False), ("examples", 0), ("step_seconds", None)):
-            plain.setdefault(later, value)
+        plain = later | plain
         for name in fields:
             if name not in plain:
                 raise ValueError(f"{path}: {name} is missing; was it written by Curve.save?")
@@ -352,45 +358,3 @@ def _absurd(row: Array) -> tuple[int, ...]:
     spread = np.median(np.abs(windows - middle[:, None]), axis=1)
     off = np.abs(windows[:, SIDE] - middle)
     return tuple(at[SIDE:-SIDE][off > ABSURD * np.maximum(spread, np.median(spread))].tolist())
-
-
-def _array(name: str, value: ArrayLike) -> Array:
-    try:
-        return np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(problem(f"{name} must be an array of numbers", value)) from None
-
-
-def _rows(name: str, value: ArrayLike, steps: int) -> Array:
-    rows = _array(name, value)
-    rows = rows[None] if rows.ndim == 1 else rows
-    if rows.ndim != 2 or rows.shape[1] != steps or not len(rows):
-        raise ValueError(problem(f"{name} must have shape (repeats, {steps})", rows.shape, "one value for each rate"))
-    # An infinite loss is treated like a missing one.
-    return np.where(np.isfinite(rows), rows, np.nan)
-
-
-def _beside(name: str, value: ArrayLike, losses: Array) -> Array:
-    """Other losses of the same steps, or nothing."""
-    if not _array(name, value).size:
-        return np.empty((0, 0))
-    rows = _rows(name, value, losses.shape[1])
-    if rows.shape != losses.shape:
-        raise ValueError(problem(f"{name} must have the shape of losses {losses.shape}", rows.shape))
-    return rows
-
-
-def _probes(peaks: ArrayLike, probes: ArrayLike) -> tuple[Array, Array]:
-    tried = _array("peaks", peaks)
-    if tried.ndim != 1 or not (np.isfinite(tried).all() and (tried > 0).all() and (np.diff(tried) > 0).all()):
-        raise ValueError(problem("peaks must be a one-dimensional array of increasing positive rates", peaks))
-    rows = _array("probes", probes)
-    if not len(tried) and not rows.size:
-        return np.empty(0), np.empty((0, 0))
-    if rows.ndim != 2 or len(rows) != len(tried) or not rows.shape[1]:
-        raise ValueError(problem(f"probes must hold one row of losses for each of the {len(tried)} peaks", rows.shape))
-    return tried, np.where(np.isfinite(rows), rows, np.nan)
-
-
-def _plain(rows: Array) -> list[list[float | None]]:
-    return [[None if np.isnan(value) else float(value) for value in row] for row in rows]

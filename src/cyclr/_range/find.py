@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import exp
 from math import log as ln
 from statistics import NormalDist
 from typing import Any
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from cyclr._range import short
 from cyclr._range.bounds import Bounds, Inconclusive, probability, refusal
+from cyclr._range.doubt import doubts, would_tell
 from cyclr._range.fall import CLEAR, noise
 from cyclr._range.horizon import LONG, too_fast, too_long
 from cyclr._range.probe import DOUBT as PROBE_DOUBT
@@ -44,14 +47,16 @@ def find(
     budget: int | None = None,
     anew: bool = False,
     examples: int = 0,
+    in_turn: int = 0,
 ) -> Bounds:
     """Bounds from a signal for which lower is better; rows are repeats, NaN after the end of a repeat.
 
     `control` are the values of the same batches at a rate of zero, where they were measured: a fall that only follows
-    the order of the data is no evidence. `reference` are the losses of the reference batches, from which alone the
-    answer then comes. `probes` are the peaks and the losses of probe cycles, or None. `steps` is the
-    length of a sweep, of which `values` may hold only a few points. `budget` is that of the training to come. `anew`
-    says whether repeats began from new weights; `examples` how many a step takes, 0 if unknown.
+    the order of the data is no evidence. `reference` are the losses of the reference batches, or those of rounds of
+    `in_turn` batches that are taken in turn, from which alone the answer then comes. `probes` are the peaks and the
+    losses of probe cycles, or None. `steps` is the length of a sweep, of which `values` may hold only a few points.
+    `budget` is that of the training to come. `anew` says whether repeats began from new weights; `examples` how many a
+    step takes, 0 if unknown.
 
     Raises:
         Inconclusive: If most repeats do not fall clearly, or fall until the end.
@@ -59,7 +64,7 @@ def find(
     probability("level", level)
     longer, made = too_long(budget), {"level": level, "tuning_cost": tuning_cost, "budget": budget}
     if reference is not None:
-        return _from_reference(rates, reference, steps, made, anew=anew, examples=examples)
+        return _from_reference(rates, reference, made, anew=anew, examples=examples, in_turn=in_turn)
     try:
         readings = _readings(rates, values, control, longer=longer, steps=steps, signal=signal, log=log)
     except Inconclusive as unclear:
@@ -89,7 +94,12 @@ def find(
     onset = float(np.exp(np.median([reading.onset for reading in readings])))
     base_lr = _lower(max_lr, onset)
     evidence = _evidence(readings, len(values), signal, probes, max_lr, base_lr, onset)
-    return _with_intervals(base_lr, max_lr, scatter, (*evidence, *_begun(len(values), anew=anew)), made)
+    bounds = _with_intervals(base_lr, max_lr, scatter, (*evidence, *_begun(len(values), anew=anew)), made)
+    if probes is not None or signal != "loss" or not log:  # probe cycles are judged by the training loss
+        return bounds
+    interval = exp(2 * NormalDist().inv_cdf(0.95) * float(np.hypot(METHOD, scatter)))
+    more = would_tell(doubts(readings, steps, interval), steps, len(values), budget)
+    return replace(bounds, evidence=(*bounds.evidence, *more))
 
 
 def _check(readings: list[Reading], between: float, max_lr: float) -> None:
@@ -134,9 +144,9 @@ def _begun(repeats: int, *, anew: bool) -> tuple[str, ...]:
 
 
 def _from_reference(
-    rates: Array, rows: Array, steps: int, made: dict[str, Any], *, anew: bool, examples: int
+    rates: Array, rows: Array, made: dict[str, Any], *, anew: bool, examples: int, in_turn: int
 ) -> Bounds:
-    """Bounds from the loss of the reference batches alone.
+    """Bounds from the loss of batches that stay the same alone.
 
     Raises:
         Inconclusive: If it does not fall in half of the sweeps.
@@ -144,7 +154,7 @@ def _from_reference(
     readings, refusals = short.readings_of(rates, rows)
     if len(refusals) >= len(readings):
         raise refusals[0]
-    density = (steps - 1) / ln(rates[-1] / rates[0])
+    density = (len(rates) - 1) / ln(rates[-1] / rates[0])
     tops = np.array([short.best(one, density, made["budget"] or LONG, examples) for one in readings])
     max_lr = _rounded(float(np.exp(np.median(tops))))
     onset = float(np.exp(np.median([one.onset for one in readings])))
@@ -155,7 +165,7 @@ def _from_reference(
         scatter = _over_weights(tops, short.SCATTER**2)
     _check_width(float(np.hypot(short.METHOD, scatter)), max_lr)
     evidence = (
-        *short.evidence(readings, max_lr, examples),
+        *short.evidence(readings, max_lr, examples, in_turn),
         _started(onset, base_lr, max_lr),
         *_begun(len(rows), anew=anew),
     )

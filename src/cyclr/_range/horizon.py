@@ -26,6 +26,7 @@ EVALUATION = 1 / 3  #: cost of evaluating a batch, in steps
 SHORTEST_SHORT = 18  #: steps of a sweep with reference batches, which cost as much as FEWEST steps
 SHORT_TRAINING = 1000  #: a training of this length pays for the longest of them
 MOST_SHORT = 60  #: steps of such a sweep at most: more were no better
+IN_TURN = 3  #: batches that the steps of a short sweep take in turn where none can be evaluated without a step
 
 
 def allowed(budget: int) -> int:
@@ -57,6 +58,7 @@ class Extent:
         cycles: Maximum number of probe cycles; 0 for a quick test.
         cycle: Steps of each.
         reference: Whether the loss of the reference batches is evaluated before each step of a sweep.
+        in_turn: How many batches the steps of a sweep take in turn; 0 for new ones.
     """
 
     ramp: Ramp
@@ -65,6 +67,12 @@ class Extent:
     cycles: int = 0
     cycle: int = CYCLE
     reference: bool = False
+    in_turn: int = 0
+
+    @property
+    def short(self) -> bool:
+        """Whether the losses of batches that stay the same decide."""
+        return self.reference or self.in_turn > 0
 
     @property
     def left(self) -> int | None:
@@ -73,10 +81,19 @@ class Extent:
         return None if self.most is None else max(0, self.most - made)
 
 
-def extent(ramp: Ramp, effort: str, *, repeats: int = 1, budget: int | None = None, reference: bool = False) -> Extent:
+def extent(
+    ramp: Ramp,
+    effort: str,
+    *,
+    repeats: int = 1,
+    budget: int | None = None,
+    reference: bool = False,
+    in_turn: bool = False,
+) -> Extent:
     """How long the sweeps and the probe cycles of a test are.
 
     `reference` says whether reference batches can be evaluated: short sweeps then do so, and are shorter for it.
+    `in_turn` says whether steps can take the same batches again and again: short sweeps then do so otherwise.
 
     >>> extent(Ramp(), "quick", budget=400).ramp.steps
     60
@@ -93,6 +110,9 @@ def extent(ramp: Ramp, effort: str, *, repeats: int = 1, budget: int | None = No
     if reference and ramp.scale == "log" and most < CHEAPEST:
         steps = min(MOST_SHORT, int(most / (1 + REFERENCE * EVALUATION)) // repeats)
         return Extent(replace(ramp, steps=min(ramp.steps, max(SHORTEST_SHORT, steps))), most, repeats, reference=True)
+    if in_turn and ramp.scale == "log" and most < CHEAPEST:
+        steps = max(FEWEST, min(MOST_SHORT, most // repeats))
+        return Extent(replace(ramp, steps=min(ramp.steps, steps)), most, repeats, in_turn=IN_TURN)
     if not thorough or most < CHEAPEST:
         return Extent(_of(ramp, most // repeats), most, repeats)
     if most >= repeats * ramp.steps + CYCLES * CYCLE:
@@ -100,6 +120,18 @@ def extent(ramp: Ramp, effort: str, *, repeats: int = 1, budget: int | None = No
     shorter = _of(ramp, most // 3 // repeats)
     cycle = min(CYCLE, (most - repeats * shorter.steps) // FEW_CYCLES)
     return Extent(shorter, most, repeats, FEW_CYCLES, cycle)
+
+
+def fits(ramp: Ramp, effort: str, repeats: int, budget: int | None) -> bool:
+    """Whether so many sweeps, each as long as one alone, cost no more than testing may.
+
+    >>> fits(Ramp(), "quick", 3, 6000), fits(Ramp(), "quick", 3, 5999), fits(Ramp(), "quick", 3, None)
+    (True, False, True)
+    """
+    how = {"budget": budget, "reference": True}
+    alone, together = (extent(ramp, effort, repeats=number, **how) for number in (1, repeats))
+    same = replace(together, repeats=1) == alone
+    return same and (budget is None or repeats * alone.ramp.steps + alone.cycles * alone.cycle <= allowed(budget))
 
 
 def _of(ramp: Ramp, steps: int) -> Ramp:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -13,7 +13,7 @@ from cyclr._range.horizon import FEWEST, SHORT_TRAINING, allowed
 
 _log = logging.getLogger("cyclr")
 
-#: A test within what the training pays for; a short one with reference batches; one sweep of full size.
+#: A test within what the training pays for; a short one of batches that stay the same; one sweep of full size.
 Kind: TypeAlias = Literal["within", "reference", "full"]
 
 
@@ -62,23 +62,36 @@ def enough(
         budget: Says the steps of the training, once there was a test.
         steps: Steps of a sweep of full size.
         signal: The signal that the bounds are read from.
-        evaluates: Whether reference batches can be evaluated. Their loss has no noise of batches: a short test of
-            them may answer where a long one does not, and costs less than one of full size.
+        evaluates: Whether batches that stay the same can be evaluated, or taken in turn. Their loss has no noise of
+            batches: a short test of them may answer where a long one does not, and costs less than one of full size.
 
     Returns:
         The curve, whose tuning cost is that of all tests. If none is conclusive, the longest one.
     """
-    curve = make("within")
+    tests = tests_of(budget, steps=steps, signal=signal, evaluates=evaluates)
+    kind = next(tests)
+    while True:
+        try:
+            kind = tests.send(make(kind))
+        except StopIteration as done:
+            return done.value
+
+
+def tests_of(budget: Callable[[], int], *, steps: int, signal: str, evaluates: bool) -> Generator[Kind, Curve, Answer]:
+    """The same where tests are made elsewhere: yields the kind of each, and is sent its curve."""
+    curve = yield "within"
     bounds = bounds_of(curve, budget(), signal)
     if bounds is not None or (signal == "loss" and curve.loss_kind == "other"):
         return Answer(curve, bounds)
-    if evaluates and not curve.reference.size:
-        last = make("reference")
+    if evaluates and not (curve.reference.size or curve.in_turn):
+        last = yield "reference"
         bounds = bounds_of(joined(last, curve), budget(), signal)
         if bounds is not None:
             return Answer(joined(last, curve), bounds)
         curve = joined(curve, last)
-    return Answer(curve if len(curve.rates) >= steps else joined(make("full"), curve))
+    if len(curve.rates) >= steps:
+        return Answer(curve)
+    return Answer(joined((yield "full"), curve))
 
 
 def bounds_of(curve: Curve, budget: int | None = None, signal: str = "loss") -> Bounds | None:

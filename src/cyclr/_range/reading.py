@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cyclr._range.bounds import Inconclusive, refusal
 from cyclr._range.fall import LEAST, beginning, clear, in_errors, means, neighbours, noise, order
+from cyclr._range.ramp import HIGH
 from cyclr._range.risk import grid, risk
 from cyclr._range.smooth import calm, smoother
 
@@ -95,18 +96,19 @@ def read(
     `longer` is by how much the log of the best rate is lower than it seems.
     """
     if len(values) < LEAST:
-        raise Inconclusive(
-            f"the {signal} was measured at only {len(values)} rates, {LEAST} are needed: use more steps, or start lower"
-        )
+        # Where a few losses are all the same, no rate did anything.
+        why = f"the {signal} was measured at only {len(values)} rates, {LEAST} are needed: use more steps"
+        raise refusal(f"{why}, or start lower", typical(rates) if ended or np.ptp(values) else None)
     control = None if control is None else _thinned(rates, control)[1]
     rates, values = _thinned(rates, values)
     head = neighbours(len(values))
     opening = beginning(len(values), steps, log=log)
-    values, ordered = _without_order(values, control, head, opening, signal)
+    values, ordered = _without_order(values, control, head, opening, signal, typical(rates))
     start = float(np.median(values[:opening]))
     calmed = calm(values)
     along = means(calmed, head)
-    _check_fall(in_errors(calmed, head, opening), clear(len(values)), signal, float(rates[-1]))
+    if (errors := in_errors(calmed, head, opening)) < clear(len(values)):
+        raise _no_fall(errors, clear(len(values)), signal, rates, ended=ended)
     # The size of a divergence is not informative, and would dominate the smoothing.
     calmed = np.minimum(calmed, start + max(start - along.min(), 0))
     lowered, height = _lowered(calmed, along, start)
@@ -116,14 +118,14 @@ def read(
     lowest = int(np.argmin(line))
     if lowest == 0:
         why = "is lowest at the first rate: noise dominates; use more steps or larger batches"
-        raise refusal(f"the smoothed {signal} {why}", float(rates[-1]) / TYPICAL)
+        raise refusal(f"the smoothed {signal} {why}", typical(rates))
     rises = bool((regret[lowest:] > LOST).any())
     turned = ended or rises
     logs = np.log(np.maximum(rates, rates[-1] * LEAST_RATE))
     # On a plateau the lowest point is arbitrary; a curve is still falling if much is gained within the last factor.
     falls = np.interp(logs[-1] - DOUBT, logs, regret) > FALLS
     if falls and not turned and lowest >= len(line) - head:
-        raise too_low(signal, float(rates[-1]))
+        raise too_low(signal, rates)
     edge, floor = _edge(rates, regret, lowest, ended=ended), floor_of(rates, values, start)
     residuals, rng = lowered - line, np.random.default_rng(0)
     again = (_regret(matrix @ (line + _resampled(residuals, rng)), height) for _ in range(RESAMPLES))
@@ -135,19 +137,30 @@ def read(
     return Reading(logs, regret, _top(logs, regret, longer), start, onset, **seen)
 
 
-def _check_fall(errors: float, needed: float, signal: str, last: float) -> None:
-    if errors < needed:
-        raise refusal(
-            f"the {signal} does not fall clearly: {max(errors, 0):.1f} standard errors, {needed:.2g} are needed; "
-            "it is flat, rising or dominated by noise; start lower, use more steps or larger batches (or accumulate), "
-            "or let probe cycles decide (effort='thorough')",
-            last / TYPICAL,
-        )
+def _no_fall(errors: float, needed: float, signal: str, rates: Array, *, ended: bool) -> Inconclusive:
+    how = "start lower" if ended or rates[-1] >= HIGH else f"use {higher(rates)}"
+    return refusal(
+        f"the {signal} does not fall clearly: {max(errors, 0):.1f} standard errors, {needed:.2g} are needed; "
+        f"it is flat, rising or dominated by noise; {how}, use more steps or larger batches (or accumulate), "
+        "or let probe cycles decide (effort='thorough')",
+        typical(rates),
+    )
 
 
-def too_low(signal: str, last: float) -> Inconclusive:
+def typical(rates: Array) -> float | None:
+    """The rate to try where a sweep that ended at the last of these has no answer; None if there are none."""
+    return float(rates[-1]) / TYPICAL if len(rates) and rates[-1] > 0 else None
+
+
+def higher(rates: Array) -> str:
+    """The ramp to try where the last of these rates is too low."""
+    return f"a ramp that goes higher, such as Ramp(high={10 * rates[-1]:.2g})"
+
+
+def too_low(signal: str, rates: Array) -> Inconclusive:
     """The refusal of a ramp whose highest rate is too low."""
-    made = _StillFalling(f"the {signal} is still falling at the highest rate, {last:.2g}; use a ramp that goes higher")
+    last = float(rates[-1])
+    made = _StillFalling(f"the {signal} is still falling at the highest rate, {last:.2g}; use {higher(rates)}")
     made.fallback = float(f"{last / np.exp(DOUBT):.3g}")
     return made
 
@@ -174,15 +187,18 @@ def floor_of(rates: Array, values: Array, start: float) -> float:
     return float(rates[int(np.argmax(along <= max(FLOOR * lowest, 1e-12 * start))) + together // 2])
 
 
-def _without_order(values: Array, control: Array | None, head: int, opening: int, signal: str) -> tuple[Array, bool]:
+def _without_order(
+    values: Array, control: Array | None, head: int, opening: int, signal: str, fallback: float | None
+) -> tuple[Array, bool]:
     """The values, free of what the order of the data does to them, and whether it does; an error if that is all."""
     if control is None:
         return values, False
     moved = order(values, control, head, opening)
     if moved.dominates:
-        raise Inconclusive(
+        raise refusal(
             f"the {signal} follows the order of the data: at a rate of zero it moves by {moved.swing:.2g} over the "
-            f"same batches, and the rates lower it by {max(moved.own, 0):.2g}; shuffle the data, or go to higher rates"
+            f"same batches, and the rates lower it by {max(moved.own, 0):.2g}; shuffle the data, or go to higher rates",
+            fallback,
         )
     return moved.values, moved.trend
 

@@ -8,7 +8,7 @@ from typing import Literal
 from cyclr._check import choice, count, problem
 from cyclr._range.held_out import HeldOut
 from cyclr._range.ramp import Ramp
-from cyclr._range.walk import EFFORTS, StepProgress
+from cyclr._range.recorder import EFFORTS, StepProgress
 
 
 @dataclass(frozen=True, slots=True)

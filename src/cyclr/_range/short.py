@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import inf, isfinite, isinf, log
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cyclr._range.bounds import Inconclusive, refusal
-from cyclr._range.reading import DOUBT, FALLS, LEARNING, MARGIN, TYPICAL, floor_of, too_low
+from cyclr._range.ramp import HIGH
+from cyclr._range.reading import DOUBT, FALLS, LEARNING, MARGIN, TYPICAL, floor_of, higher, too_low, typical
 
 Array = NDArray[np.float64]
 
@@ -27,6 +28,7 @@ PLAIN = 20.0  #: minimum fall, relative to the jitter of the first third
 # A network that has come to give the same answer to everything keeps that loss at rates that are 10,000 times apart; on
 # the recorded curves it stays within a tenth of its fall over a factor of 150 at most.
 NEAR, WIDE = 0.1, log(1000)  #: a loss that stays so near to its lowest over rates so far apart is at a floor
+LITTLE = 0.01  #: a rise by this share of the start is no divergence
 ROUNDING = 1.2e-6  #: a fall by less than this share of the start may be one of ten single-precision roundings
 OPENING = 6  #: one in this many evaluations, the first ones; the start is their median
 # The best peak is a SHARE of the lost rate where that is USUAL_RATE, for USUAL_STEPS of training after a sweep of
@@ -37,6 +39,7 @@ USUAL_DENSITY, SLOWER = 1.86, 0.5  #: a slow sweep loses its gain at a lower rat
 USUAL_STEPS, LONGER = 400, 0.3  #: the best peak falls as the length of the training to this power ...
 SHORTEST = 60  #: ... from so many steps on: shorter trainings were not measured
 FEW = 16  #: steps of fewer examples are lowered by the square root of what is missing
+ABSURD = 1000.0  #: times the loss of the other batches: such a batch is bad
 ALMOST = 0.1  #: a loss that was below this share of its start and then no number at once was solved
 SCATTER = 0.25  #: standard deviation of a log bound over repeats
 METHOD = 0.5  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
@@ -62,7 +65,7 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
     """
     if len(values) < LEAST:
         why = f"the reference batches were evaluated only {len(values)} times, {LEAST} are needed: use more steps"
-        raise Inconclusive(f"{why}, or start lower")
+        raise refusal(f"{why}, or start lower", typical(rates))
     logs, start = np.log(rates), opening(values)
     lowest = int(np.argmin(values))
     gain = start - float(values[lowest])
@@ -71,16 +74,22 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
     falls = gain > needed
     # The size of a divergence says nothing about where the gain was lost.
     risen = np.minimum(values, start + max(gain, needed))
-    above = np.flatnonzero(values > start + (0 if falls else needed))
-    above = above[above > lowest] if falls else above
+    if falls:
+        above = np.flatnonzero(values > start)
+        above = above[above > lowest]
+    else:  # noise may lie above now and then: from where on it stays there
+        below = np.flatnonzero(values <= start + max(needed, LITTLE * abs(start)))
+        above = np.arange(below[-1] + 1, len(values))
     back = len(above) > 0
     lost = _crossing(logs, risen, int(above[0]), start) if back else float(logs[-1])
     if not falls:
         why = "does not fall at any rate: it is flat, rising or dominated by noise"
         advice = "use larger batches (or accumulate), or leave budget out for a test of full size"
+        if not (back or ended or rates[-1] >= HIGH):
+            advice = f"{advice}, or use {higher(rates)}"
         raise refusal(f"the loss of the reference batches {why}; {advice}", float(np.exp(lost)) / TYPICAL)
     if not (back or ended) and still_falling(rates, values):
-        raise too_low("loss of the reference batches", float(rates[-1]))
+        raise too_low("loss of the reference batches", rates)
     onset = float(logs[int(np.flatnonzero(values < start - LEARNING * gain)[0])])
     level = float(logs[int(np.flatnonzero(values <= values[lowest] + NEAR * gain)[0])])
     floor = min(log(floor_of(rates, values, start)), level if lost - level > WIDE else np.inf)
@@ -148,12 +157,20 @@ def examples_in(arrays: Sequence[Any]) -> int:
     return int(parts[0].shape[0])
 
 
+def bad_one(losses: Sequence[float]) -> int | None:
+    """The place of a loss that is not finite, or absurd beside all others; None if there is none."""
+    sizes = [abs(loss) if isfinite(loss) else inf for loss in losses]
+    place = max(range(len(sizes)), key=sizes.__getitem__)
+    others = max(sizes[:place] + sizes[place + 1 :], default=0.0)
+    return place if isinf(sizes[place]) or 0 < ABSURD * others < sizes[place] else None
+
+
 def noisy(examples: int) -> float:
     """The factor for steps of few examples: in a whole training they become unstable at rates that a sweep survives."""
     return min(1.0, examples / FEW) ** 0.5 if examples else 1.0
 
 
-def evidence(readings: list[ShortReading], max_lr: float, examples: int = 0) -> tuple[str, ...]:
+def evidence(readings: list[ShortReading], max_lr: float, examples: int = 0, in_turn: int = 0) -> tuple[str, ...]:
     """What was observed from the lowest loss on, in sentences."""
     lowest, lost = (float(np.exp(np.median([getattr(one, name) for one in readings]))) for name in ("lowest", "lost"))
     times = f"{lost / max_lr:.2g} times max_lr"
@@ -164,7 +181,8 @@ def evidence(readings: list[ShortReading], max_lr: float, examples: int = 0) -> 
     else:
         seen = f"is lowest at a rate of {lowest:.2g} and not back at its start when the sweep ends, at {lost:.2g}"
     follows = "max_lr follows from that rate and the length of the training, as measured on other tasks"
-    told: tuple[str, ...] = (f"The loss of two batches that were set aside {seen}; {follows}.",)
+    what = f"{in_turn} batches that the steps took in turn" if in_turn else "two batches that were set aside"
+    told: tuple[str, ...] = (f"The loss of {what} {seen}; {follows}.",)
     if (share := noisy(examples)) < 1:
         plural = "example" if examples == 1 else "examples"
         told = (*told, f"A step of {examples} {plural} is noisy: max_lr is {share:.2g} of what it is for larger ones.")

@@ -6,38 +6,14 @@ carries the orders out with an adapter's `Walker`; Keras, which owns its trainin
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator
 from dataclasses import replace
 from time import perf_counter
-from typing import Any, Literal, Protocol
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cyclr._check import choice, count, problem
-from cyclr._range.clock import Clock
 from cyclr._range.curve import Curve
-from cyclr._range.fall import falls, rises
-from cyclr._range.horizon import Extent, extent
-from cyclr._range.in_full import bounds_of
-from cyclr._range.orders import Measure, Order, Orders, Reader, Rewind, Steps, Walker
-from cyclr._range.probe import BELOW, candidates, cycle, further
-from cyclr._range.ramp import Ramp
-from cyclr._range.reading import still_falling
-from cyclr._range.short import still_falling as reference_falling
-from cyclr._range.stop import DIVERGED, NON_FINITE
-from cyclr._range.sweep import BLOCK, Sweep
-
-Array = NDArray[np.float64]
-
-EFFORTS = ("quick", "thorough")
-SLOWER = 3  #: a thorough test repeats an inconclusive sweep this many times slower
-
-
-class StepProgress(Protocol):
-    """Called after each block of steps with those done, those in all, and the rate and the loss of the last one."""
-
-    def __call__(self, done: int, total: int, rate: float, loss: float, /) -> object: ...
+from cyclr._range.orders import Measure, Reader, Rewind, Steps, Walker
+from cyclr._range.recorder import Recorder
 
 
 def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
@@ -66,6 +42,7 @@ def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
 def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Curve]:
     """A whole range test whose steps are made elsewhere: yields the rate of each, and is sent its loss."""
     orders, answer = recorder.orders(), None
+    recorder.groups = getattr(reader, "groups", ())
     while True:
         try:
             order = orders.send(answer)
@@ -80,7 +57,7 @@ def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Cu
                         beside.append(_evaluated(reader, recorder, first=not beside))
                     losses.append((yield rate))
                 answer = (reader.read(losses), reader.read(beside)) if reference else reader.read(losses)
-                if reference:
+                if recorder.extent.short:
                     recorder.examples = getattr(reader, "examples", 0)
             case Measure():
                 answer = reader.measure()
@@ -102,280 +79,3 @@ def _agreed(reader: Reader[Any], curve: Curve) -> Curve:
     """The curve with one time of a step in all processes."""
     agreed = getattr(reader, "agreed", None)
     return curve if agreed is None else replace(curve, step_seconds=agreed(curve.step_seconds))
-
-
-class Recorder:
-    """Decides what a range test does next, and records the results.
-
-    Args:
-        ramp: The rates of a sweep.
-        repeats: Number of sweeps. Each begins from the same weights, with the batches that come next.
-        effort: "quick" (the sweeps alone), or "thorough": then three to five probe cycles around the answer of the
-            sweeps, which are made again three times slower first if they are inconclusive. Where they show no fall even
-            then, the cycles lie below the rate at which the loss rises.
-        every: Steps between two measurements on held-out data, the first one after the first step; 0 for none.
-        maximize: Names of the metrics of which higher values are better.
-        progress: Called after each block of steps; None or False for nothing.
-        block: Steps between two readings of the losses.
-        budget: Steps of the training that the test prepares: it then costs at most 15 % of them, or 30 steps a sweep.
-            Sweeps get shorter, and so do probe cycles, or there are none.
-        in_order: Whether the batches come in an order of their own and, after `Rewind(data=True)`, again in the same
-            one. A fall of the loss may then be due to that order: steps at a rate of zero tell.
-        reference: Whether the training can evaluate reference batches, which short sweeps then need.
-
-    Raises:
-        TypeError: If an argument is of the wrong kind.
-        ValueError: If a value is out of range.
-    """
-
-    def __init__(
-        self,
-        ramp: Ramp,
-        *,
-        repeats: int = 1,
-        effort: str = "quick",
-        budget: int | None = None,
-        every: int = 0,
-        maximize: Iterable[str] = (),
-        progress: StepProgress | Literal[False] | None = None,
-        block: int = BLOCK,
-        in_order: bool = False,
-        reference: bool = False,
-    ) -> None:
-        if not isinstance(ramp, Ramp):
-            raise TypeError(problem("ramp must be a cyclr.Ramp", ramp, "write Ramp(low, high, steps=300)"))
-        if progress is not None and progress is not False and not callable(progress):
-            raise TypeError(
-                problem("progress must be callable", progress, "pass a function of (step, total, rate, loss)")
-            )
-        self.effort, self.budget = (
-            choice("effort", effort, EFFORTS),
-            None if budget is None else count("budget", budget),
-        )
-        self._asked, self._can_evaluate = ramp, reference
-        self.set_repeats(repeats)
-        self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
-        self.in_order = in_order
-        self.examples = 0  #: that a step takes, counted in the reference batches; 0 if unknown
-        self.clock = Clock()
-        self.swept = False  #: whether the sweeps are complete: other steps may follow
-        self._sweeps: list[Sweep] = []
-        self._sweep: Sweep | None = None  # the current sweep, or the one that was made last
-        self._probed: dict[float, Array] = {}
-        self._earlier = 0
-
-    def set_repeats(self, repeats: int) -> None:
-        """Set the number of sweeps, before the test begins."""
-        self.repeats = count("repeats", repeats)
-        how: dict[str, Any] = {"budget": self.budget, "reference": self._can_evaluate}
-        self.extent: Extent = extent(self._asked, self.effort, repeats=self.repeats, **how)
-        self.ramp = self.extent.ramp
-        self._beyond = self._most_beyond  #: steps that the sweeps may still go on beyond the highest rate
-
-    @property
-    def most_steps(self) -> int:
-        """Maximum steps of the whole test."""
-        once = 2 if self.in_order else 1
-        sweeps = self.repeats * (self.ramp.steps + self._most_beyond) * once
-        slower = SLOWER * self.repeats * self.ramp.steps * once if self.effort == "thorough" else 0
-        if self.extent.most is not None:
-            slower = 0
-        return sweeps + slower + self.extent.cycles * self.extent.cycle
-
-    def orders(self) -> Orders:
-        """Yield all orders of the test; the generator's return value is the curve."""
-        yield from self._all_sweeps()
-        if self.extent.cycles:
-            bounds = bounds_of(self.curve())
-            if bounds is None and self.extent.most is None:
-                yield Rewind(data=True)
-                self._earlier = self.curve().tuning_cost
-                self.ramp, self.every = self.ramp.slower(SLOWER), SLOWER * self.every
-                self._beyond = 0
-                self._sweeps.clear()
-                yield from self._all_sweeps()
-                bounds = bounds_of(self.curve())
-            if bounds is not None:
-                yield from self._probes(bounds.max_lr)
-            elif (edge := self._edge()) is not None:
-                yield from self._probes(edge / BELOW)
-        return self.curve()
-
-    def note(self, metrics: Mapping[str, float]) -> None:
-        """Record metrics that were measured after the last step of a sweep; those of other steps are dropped."""
-        if self._sweep is not None and self._sweep.losses:
-            self._sweep.note(metrics)
-
-    def curve(self) -> Curve:
-        """The curve so far: complete sweeps, and the probe cycles once all are done.
-
-        Raises:
-            ValueError: If no sweep is complete.
-        """
-        if not self._sweeps:
-            raise ValueError("at least one complete sweep is needed, got none; run the range test first")
-        names = list(dict.fromkeys(name for sweep in self._sweeps for name in sweep.metrics))
-        losses = self._rows([dict(enumerate(sweep.losses)) for sweep in self._sweeps])
-        metrics = {name: self._rows([sweep.metrics.get(name, {}) for sweep in self._sweeps]) for name in names}
-        for rows in metrics.values():
-            for row, sweep in zip(rows, self._sweeps, strict=True):
-                row[sweep.known :] = np.nan  # what came after the end of a sweep, unseen, is no evidence
-        peaks = sorted(self._probed)
-        return Curve(
-            self.ramp.rates,
-            losses,
-            metrics,
-            self.ramp.scale,
-            tuple(sweep.stop for sweep in self._sweeps),
-            self.maximize & set(names),
-            np.array(peaks),
-            np.array([self._probed[peak] for peak in peaks]),
-            self._earlier,
-            self._beside("control"),
-            self._beside("reference"),
-            examples=self.examples,
-            step_seconds=self.clock.step_seconds,
-        )
-
-    def _all_sweeps(self) -> Generator[Order, Any, None]:
-        self.swept = False
-        for repeat in range(self.repeats):
-            if repeat:
-                yield Rewind(data=False)
-            self._sweep = Sweep()
-            self._sweeps.append(self._sweep)
-            try:
-                yield from self._one_sweep(repeat, self._sweep)
-            except BaseException:
-                self._sweeps.pop()  # interrupted: its last step must not be taken for its end
-                raise
-        self.swept = True
-        if self.extent.reference:  # which are the same at each rate, whatever the order of the data
-            return
-        if self.in_order and self._falls() and not (yield from self._rates_acted()):
-            yield from self._at_rate_zero()
-
-    def _falls(self) -> bool:
-        return any(falls(np.array(sweep.losses), log=self.ramp.scale == "log") for sweep in self._sweeps)
-
-    def _rates_acted(self) -> Generator[Order, Any, bool]:
-        """Whether the last sweep ended because of its rates: the initial weights do well on the next batches."""
-        sweep = self._sweeps[-1]
-        if sweep.stop != DIVERGED:
-            return sweep.stop == NON_FINITE
-        yield Rewind(data=False)
-        self._sweep = None  # not before: metrics of its last step may come late
-        losses: list[float] = []
-        while len(losses) < BLOCK:
-            losses += yield Steps([0.0] * self.block)
-        self._earlier += len(losses)
-        return sweep.is_above(float(np.median(losses)))
-
-    def _at_rate_zero(self) -> Generator[Order, Any, None]:
-        """The losses of all sweeps' batches at a rate of zero."""
-        yield Rewind(data=True, same=True)
-        self._sweep = None
-        todo = [sweep for sweep in self._sweeps if not sweep.control]
-        for number, sweep in enumerate(todo):
-            if number:
-                yield Rewind(data=False)
-            losses: list[float] = []
-            while len(losses) < sweep.made:
-                losses += yield Steps([0.0] * min(self.block, sweep.made - len(losses)))
-            sweep.control = losses[: sweep.known]
-
-    def _one_sweep(self, repeat: int, sweep: Sweep) -> Generator[Order, Any, None]:
-        yield from self._steps_of(repeat, sweep, 0)
-        while not repeat and self._beyond and sweep.going and self._still_falls(sweep):
-            more, done = min(BLOCK, self._beyond), self.ramp.steps
-            self._beyond -= more
-            self.ramp = self.ramp.longer(more)
-            yield from self._steps_of(repeat, sweep, done)
-
-    def _still_falls(self, sweep: Sweep) -> bool:
-        if self.extent.reference:
-            return reference_falling(self.ramp.rates, np.array(sweep.reference))
-        return still_falling(self.ramp.rates, np.array(sweep.losses))
-
-    @property
-    def _most_beyond(self) -> int:
-        """How many steps the first sweep may go on beyond the highest rate; later ones then go as far."""
-        steps = self.extent.ramp.beyond
-        if self.extent.left is None or self.extent.reference:  # a short sweep has few such steps
-            return steps
-        return min(steps, self.extent.left // self.repeats)
-
-    def _edge(self) -> float | None:
-        """Where sweeps that showed no fall became unstable; None if their rates did nothing at all."""
-        ended = [sweep.known for sweep in self._sweeps if sweep.stop != "end" or rises(np.array(sweep.losses))]
-        return float(np.median(self.ramp.rates[np.array(ended) - 1])) if ended else None
-
-    def _steps_of(self, repeat: int, sweep: Sweep, end: int) -> Generator[Order, Any, None]:
-        """The steps of a sweep from the step `end` on."""
-        rates = self.ramp.rates.tolist()
-        while end < len(rates) and sweep.going:
-            start, end = end, self._next_reading(end)
-            began = perf_counter()
-            answer = yield Steps(rates[start:end], self.extent.reference)
-            self.clock.made(perf_counter() - began, end - start)
-            sweep.add(*answer) if self.extent.reference else sweep.add(answer)
-            self._tell(repeat * len(rates) + end, self.repeats * len(rates), rates[end - 1], sweep.losses[-1])
-            if sweep.going and self._measures_after(end):
-                sweep.note((yield Measure()))
-
-    def _next_reading(self, start: int) -> int:
-        """The step before which losses are read next: after a block, before an evaluation, at the end."""
-        stops = range(start + 1, min(start + self.block, self.ramp.steps) + 1)
-        return next((stop for stop in stops if self._measures_after(stop)), stops[-1])
-
-    def _measures_after(self, steps: int) -> bool:
-        # On a linear ramp the second evaluation is late, so the first one shows the state before any training.
-        return self.every > 0 and (steps == 1 or steps % self.every == 0)
-
-    def _probes(self, max_lr: float) -> Generator[Order, Any, None]:
-        """Peaks around `max_lr`, and the losses of a short cycle to each; NaN from the first non-finite loss on.
-
-        All cycles have the same start, the same randomness and, if the data can be rewound, the same batches, so that
-        they differ only in their peaks.
-        """
-        found: dict[float, Array] = {}
-        todo: Sequence[float] = candidates(max_lr)
-        while todo:
-            for peak in todo:
-                yield Rewind(data=True)
-                self._sweep = None
-                found[peak] = yield from self._one_probe(peak, len(found))
-            peaks = np.array(sorted(found))
-            peak = further(peaks, np.array([found[peak] for peak in peaks.tolist()]), self.extent.cycles)
-            todo = () if peak is None else (peak,)
-        self._probed = found
-
-    def _one_probe(self, peak: float, number: int) -> Generator[Order, Any, Array]:
-        """The losses of one cycle and of some steps more at its last rate, zero; a single non-finite one is a gap."""
-        whole = self.extent.cycle
-        rates = np.asarray(cycle(peak, whole)(np.arange(whole)), dtype=np.float64).tolist()
-        losses: list[float] = []
-        while len(losses) < len(rates):
-            start = len(losses)
-            losses += [float(loss) for loss in (yield Steps(rates[start : start + self.block]))]
-            bad = ~np.isfinite(losses)
-            if (ended := np.flatnonzero(bad[1:] & bad[:-1])).size:
-                del losses[ended[0] :]
-                break
-            self._tell(number * whole + len(losses), self.extent.cycles * whole, rates[len(losses) - 1], losses[-1])
-        return np.pad(losses, (0, len(rates) - len(losses)), constant_values=np.nan)
-
-    def _beside(self, name: str) -> Array:
-        rows = [dict(enumerate(getattr(sweep, name))) for sweep in self._sweeps]
-        return self._rows(rows) if any(rows) else np.empty((0, 0))
-
-    def _tell(self, done: int, total: int, rate: float, loss: float) -> None:
-        if self.progress is not None:
-            self.progress(done, total, rate, float(loss))
-
-    def _rows(self, values: Sequence[Mapping[int, float]]) -> Array:
-        """One row per sweep; NaN where there is no value."""
-        rows = np.full((len(values), self.ramp.steps), np.nan)
-        for row, there in zip(rows, values, strict=True):
-            row[list(there)] = list(there.values())
-        return rows

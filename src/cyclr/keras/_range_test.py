@@ -18,8 +18,8 @@ from cyclr._metrics import Better
 from cyclr._range import Curve, Ramp, Recorder, StepProgress
 from cyclr._range.fall import neighbours
 from cyclr._range.horizon import REFERENCE
+from cyclr._range.orders import Order, Orders, Rewind, Steps
 from cyclr._range.ramp import RAMP_0_1
-from cyclr._range.walk import Order, Orders, Rewind, Steps
 from cyclr._renamed import renamed
 from cyclr.keras._directions import checked, which_way
 from cyclr.keras._loan import Loan, innermost

@@ -158,7 +158,7 @@ def auto(
         made.size_in = partial(length, kind)
         return run(made, trainer, module, train_dataloaders, datamodule)
 
-    evaluates = module.automatic_optimization and asked.by_reference
+    evaluates = asked.by_reference and (module.automatic_optimization or search.held_out is None)
     with voice:
         found = enough(test, lambda: length.steps, steps=search.ramp.steps, signal=search.signal, evaluates=evaluates)
     tuned = asked.tuned(found, length.steps, length.epoch)

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclr import _check
-from cyclr._range import Curve, HeldOut, Kind, Ramp, StepProgress, enough, size_of
+from cyclr._range import Curve, HeldOut, Kind, Ramp, StepProgress, enough, fits, size_of
 from cyclr._schedules import parse
 from cyclr.study._records import Run, Setup
 from cyclr.study._worker import reporter
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from cyclr.torch import Snapshots, Task
 
 
+USUAL, CHEAP = 3, 5.0  #: sweeps, where these are not asked for, and the seconds after which no further one is begun
+
+
 def find_curve(
     task: Task,
     title: str,
     *,
     ramp: Ramp | None = None,
-    repeats: int = 1,
+    repeats: int | None = 1,
     effort: str = "quick",
     budget: int | None = None,
     signal: str = "loss",
@@ -42,7 +46,8 @@ def find_curve(
         task: The task.
         title: Its name in messages.
         ramp: The rates of a sweep; by default `Ramp()`.
-        repeats: Number of sweeps.
+        repeats: Number of sweeps; None for `USUAL` where that is cheap: no further one is begun after `CHEAP` seconds,
+            and with a budget there is one unless all fit into its share at the length of one.
         effort: "quick" or "thorough".
         budget: Steps of the training that the test prepares; None if unknown.
         signal: The signal that the bounds are read from: "loss" or a metric of the task.
@@ -51,6 +56,7 @@ def find_curve(
         again: Makes the task of another seed, for repeats that begin from new weights: the first is the task itself.
     """
     from cyclr.torch import range_test
+    from cyclr.torch._anew import Anew
 
     held_out = None
     if signal != "loss":
@@ -65,10 +71,14 @@ def find_curve(
     def seeded(number: int) -> Task:
         return again(number) if number and again is not None else task
 
+    many = repeats or (USUAL if fits(sweep, effort, USUAL, budget) else 1)
+
     def test(kind: Kind) -> Curve:
-        size = size_of(kind, effort, budget, repeats)._asdict()
-        made = task if again is None or size["repeats"] == 1 else seeded
-        return range_test(made, ramp=sweep, held_out=held_out, progress=progress, **size)
+        size = size_of(kind, effort, budget, many)._asdict()
+        if again is None or size["repeats"] == 1:
+            return range_test(task, ramp=sweep, held_out=held_out, progress=progress, **size)
+        tests = Anew(seeded, {}, repeats=size.pop("repeats"), update=None, held_out=held_out, where=None)
+        return tests.tested(sweep, progress=progress, seconds=inf if repeats else CHEAP, **size)
 
     if strict or budget is None:
         return test("within")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from math import inf
 from os import PathLike
 from typing import Any, TypeAlias, TypeGuard
 
@@ -65,16 +66,22 @@ class Anew:
         self._at = 0
         self._stack = ExitStack()
 
-    def tested(self, ramp: Ramp, *, effort: str, budget: int | None, progress: StepProgress | None) -> Curve:
-        """The curve of a whole test. Random states are as before afterwards; the tasks are let go of."""
+    def tested(
+        self, ramp: Ramp, *, effort: str, budget: int | None, progress: StepProgress | None, seconds: float = inf
+    ) -> Curve:
+        """The curve of a whole test. Random states are as before afterwards; the tasks are let go of.
+
+        No further sweep is begun once `seconds` have passed.
+        """
         with preserved([]), self._stack:
             first = self._task()
             how = {"repeats": self._repeats, "effort": effort, "budget": budget, "progress": progress}
             recorder = recorder_of(ramp, self._held_out, first.loss_fn, reference=True, **how)
-            recorder.in_order = in_order(first.train_loader, recorder.ramp.steps)
+            recorder.in_order, recorder.seconds = in_order(first.train_loader, recorder.ramp.steps), seconds
+            self._recorder = recorder
             self._begin(first)
             curve = walk(self, recorder)
-        return replace(curve, anew=self._repeats > 1)
+        return replace(curve, anew=recorder.repeats > 1)
 
     def step(self, rate: float) -> torch.Tensor:
         return self._made[self._at].step(rate)
@@ -83,6 +90,11 @@ class Anew:
     def examples(self) -> int:
         """Examples that a step takes; 0 if unknown."""
         return self._made[self._at].examples
+
+    @property
+    def groups(self) -> tuple[tuple[str, float], ...]:
+        """Name and rate ratio of each parameter group, where they differ."""
+        return self._made[self._at].groups
 
     def reference(self) -> torch.Tensor:
         return self._made[self._at].reference()
@@ -99,7 +111,7 @@ class Anew:
     def rewind(self, *, data: bool) -> None:
         """To the first task, or on to the next one; after the last, to its initial weights."""
         after = 0 if data else self._at + 1
-        if after == len(self._made) < self._repeats:
+        if after == len(self._made) < self._recorder.repeats:
             self._begin(self._task())
         elif after < len(self._made):
             self._made[after].rewind(data=True)

@@ -21,7 +21,7 @@ from cyclr._tuned import Asked, Voice
 from cyclr.torch._batches import length
 from cyclr.torch._distributed import group_of, place_in
 from cyclr.torch._groups import resolve
-from cyclr.torch._parts import Models, parts_of
+from cyclr.torch._parts import Models, has_batches, parts_of
 from cyclr.torch._range_test import range_test
 from cyclr.torch._scheduler import DRIVEN, Scheduler
 from cyclr.torch._task import Task
@@ -134,7 +134,8 @@ def auto(
     def test(kind: Kind) -> Curve:
         return range_test(network, driver, data, loss, update=update, **how, **prepared.size(kind)._asdict())
 
-    evaluates = isinstance(update, Update | None) and prepared.asked.by_reference
+    evaluates = isinstance(update, Update | None) or (has_batches(data) and search.held_out is None)
+    evaluates = evaluates and prepared.asked.by_reference
     with prepared.voice:
         found = enough(test, lambda: prepared.total, steps=search.ramp.steps, signal=search.signal, evaluates=evaluates)
     return prepared.scheduler(driver, found)

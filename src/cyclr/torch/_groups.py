@@ -75,6 +75,13 @@ def ratios(optimizer: Optimizer) -> list[float]:
     return [rate / max(rates) if max(rates) > 0 else 1.0 for rate in rates]
 
 
+def named_ratios(optimizer: Optimizer) -> tuple[tuple[str, float], ...]:
+    """The name of each group, as the user gave it in an entry "name", and its ratio; nothing if all rates are equal."""
+    every = ratios(optimizer)
+    names = [str(group.get("name", "")) for group in optimizer.param_groups]
+    return tuple(zip(names, every, strict=True)) if len(set(every)) > 1 else ()
+
+
 def mark(rate: Any) -> Any:
     """A mark that shows whether a rate was changed since; a tensor is not read, as that would wait for its device."""
     return (id(rate), rate._version) if isinstance(rate, torch.Tensor) else rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -13,12 +14,13 @@ from torch.optim import Optimizer
 
 from cyclr._check import problem
 from cyclr._goals import GOAL_0_1, Goal
-from cyclr._range import Answer, Curve, Kind, Recorder, Search, bounds_of, joined
+from cyclr._range import Answer, Curve, Kind, Recorder, Search, tests_of
 from cyclr._range.walk import walking
 from cyclr._renamed import renamed
 from cyclr.torch._auto import Prepared, resumed
 from cyclr.torch._batches import checked_loss, in_order, length
 from cyclr.torch._parts import Models, parts_of
+from cyclr.torch._reference import same_draws
 from cyclr.torch._restore import preserved
 from cyclr.torch._restore.reachable import Closed, is_own
 from cyclr.torch._scheduler import Scheduler
@@ -179,7 +181,6 @@ class AutoLoop(Closed):
     def _tested(self, running: list[FrameType]) -> Generator[Any, None, Curve]:
         prepared = self._prepared
         search = prepared.asked.search
-        recorder, full = self._recorder("within"), self._recorder("full")
         data: list[Any] = [self._loader]
         functions: list[Any] = list(running)
         if search.held_out is not None:
@@ -192,22 +193,35 @@ class AutoLoop(Closed):
             training = Training(self._model, self._optimizer, self._loader, measure, transaction, watch)
             if not self._model.training:
                 self._model.train()
+            how: dict[str, Any] = {"steps": search.ramp.steps, "signal": search.signal}
+            tests = tests_of(
+                lambda: prepared.total, evaluates=self._takes_in_turn and prepared.asked.by_reference, **how
+            )
+            kind = next(tests)
             with watch.objective:
-                curve = yield from self._walked(training, recorder)
-                short = len(curve.rates) < search.ramp.steps
-                if short and bounds_of(curve, prepared.total, search.signal) is None:
+                while True:
+                    curve = yield from self._walked(training, self._recorder(kind))
+                    try:
+                        kind = tests.send(curve)
+                    except StopIteration as done:
+                        return watch.finish(done.value.curve)
                     training.rewind(data=True)
-                    curve = joined((yield from self._walked(training, full)), curve)
-            return watch.finish(curve)
+
+    @property
+    def _takes_in_turn(self) -> bool:
+        """Whether the loop can be given the same batches again and again, and is judged by their loss alone."""
+        return self._given is not None and self._prepared.asked.search.held_out is None
 
     def _recorder(self, kind: Kind) -> Recorder:
         search, size = self._prepared.asked.search, self._prepared.size(kind)._asdict()
-        recorder = recorder_of(search.ramp, search.held_out, None, progress=self._prepared.voice.progress, **size)
+        how: dict[str, Any] = {"progress": self._prepared.voice.progress, "in_turn": self._takes_in_turn}
+        recorder = recorder_of(search.ramp, search.held_out, None, **how, **size)
         recorder.in_order = in_order(self._loader, recorder.ramp.steps)
         return recorder
 
     def _walked(self, training: Training, recorder: Recorder) -> Generator[Any, None, Curve]:
         """As `walk` does it; here the loop that is given the batches makes the steps."""
+        training.begin(recorder.extent.in_turn)
         steps = walking(training, recorder)
         loss = None
         while True:
@@ -222,7 +236,9 @@ class AutoLoop(Closed):
         """Batches until the loop reports a step: with accumulation, several."""
         self._loss = None
         for _ in range(_MOST):
-            yield next(training.batches)
+            batch = next(training.batches)
+            with same_draws(self._model) if training.in_turn else nullcontext():
+                yield batch
             if self._loss is not None:
                 return self._loss
         what = "step(loss) must be called after each optimizer step of the loop"

@@ -95,6 +95,11 @@ class _NoData:
         return count() if self._numbered else repeat(NOTHING)
 
 
+def has_batches(loader: Any) -> bool:
+    """Whether the steps of a training take batches."""
+    return not isinstance(loader, _NoData)
+
+
 def _takes_nothing(function: Any) -> bool:
     """Whether a function can be called with no argument."""
     try:

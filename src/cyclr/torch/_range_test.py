@@ -17,7 +17,7 @@ from cyclr._range.walk import walk
 from cyclr._renamed import renamed, same
 from cyclr.torch._anew import Anew, TaskFunction, is_task_function
 from cyclr.torch._batches import in_order
-from cyclr.torch._parts import Models, parts_of
+from cyclr.torch._parts import Models, has_batches, parts_of
 from cyclr.torch._restore import preserved
 from cyclr.torch._task import Task
 from cyclr.torch._training import Stepped, besides, loss_of_batch, measured, recorder_of, step_of
@@ -133,8 +133,9 @@ def range_test(
             inconclusive sweeps are first repeated three times slower.
         budget: Steps of the training that the test prepares. It then costs at most 15 % of them (but 30 steps a sweep).
             Below 2,000 steps, two training batches are set aside and evaluated before each step of a short sweep; their
-            loss, which has no noise, decides. With a step function as `update`, which gives no loss without a step, the
-            training losses decide, and data in a fixed order may cost twice as much.
+            loss, which has no noise, decides. A step function as `update` gives no loss without a step: its steps take
+            the same three batches in turn, with the same random numbers, and their mean loss decides. Without a loader,
+            or with held-out data, the training losses decide, and data in a fixed order may cost twice as much.
         update: How a step is made: an `Update`, or your own step function: it makes one whole step from a batch
             (zero_grad, forward, backward, optimizer.step) and returns the loss as a tensor. Without a loader it is
             called with the number of the step, or with nothing if it takes nothing.
@@ -175,7 +176,8 @@ def range_test(
     model, optimizer, loader, loss_fn = parts_of(network, optimizer, loader, loss_fn, update)
     step = step_of(model, optimizer, loss_fn, update)
     how = {"repeats": repeats, "effort": effort, "budget": budget, "progress": progress}
-    recorder = recorder_of(ramp, held_out, loss_fn, reference=loss_of_batch(step) is not None, **how)
+    same: dict[str, Any] = {"reference": loss_of_batch(step) is not None, "in_turn": has_batches(loader)}
+    recorder = recorder_of(ramp, held_out, loss_fn, **same, **how)
     recorder.in_order = in_order(loader, recorder.ramp.steps)
     kept = besides(loader, loss_fn, update, held_out)
     with preserved(model, optimizer, scheduler=restore.scheduler, where=restore.where, **kept) as transaction:
@@ -184,6 +186,7 @@ def range_test(
         measure = measured(model, held_out, loss_fn, update)
         watch = None if isinstance(update, Update | None) else Watch(optimizer)
         training = Stepped(model, optimizer, loader, measure, transaction, watch, step)
+        training.begin(recorder.extent.in_turn)
         if watch is None:
             return walk(training, recorder)
         with watch.objective:

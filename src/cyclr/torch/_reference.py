@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import distributed
+from torch.utils._pytree import tree_map
 
-from cyclr._range.curve import ABSURD
 from cyclr._range.horizon import REFERENCE
-from cyclr._range.short import examples_in
+from cyclr._range.short import bad_one, examples_in
 
 _log = logging.getLogger("cyclr")
 
@@ -38,6 +39,61 @@ def arrays_in(batch: Any) -> list[Any]:
         labels = [batch[name] for name in LABELS if name in batch]
         return [*(one for name, one in batch.items() if name not in LABELS), *labels]
     return list(batch) if isinstance(batch, (tuple, list)) else [batch]
+
+
+@contextmanager
+def same_draws(model: torch.nn.Module) -> Iterator[None]:
+    """The same random numbers of torch, NumPy and Python in each such block; their states are as before afterwards."""
+    devices = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
+    drawn = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(list(devices)):
+            torch.manual_seed(0)
+            random.seed(0)
+            np.random.seed(0)
+            yield
+    finally:
+        random.setstate(drawn[0])
+        np.random.set_state(drawn[1])
+
+
+class TakenInTurn:
+    """The next few batches of an iterator, again and again; as copies, since a step may write to its batch.
+
+    Args:
+        batches: Where they come from.
+        number: How many.
+
+    >>> taken = TakenInTurn(iter(["a", "b", "c"]), 2)
+    >>> [next(taken) for _ in range(5)]
+    ['a', 'b', 'a', 'b', 'a']
+    """
+
+    def __init__(self, batches: Iterator[Any], number: int) -> None:
+        self._batches, self._number = batches, number
+        self._kept, self._given = list[Any](), 0
+
+    @property
+    def examples(self) -> int:
+        """Examples in a batch; 0 if unknown, or before the first one is taken."""
+        return sum(examples_in(arrays_in(batch)) for batch in self._kept) // max(1, len(self._kept))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if len(self._kept) < self._number:
+            self._kept.append(next(self._batches))
+        batch = self._kept[self._given % self._number]
+        self._given += 1
+        return tree_map(_fresh, batch)
+
+
+def _fresh(part: Any) -> Any:
+    """A copy of a tensor, an array, a mapping or what else copies itself."""
+    if callable(getattr(part, "clone", None)):
+        return part.clone()
+    return copy.copy(part) if isinstance(part, (Mapping, np.ndarray)) else part
 
 
 class ReferenceBatches:
@@ -87,30 +143,15 @@ class ReferenceBatches:
 
     def _losses(self) -> list[torch.Tensor]:
         """The loss of each batch."""
-        devices = {weight.device for weight in self._model.parameters() if weight.device.type == "cuda"}
         held = [(module._buffers, name, buffer) for module in self._model.modules()
                 for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
         before = [buffer.clone() for _, _, buffer in held]
-        drawn = random.getstate(), np.random.get_state()
         try:
-            with torch.random.fork_rng(list(devices)):
-                torch.manual_seed(0)
-                random.seed(0)
-                np.random.seed(0)
+            with same_draws(self._model):
                 # With gradients, as a loss may need them, and a compiled model would be compiled anew without them.
                 return [self._loss(batch).detach() for batch in self._kept]
         finally:
-            random.setstate(drawn[0])
-            np.random.set_state(drawn[1])
             with torch.no_grad():
                 for (buffers, name, buffer), value in zip(held, before, strict=True):
                     buffers[name] = buffer  # a module may have put another one there
                     buffer.copy_(value)
-
-
-def bad_one(losses: Sequence[float]) -> int | None:
-    """The place of a loss that is not finite, or absurd beside all others; None if there is none."""
-    sizes = [abs(loss) if math.isfinite(loss) else math.inf for loss in losses]
-    place = max(range(len(sizes)), key=sizes.__getitem__)
-    others = max(sizes[:place] + sizes[place + 1 :], default=0.0)
-    return place if math.isinf(sizes[place]) or 0 < ABSURD * others < sizes[place] else None

@@ -12,9 +12,9 @@ from cyclr._check import problem
 from cyclr._range import HeldOut, Ramp, Recorder, StepProgress
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
 from cyclr.torch._distributed import averaged, group_of, once, place_in
-from cyclr.torch._groups import put, ratios
+from cyclr.torch._groups import named_ratios, put, ratios
 from cyclr.torch._parts import NOTHING
-from cyclr.torch._reference import Evaluates, ReferenceBatches
+from cyclr.torch._reference import Evaluates, ReferenceBatches, TakenInTurn, same_draws
 from cyclr.torch._restore import Transaction
 from cyclr.torch._update import Step, StepFunction, Update, at_hand, evaluate_together
 from cyclr.torch._watch import Watch
@@ -35,10 +35,21 @@ class Training:
         watch: Watch | None,
     ) -> None:
         self._groups = list(zip(optimizer.param_groups, ratios(optimizer), strict=True))
-        self._loader, self.batches = loader, endless(loader)
+        #: Name and rate ratio of each, where they differ.
+        self.groups = named_ratios(optimizer)
+        self._loader = loader
+        self.begin()
         self._measure, self._transaction = measure, transaction
         self._together = group_of(model)
         self._watch = watch
+
+    def begin(self, in_turn: int = 0) -> None:
+        """Begin the data; `in_turn` is how many batches are given again and again, 0 for new ones."""
+        self.in_turn, self._given = in_turn, endless(self._loader)
+        self._take()
+
+    def _take(self) -> None:
+        self.batches = TakenInTurn(self._given, self.in_turn) if self.in_turn else self._given
 
     def put(self, rate: float) -> None:
         """Set the rate of the step to come."""
@@ -71,7 +82,8 @@ class Training:
     def rewind(self, *, data: bool) -> None:
         self._transaction.rewind(everything=data)
         if data:
-            self.batches = endless(self._loader)
+            self.begin(self.in_turn)
+        self._take()
 
 
 class Stepped(Training):
@@ -88,19 +100,24 @@ class Stepped(Training):
         step: Callable[[Iterator[Any]], torch.Tensor],
     ) -> None:
         super().__init__(model, optimizer, loader, measure, transaction, watch)
-        self._make_step = step
+        self._model, self._make_step = model, step
         loss = loss_of_batch(step)
         accumulate = step.how.accumulate if isinstance(step, Step) else 1
         self._reference = None if loss is None else ReferenceBatches(model, loss, accumulate)
 
     def step(self, rate: float) -> torch.Tensor:
         self.put(rate)
-        return self.stepped(self._make_step(self.batches))
+        if not self.in_turn:
+            return self.stepped(self._make_step(self.batches))
+        batch = next(self.batches)
+        with same_draws(self._model):
+            return self.stepped(self._make_step(iter([batch])))
 
     @property
     def examples(self) -> int:
         """Examples that a step takes in all processes; 0 if unknown."""
-        return 0 if self._reference is None else self._reference.examples * place_in(self._together)[1]
+        source = self.batches if isinstance(self.batches, TakenInTurn) else self._reference
+        return 0 if source is None else source.examples * place_in(self._together)[1]
 
     def reference(self) -> torch.Tensor:
         return super().reference() if self._reference is None else self._reference(self.batches)
@@ -136,10 +153,11 @@ def recorder_of(
     budget: int | None = None,
     progress: StepProgress | None = None,
     reference: bool = False,
+    in_turn: bool = False,
 ) -> Recorder:
-    """The recorder of a test with these held-out data."""
+    """The recorder of a test with these held-out data, which say little of a network that sees a few batches only."""
     how = {"repeats": repeats, "effort": effort, "budget": budget, "progress": progress}
-    recorder = Recorder(ramp, reference=reference, **how)
+    recorder = Recorder(ramp, reference=reference, in_turn=in_turn and held_out is None, **how)
     if held_out is not None:
         check_held_out(held_out, loss_fn)
         recorder.every, recorder.maximize = held_out.steps_between(recorder.ramp.steps), held_out.maximize
