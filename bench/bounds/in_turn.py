@@ -7,7 +7,8 @@
 
 Appends to records/in_turn.csv, and passes over what is there. A refusal has no peak; its cost is that of all tests. The
 table compares with what the same program did before, from the records of ramps.py: training losses alone, then one
-sweep of 300 steps; and with two reference batches, evaluated without a step. The landscapes are those of lengths.py.
+sweep of 300 steps (which is not recorded for trained weights); and with two reference batches, evaluated without a
+step. The landscapes are those of lengths.py.
 """
 
 from __future__ import annotations
@@ -78,13 +79,13 @@ def record(names: tuple[str, ...]) -> None:
 
 
 def alone(name: str, steps: int, seed: int) -> tuple[float, int] | None:
-    """Training losses alone, and a sweep of full size after a refusal; None where that was not recorded."""
+    """Training losses alone, and a sweep of full size after a refusal; None where the former was not recorded."""
     kept = rules.recorded(name).get(seed, {})
-    found = rules.ours("training losses alone", kept, steps) if "quick" in kept else None
+    found = rules.ours("training losses alone", kept, steps)
     if found is None:
         return None
     bounds, peak, cost = found
-    if bounds is None:
+    if bounds is None and "quick" in kept:
         curve = rules.sweep(kept, FULL)
         bounds, peak = rules.read(curve, steps)
         cost += curve.tuning_cost

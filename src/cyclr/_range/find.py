@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import exp
 from math import log as ln
 from statistics import NormalDist
 from typing import Any
@@ -74,12 +72,7 @@ def find(
     tops = np.array([min(one.top, one.cap) for one in readings])
     top = float(np.median(tops))
     if probes is not None:
-        low, high = (np.log(probes[0][place]) for place in (0, -1))
-        at = grid(min(readings[0].where[0], low), max(readings[0].where[-1], high))
-        sweeps = swept(at, readings, longer + _fast(rates, steps, log=log))
-        start = float(np.mean([reading.start for reading in readings]))
-        top = float(at[np.argmin(probed(at, sweeps, start, *probes, longer))])
-        top = min(top, float(np.log(_unstable(readings, probes) / CLIFF)))
+        top = _by_both(readings, probes, longer, _fast(rates, steps, log=log))
     # A bound varies with batches, which repeats average out, and with initial weights, which few repeats change.
     within = float(np.mean([reading.spread**2 for reading in readings]))
     between = float(tops.var(ddof=1)) if len(tops) > 1 else within
@@ -94,12 +87,20 @@ def find(
     onset = float(np.exp(np.median([reading.onset for reading in readings])))
     base_lr = _lower(max_lr, onset)
     evidence = _evidence(readings, len(values), signal, probes, max_lr, base_lr, onset)
-    bounds = _with_intervals(base_lr, max_lr, scatter, (*evidence, *_begun(len(values), anew=anew)), made)
-    if probes is not None or signal != "loss" or not log:  # probe cycles are judged by the training loss
-        return bounds
-    interval = exp(2 * NormalDist().inv_cdf(0.95) * float(np.hypot(METHOD, scatter)))
-    more = would_tell(doubts(readings, steps, interval), steps, len(values), budget)
-    return replace(bounds, evidence=(*bounds.evidence, *more))
+    evidence = (*evidence, *_begun(len(values), anew=anew))
+    if probes is None and signal == "loss" and log:  # probe cycles are judged by the training loss
+        why = doubts(readings, steps, _width(float(np.hypot(METHOD, scatter))))
+        evidence = (*evidence, *would_tell(why, steps, len(values), budget))
+    return _with_intervals(base_lr, max_lr, scatter, evidence, made)
+
+
+def _by_both(readings: list[Reading], probes: tuple[Array, Array], longer: float, fast: float) -> float:
+    """The log of the upper bound by sweeps and probe cycles together."""
+    low, high = (np.log(probes[0][place]) for place in (0, -1))
+    at = grid(min(readings[0].where[0], low), max(readings[0].where[-1], high))
+    start = float(np.mean([reading.start for reading in readings]))
+    top = float(at[np.argmin(probed(at, swept(at, readings, longer + fast), start, *probes, longer))])
+    return min(top, float(np.log(_unstable(readings, probes) / CLIFF)))
 
 
 def _check(readings: list[Reading], between: float, max_lr: float) -> None:
@@ -114,13 +115,18 @@ def _check(readings: list[Reading], between: float, max_lr: float) -> None:
 
 def _check_width(deviation: float, max_lr: float) -> None:
     """Refuse an answer whose logarithm has this standard deviation, if that is too much."""
-    wide = float(np.exp(2 * NormalDist().inv_cdf(0.95) * deviation))
+    wide = _width(deviation)
     if wide > WIDEST:
         raise refusal(
             f"the upper bound is known only to within a factor of {wide:.2g} from lowest to highest: use more steps, "
             "repeats or larger batches, or effort='thorough'",
             max_lr,
         )
+
+
+def _width(deviation: float) -> float:
+    """The factor from one end of a 90 % interval to the other, for a standard deviation of the logarithm."""
+    return float(np.exp(2 * NormalDist().inv_cdf(0.95) * deviation))
 
 
 def _over_weights(tops: Array, usual: float) -> float:

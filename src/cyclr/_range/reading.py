@@ -96,9 +96,7 @@ def read(
     `longer` is by how much the log of the best rate is lower than it seems.
     """
     if len(values) < LEAST:
-        # Where a few losses are all the same, no rate did anything.
-        why = f"the {signal} was measured at only {len(values)} rates, {LEAST} are needed: use more steps"
-        raise refusal(f"{why}, or start lower", typical(rates) if ended or np.ptp(values) else None)
+        raise _too_few(rates, values, signal, ended=ended)
     control = None if control is None else _thinned(rates, control)[1]
     rates, values = _thinned(rates, values)
     head = neighbours(len(values))
@@ -135,6 +133,12 @@ def read(
     seen |= {"edge": edge, "floor": floor, "spread": float(np.std(tops)), "ordered": ordered}
     seen["usual"] = float(np.ptp(np.quantile(tops, (0.25, 0.75)))) / QUARTERS
     return Reading(logs, regret, _top(logs, regret, longer), start, onset, **seen)
+
+
+def _too_few(rates: Array, values: Array, signal: str, *, ended: bool) -> Inconclusive:
+    why = f"the {signal} was measured at only {len(values)} rates, {LEAST} are needed: use more steps, or start lower"
+    acted = ended or (len(values) > 0 and np.ptp(values) > 0)  # where losses are all the same, no rate did anything
+    return refusal(why, typical(rates) if acted else None)
 
 
 def _no_fall(errors: float, needed: float, signal: str, rates: Array, *, ended: bool) -> Inconclusive:

@@ -42,7 +42,8 @@ class AutoLoop(Closed):
 
     Restored is what `range_test` restores, with the variables of the functions (or module) that run, the
     attributes of their `self`, and what these reach. What the body of the loop does besides happens in the range test,
-    too: it prints, logs, and counts elsewhere; `testing` tells. An error in the loop, Ctrl-C or `break` end the test,
+    too: it prints, logs, and counts elsewhere; `testing` tells. For less than 2,000 steps, the test gives the same
+    three batches in turn, as copies. An error in the loop, Ctrl-C or `break` end the test,
     and all is restored, as soon as the loop lets go of its iterator: a `for` statement does so at once. Where the
     program keeps it (`batches = iter(loop)`), write `with AutoLoop(...) as loop:`.
 
