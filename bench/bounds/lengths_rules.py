@@ -27,11 +27,14 @@ import numpy as np
 import ramps
 from finetune import FINETUNE
 from lengths_lands import PLATEAU, Landscape, landscape
+from suites import make
 
 from cyclr import Bounds, Curve, Inconclusive
 from cyclr._range import horizon, reading, short, smooth
 from cyclr._range.horizon import allowed
 from cyclr._range.probe import BELOW, ends
+from cyclr._range.short import examples_in
+from cyclr.torch._groups import is_plain_sgd
 
 SHORT_SWEEPS = ((30, 200), (60, 400), (100, 667))  #: the sweep that a budget pays for, and up to which one
 REFERENCED = ((18, 200), (36, 400), (60, 1999))  #: the same with reference batches
@@ -77,7 +80,8 @@ def referenced(kept: Recorded, steps: int) -> Curve | None:
         return None
     losses = kept[f"reference-{made}"]
     rates = 1e-6 * 1e7 ** (np.arange(len(losses)) / (made - 1))
-    return Curve(rates, losses, stops=("end" if np.isfinite(losses[-1]) else "diverged",), reference=losses)
+    stop = "end" if np.isfinite(losses[-1]) else "diverged"
+    return Curve(rates, losses, stops=(stop,), reference=losses, **kept["steps"].item())
 
 
 def first_sweep(steps: int) -> int:
@@ -124,7 +128,16 @@ def recorded(name: str) -> dict[int, Recorded]:
     for key, value in ramps.load(name).items():
         seed, what = key.split("/")
         found[int(seed)][what] = value
-    return {seed: kept for seed, kept in found.items() if "reference-60" in kept}
+    steps = np.array(facts(name))
+    return {seed: kept | {"steps": steps} for seed, kept in found.items() if "reference-60" in kept}
+
+
+def facts(name: str) -> dict[str, int | bool]:
+    """What a range test knows of the steps, as arguments of `Curve`."""
+    if name in FINETUNE:  # batches of 32 or more, none with plain SGD; they cannot be made without their data
+        return {}
+    problem = make(name, 0)
+    return {"examples": examples_in(next(iter(problem.batches))), "plain_sgd": is_plain_sgd(problem.optimizer)}
 
 
 @cache

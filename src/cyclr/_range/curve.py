@@ -25,6 +25,7 @@ from cyclr._range.horizon import EVALUATION, REFERENCE
 from cyclr._range.objective import KINDS, judged
 from cyclr._range.ramp import SCALES
 from cyclr._range.rules import RULES
+from cyclr._range.short import StepFacts
 from cyclr._range.turns import rounds
 from cyclr._renamed import has_new_name
 
@@ -66,6 +67,8 @@ class Curve(Displayed):
             device.
         in_turn: How many batches the steps of each sweep took in turn, as in short tests with a step function; 0 for
             new ones at each step.
+        plain_sgd: Whether the optimizer is SGD without momentum, whose best rates lie nearer to those at which a short
+            sweep loses what it has gained.
         groups: Name ("" if it has none) and rate of each parameter group, whose ratios are kept, if there are several:
             `rates` are those of the group with the largest.
 
@@ -97,6 +100,7 @@ class Curve(Displayed):
     examples: int = 0
     step_seconds: float | None = None
     in_turn: int = 0
+    plain_sgd: bool = False
     groups: Groups = ()
 
     def __post_init__(self) -> None:
@@ -190,8 +194,8 @@ class Curve(Displayed):
         control = self.control if signal == "loss" and self.control.size else None
         steady = self.reference if signal == "loss" and self.reference.size else None
         made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "reference": steady}
-        made |= {"log": self.scale == "log", "budget": budget, "anew": self.anew, "examples": self.examples}
-        made["in_turn"] = self.in_turn
+        made |= {"log": self.scale == "log", "budget": budget, "anew": self.anew}
+        made["made_by"] = StepFacts(self.examples, self.in_turn, self.plain_sgd)
         with self._carried(self._ends()):
             rates, values = self._points(signal)
             if signal == "loss" and self.in_turn:
@@ -248,6 +252,7 @@ class Curve(Displayed):
             "examples": self.examples,
             "step_seconds": self.step_seconds,
             "in_turn": self.in_turn,
+            "plain_sgd": self.plain_sgd,
             "groups": self.groups,
         }
         text = json.dumps(plain, allow_nan=False)
@@ -276,7 +281,7 @@ class Curve(Displayed):
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
         later: dict[str, Any] = {"control": [], "reference": [], "loss_kind": "", "anew": False, "examples": 0}
-        later |= {"step_seconds": None, "in_turn": 0, "groups": []}
+        later |= {"step_seconds": None, "in_turn": 0, "plain_sgd": False, "groups": []}
         fields = (*fields, "earlier_steps", *later)
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
         plain = later | plain

@@ -44,17 +44,16 @@ def find(
     log: bool,
     budget: int | None = None,
     anew: bool = False,
-    examples: int = 0,
-    in_turn: int = 0,
+    made_by: short.StepFacts = short.StepFacts(),  # noqa: B008 (frozen)
 ) -> Bounds:
     """Bounds from a signal for which lower is better; rows are repeats, NaN after the end of a repeat.
 
     `control` are the values of the same batches at a rate of zero, where they were measured: a fall that only follows
     the order of the data is no evidence. `reference` are the losses of the reference batches, or those of rounds of
-    `in_turn` batches that are taken in turn, from which alone the answer then comes. `probes` are the peaks and the
-    losses of probe cycles, or None. `steps` is the length of a sweep, of which `values` may hold only a few points.
-    `budget` is that of the training to come. `anew` says whether repeats began from new weights; `examples` how many a
-    step takes, 0 if unknown.
+    batches that are taken in turn, from which alone the answer then comes. `probes` are the peaks and the losses of
+    probe cycles, or None. `steps` is the length of a sweep, of which `values` may hold only a few points. `budget` is
+    that of the training to come. `anew` says whether repeats began from new weights; `made_by` what is known of the
+    steps.
 
     Raises:
         Inconclusive: If most repeats do not fall clearly, or fall until the end.
@@ -62,7 +61,7 @@ def find(
     probability("level", level)
     longer, made = too_long(budget), {"level": level, "tuning_cost": tuning_cost, "budget": budget}
     if reference is not None:
-        return _from_reference(rates, reference, made, anew=anew, examples=examples, in_turn=in_turn)
+        return _from_reference(rates, reference, made, anew=anew, made_by=made_by)
     try:
         readings = _readings(rates, values, control, longer=longer, steps=steps, signal=signal, log=log)
     except Inconclusive as unclear:
@@ -149,9 +148,7 @@ def _begun(repeats: int, *, anew: bool) -> tuple[str, ...]:
     return ("All sweeps began from the same weights: what they agree on is for these weights.",)
 
 
-def _from_reference(
-    rates: Array, rows: Array, made: dict[str, Any], *, anew: bool, examples: int, in_turn: int
-) -> Bounds:
+def _from_reference(rates: Array, rows: Array, made: dict[str, Any], *, anew: bool, made_by: short.StepFacts) -> Bounds:
     """Bounds from the loss of batches that stay the same alone.
 
     Raises:
@@ -161,7 +158,7 @@ def _from_reference(
     if len(refusals) >= len(readings):
         raise refusals[0]
     density = (len(rates) - 1) / ln(rates[-1] / rates[0])
-    tops = np.array([short.best(one, density, made["budget"] or LONG, examples) for one in readings])
+    tops = np.array([short.best(one, density, made["budget"] or LONG, made_by) for one in readings])
     max_lr = _rounded(float(np.exp(np.median(tops))))
     onset = float(np.exp(np.median([one.onset for one in readings])))
     base_lr = _lower(max_lr, onset)
@@ -171,7 +168,7 @@ def _from_reference(
         scatter = _over_weights(tops, short.SCATTER**2)
     _check_width(float(np.hypot(short.METHOD, scatter)), max_lr)
     evidence = (
-        *short.evidence(readings, max_lr, examples, in_turn),
+        *short.evidence(readings, max_lr, made_by),
         _started(onset, base_lr, max_lr),
         *_begun(len(rows), anew=anew),
     )

@@ -98,6 +98,7 @@ class Recorder:
         self.in_order = in_order
         self.examples = 0  #: that a step takes, counted in the reference batches; 0 if unknown
         self.clock = Clock()
+        self.plain_sgd = False  #: whether the optimizer is SGD without momentum
         self.groups: Groups = ()  #: of the optimizer, as in `Curve.groups`
         self.seconds = inf  #: no further sweep is begun once so many have passed
         self.swept = False  #: whether the sweeps are complete: other steps may follow
@@ -179,6 +180,7 @@ class Recorder:
             examples=self.examples,
             step_seconds=self.clock.step_seconds,
             in_turn=self.extent.in_turn,
+            plain_sgd=self.plain_sgd,
             groups=self.groups,
         )
 

@@ -38,11 +38,29 @@ USUAL_RATE, PULL, FAR = 0.135, 0.4, 20.0  #: lost rates vary more over tasks tha
 USUAL_DENSITY, SLOWER = 1.86, 0.5  #: a slow sweep loses its gain at a lower rate, to this power
 USUAL_STEPS, LONGER = 400, 0.3  #: the best peak falls as the length of the training to this power ...
 SHORTEST = 60  #: ... from so many steps on: shorter trainings were not measured
+# SGD without momentum breaks down at once where a rate is too high; momentum gathers for steps, while a sweep goes on
+# to higher rates. So its best peak is nearer to the lost rate, and it is the same for 60 and for 400 steps.
+PLAIN_SHARE = 4 * SHARE
 FEW = 16  #: steps of fewer examples are lowered by the square root of what is missing
 ABSURD = 1000.0  #: times the loss of the other batches: such a batch is bad
 ALMOST = 0.1  #: a loss that was below this share of its start and then no number at once was solved
 SCATTER = 0.25  #: standard deviation of a log bound over repeats
 METHOD = 0.5  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
+
+
+@dataclass(frozen=True, slots=True)
+class StepFacts:
+    """What is known of the steps of a sweep.
+
+    Args:
+        examples: How many a step takes; 0 if unknown.
+        in_turn: How many batches they take in turn; 0 for new ones.
+        plain_sgd: Whether the optimizer is SGD without momentum.
+    """
+
+    examples: int = 0
+    in_turn: int = 0
+    plain_sgd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +138,25 @@ def still_falling(rates: Array, values: Array) -> bool:
     return before - seen.min() > FALLS * (opening(seen) - seen.min()) > 0
 
 
-def best(reading: ShortReading, density: float, budget: int, examples: int = 0) -> float:
+def best(reading: ShortReading, density: float, budget: int, steps: StepFacts = StepFacts()) -> float:
     """The log of the best peak, from the rate at which the gain is lost.
 
     log best = log(SHARE lost) - PULL log(lost / USUAL_RATE) + SLOWER log(density / USUAL_DENSITY)
                - LONGER log(budget / USUAL_STEPS) + log(min(1, examples / FEW)) / 2
 
-    It stays a factor of MARGIN below the lost rate. The constants are those that lose least over the tasks in
-    docs/bounds.md.
+    It stays a factor of MARGIN below the lost rate. SGD without momentum has a SHARE of its own, and the length counts
+    from USUAL_STEPS on. The constants are those that lose least over the tasks in docs/bounds.md.
 
     Args:
         reading: What was seen.
         density: Steps for each factor of e of the rate.
         budget: Steps of the training.
-        examples: Examples that a step takes; 0 if unknown.
+        steps: What is known of the steps.
     """
+    share, shortest = (PLAIN_SHARE, USUAL_STEPS) if steps.plain_sgd else (SHARE, SHORTEST)
     beyond = min(max(reading.lost - log(USUAL_RATE), -log(FAR)), log(FAR))
-    slower, longer = log(density / USUAL_DENSITY), log(max(budget, SHORTEST) / USUAL_STEPS)
-    peak = reading.lost + log(SHARE) - PULL * beyond + SLOWER * slower - LONGER * longer + log(noisy(examples))
+    slower, longer = log(density / USUAL_DENSITY), log(max(budget, shortest) / USUAL_STEPS)
+    peak = reading.lost + log(share) - PULL * beyond + SLOWER * slower - LONGER * longer + log(noisy(steps.examples))
     return min(peak, reading.lost - log(MARGIN), reading.floor)
 
 
@@ -170,7 +189,7 @@ def noisy(examples: int) -> float:
     return min(1.0, examples / FEW) ** 0.5 if examples else 1.0
 
 
-def evidence(readings: list[ShortReading], max_lr: float, examples: int = 0, in_turn: int = 0) -> tuple[str, ...]:
+def evidence(readings: list[ShortReading], max_lr: float, steps: StepFacts) -> tuple[str, ...]:
     """What was observed from the lowest loss on, in sentences."""
     lowest, lost = (float(np.exp(np.median([getattr(one, name) for one in readings]))) for name in ("lowest", "lost"))
     times = f"{lost / max_lr:.2g} times max_lr"
@@ -181,11 +200,18 @@ def evidence(readings: list[ShortReading], max_lr: float, examples: int = 0, in_
     else:
         seen = f"is lowest at a rate of {lowest:.2g} and not back at its start when the sweep ends, at {lost:.2g}"
     follows = "max_lr follows from that rate and the length of the training, as measured on other tasks"
-    what = f"{in_turn} batches that the steps took in turn" if in_turn else "two batches that were set aside"
+    what = (
+        f"{steps.in_turn} batches that the steps took in turn" if steps.in_turn else "two batches that were set aside"
+    )
     told: tuple[str, ...] = (f"The loss of {what} {seen}; {follows}.",)
-    if (share := noisy(examples)) < 1:
-        plural = "example" if examples == 1 else "examples"
-        told = (*told, f"A step of {examples} {plural} is noisy: max_lr is {share:.2g} of what it is for larger ones.")
+    if steps.plain_sgd:
+        told = (*told, "The optimizer is SGD without momentum, whose best rates lie nearer to that rate than others'.")
+    if (share := noisy(steps.examples)) < 1:
+        plural = "example" if steps.examples == 1 else "examples"
+        told = (
+            *told,
+            f"A step of {steps.examples} {plural} is noisy: max_lr is {share:.2g} of what it is for larger ones.",
+        )
     floor = float(np.exp(np.median([one.floor for one in readings])))
     if np.isfinite(floor) and max_lr > 0.99 * floor:
         told = (*told, f"The loss is at its floor from a rate of {floor:.2g} on: higher rates have proved nothing.")

@@ -42,7 +42,7 @@ def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
 def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Curve]:
     """A whole range test whose steps are made elsewhere: yields the rate of each, and is sent its loss."""
     orders, answer = recorder.orders(), None
-    recorder.groups = getattr(reader, "groups", ())
+    recorder.groups, recorder.plain_sgd = getattr(reader, "groups", ()), getattr(reader, "plain_sgd", False)
     while True:
         try:
             order = orders.send(answer)

@@ -101,6 +101,12 @@ def innermost(optimizer: Any) -> Any:
     return optimizer
 
 
+def is_plain_sgd(optimizer: Any) -> bool:
+    """Whether it is SGD without momentum, whatever wraps it."""
+    inner = innermost(optimizer)
+    return isinstance(inner, keras.optimizers.SGD) and float(inner.momentum) == 0
+
+
 def _assign(variable: keras.Variable, value: Any) -> None:
     variable.assign(keras.ops.copy(value))
 

@@ -22,7 +22,7 @@ from cyclr._range.orders import Order, Orders, Rewind, Steps
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr.keras._directions import checked, which_way
-from cyclr.keras._loan import Loan, innermost
+from cyclr.keras._loan import Loan, innermost, is_plain_sgd
 from cyclr.keras._reference import ReferenceBatches, can_evaluate
 
 BATCH = 32  #: what Keras takes where no batch_size is given
@@ -121,6 +121,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
             ValueError: If no sweep is complete.
         """
         self._recorder.examples = self._reference.examples
+        self._recorder.plain_sgd = is_plain_sgd(self._tested.optimizer)
         return self._recorder.curve()
 
     @property

@@ -96,6 +96,11 @@ class Anew:
         """Name and rate ratio of each parameter group, where they differ."""
         return self._made[self._at].groups
 
+    @property
+    def plain_sgd(self) -> bool:
+        """Whether the optimizer is SGD without momentum."""
+        return self._made[self._at].plain_sgd
+
     def reference(self) -> torch.Tensor:
         return self._made[self._at].reference()
 

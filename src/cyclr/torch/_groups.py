@@ -82,6 +82,14 @@ def named_ratios(optimizer: Optimizer) -> tuple[tuple[str, float], ...]:
     return tuple(zip(names, every, strict=True)) if len(set(every)) > 1 else ()
 
 
+def is_plain_sgd(optimizer: Optimizer) -> bool:
+    """Whether it is SGD without momentum, whatever wraps it: no other optimizer of torch has a dampening."""
+    return all(
+        group.keys() >= {"momentum", "dampening", "nesterov"} and plain(group["momentum"]) == 0
+        for group in optimizer.param_groups
+    )
+
+
 def mark(rate: Any) -> Any:
     """A mark that shows whether a rate was changed since; a tensor is not read, as that would wait for its device."""
     return (id(rate), rate._version) if isinstance(rate, torch.Tensor) else rate
