@@ -298,7 +298,7 @@ class _Run:
         minutes = None if self.timed is None else self.timed.seconds / 60
         own = {"minutes": minutes, "steps": self.steps, "eval_every": self.every, "eval_at": self.also}
         for name, here in own.items():
-            absent = [] if name == "eval_at" else None  # in checkpoints without further evaluations
+            absent: list[int] | None = [] if name == "eval_at" else None  # in checkpoints without further evaluations
             if (there := state.get(name, absent)) != here:
                 what = problem(f"{name} must be that of the checkpoint, {there}", here, "choose another folder")
                 raise ValueError(f"{file}: {what}")
