@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cyclr import Bounds, Goal, plan
 from cyclr._page.registry import describe
-from cyclr.study._cycles import measured
+from cyclr.study._cycles import Trial, measured
 
 DEFAULT = plan(Bounds(0.01, 0.1), steps=6400, goal="ensemble")
 USUAL = len(DEFAULT.snapshots)
@@ -61,6 +61,7 @@ def test_another_shape_is_planned_and_named():
     assert [trial.label for trial in found.trials] == [str(USUAL), "3", "3 (first 0.7)"]
     assert [trial.cycles for trial in found.trials] == [USUAL, 3, 3]
     assert describe(found).parts[0].blocks[0].rows[2][0] == "3 (first 0.7)"
+    assert Trial(Goal("average", 5, anneal=False), {}).label == "5 (no annealing)"
 
 
 def test_a_default_that_diverged_is_said_so():

@@ -108,7 +108,7 @@ def test_many_restarts_do_not_replace_one_cycle() -> None:
         ({"candidates": (1,)}, ValueError, "a number besides the default"),
         ({"candidates": (300,)}, ValueError, "must hold 300 cycles, but 300 cycles need"),
         ({"candidates": (Goal("ensemble", 3),)}, ValueError, "candidates must be numbers or have the goal 'final'"),
-        ({"candidates": (2.5,)}, TypeError, "candidates must be an integer"),
+        ({"candidates": (2.5,)}, TypeError, "candidates must be a positive integer"),
         ({"task": lambda seed: None}, TypeError, "task must return"),
     ],
 )

@@ -627,18 +627,18 @@ def test_no_step_reads_a_number_out_of_a_tensor(how: dict[str, Any], monkeypatch
 
 @pytest.mark.parametrize("budget", [None, 200])
 def test_the_time_of_a_step_is_that_of_a_step(budget: int | None) -> None:
-    calls, x, model = 0, torch.randn(400, 4), nn.Linear(4, 1)
+    spent, x, model = [], torch.randn(400, 4), nn.Linear(4, 1)
     optimizer, batches = torch.optim.SGD(model.parameters(), lr=0.1), DataLoader(TensorDataset(x, x.sum(1)), 8)
 
     def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        time.sleep(0.01)
+        began = time.perf_counter()
+        time.sleep(0.02)
+        spent.append(time.perf_counter() - began)
         return nn.functional.mse_loss(outputs[:, 0], targets)
 
     curve = range_test(model, optimizer, batches, loss_fn, ramp=Ramp(1e-4, 1e-3, 30), budget=budget)
-    assert calls >= (54 if budget else 30), "two reference batches before each step"
-    assert 0.01 < curve.step_seconds < 0.025
+    assert len(spent) >= (54 if budget else 30), "two reference batches before each step"
+    assert 0.5 < curve.step_seconds / np.median(spent) < 2.5, "with the evaluations it would be three times as long"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

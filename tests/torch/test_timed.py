@@ -163,7 +163,7 @@ def test_train_stops_when_the_time_is_up_at_the_last_rate_and_saves_where_cycles
     assert len(points) == len(goal.snapshots)
     assert tuple(one.step for one in snapshots) == goal.snapshots
     assert said[-1][:2] == (1000, 1000)
-    assert points[-1]["lr"] < 0.03
+    assert points[-1]["lr"] > 0, "no step is made at a rate of zero"
     assert made.optimizer.param_groups[0]["lr"] == 0
 
 

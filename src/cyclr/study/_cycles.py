@@ -35,8 +35,9 @@ class Trial:
     def label(self) -> str:
         """The number, and what is unusual: "3", or "3 (first 0.7)"."""
         shape = {"first": self.goal.first, "growth": self.goal.growth}
-        unusual = ", ".join(f"{name} {value:g}" for name, value in shape.items() if value is not None)
-        return f"{self.cycles} ({unusual})" if unusual else str(self.cycles)
+        unusual = [f"{name} {value:g}" for name, value in shape.items() if value is not None]
+        unusual += [] if self.goal.anneal else ["no annealing"]
+        return f"{self.cycles} ({', '.join(unusual)})" if unusual else str(self.cycles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,9 +296,10 @@ class _Run:
         if state is None:
             return
         minutes = None if self.timed is None else self.timed.seconds / 60
-        own = {"minutes": minutes, "steps": self.steps, "eval_every": self.every, "eval_at": self.also or None}
+        own = {"minutes": minutes, "steps": self.steps, "eval_every": self.every, "eval_at": self.also}
         for name, here in own.items():
-            if (there := state.get(name)) != here:
+            absent: list[int] | None = [] if name == "eval_at" else None  # in checkpoints without further evaluations
+            if (there := state.get(name, absent)) != here:
                 what = problem(f"{name} must be that of the checkpoint, {there}", here, "choose another folder")
                 raise ValueError(f"{file}: {what}")
         if ("average" in state) != (self.average is not None):
