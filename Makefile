@@ -50,8 +50,10 @@ docs: .venv/.dev ## build docs/_build/index.html, warnings are errors; tables mu
 	@$(BIN)/python experiments/paper/table.py --check
 	@$(BIN)/python experiments/cycles/table.py --check
 	@$(BIN)/python bench/power.py check
+	@$(BIN)/python bench/seeds.py check
 	@$(BIN)/python bench/speed.py check
 	@$(BIN)/python bench/scale.py check
+	@$(BIN)/python bench/input.py check
 	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
 
 format: .venv/.dev ## put the code into format, mend what can be mended

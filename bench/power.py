@@ -113,9 +113,9 @@ def hall(x: Array) -> Array:
     return np.where(alike, 1, 2 * stats.t.sf(np.abs(t), n - 1))
 
 
-def holm(p: Array) -> Array:
+def holm(p: Array, alpha: float = ALPHA) -> Array:
     order = np.argsort(p, axis=1)
-    limits = ALPHA / np.arange(p.shape[1], 0, -1)
+    limits = alpha / np.arange(p.shape[1], 0, -1)
     found = np.logical_and.accumulate(np.take_along_axis(p, order, 1) <= limits, axis=1)
     called = np.empty_like(found)
     np.put_along_axis(called, order, found, 1)
@@ -152,15 +152,25 @@ def pooled(x: Array) -> Array:
     return p <= 1 - (1 - ALPHA) ** (1 / m)
 
 
-def rotation(x: Array, p: Array) -> Array:
+def rotation(x: Array, p: Array, draws: int = DRAWS, alpha: float = ALPHA) -> Array:
     """Step-down max-t by counting random rotations: random directions replace (1, ..., 1).
 
-    An independent implementation of what `cyclr.study` computes without counting; the tests compare the two.
+    An independent implementation of what `cyclr.study` computes without counting; the tests compare the two. Adjusted
+    p-values lie between `p` and Holm's, so directions are drawn only where these two do not settle the matter.
     """
+    called = holm(p, alpha)
+    unsettled = (called != (p <= alpha)).any(axis=1)
+    if unsettled.any():
+        called[unsettled] = _rotation(x[unsettled], p[unsettled], draws) <= alpha
+    return called
+
+
+def _rotation(x: Array, p: Array, draws: int) -> Array:
+    """Adjusted p-values."""
     n, m = x.shape[1:]
     order = np.argsort(p, axis=1)
     x, p = np.take_along_axis(x, order[:, None], 2), np.take_along_axis(p, order, 1)
-    u = np.random.default_rng(0).normal(size=(DRAWS, n)).astype(np.float32)
+    u = np.random.default_rng(0).normal(size=(draws, n)).astype(np.float32)
     u /= np.linalg.norm(u, axis=1, keepdims=True)
     alike = x.std(1) < 1e-9
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
@@ -174,9 +184,9 @@ def rotation(x: Array, p: Array) -> Array:
         largest = np.maximum.accumulate(cosines[..., ::-1], axis=2)[..., ::-1]
         adjusted[part] = (largest >= seen[part]).mean(0)
     adjusted = np.where(alike, 1, np.clip(adjusted, p, p * np.arange(m, 0, -1)))
-    called = np.empty(p.shape, bool)
-    np.put_along_axis(called, order, np.maximum.accumulate(adjusted, axis=1) <= ALPHA, 1)
-    return called
+    found = np.empty_like(adjusted)
+    np.put_along_axis(found, order, np.maximum.accumulate(adjusted, axis=1), 1)
+    return found
 
 
 def max_t(x: Array) -> Array:
@@ -336,16 +346,21 @@ def tables() -> str:
     return "\n".join("\n".join([f"**{title}**", "", *lines, ""]) for title, lines in parts.items())
 
 
-def page(*, check: bool) -> None:
+def put(begin: str, text: str, script: str, *, check: bool) -> None:
+    """Writes `text` between the line `begin` and the next `END` of the page, or checks that it is there."""
     old = PAGE.read_text(encoding="utf-8")
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{PAGE} must hold the lines {BEGIN.strip()} and {END.strip()}")
-    new = f"{before}{BEGIN}\n{tables()}\n{END}{after}"
+    before, begins, rest = old.partition(begin)
+    _, ends, after = rest.partition(END)
+    if not (begins and ends):
+        raise SystemExit(f"{PAGE} must hold the lines {begin.strip()} and {END.strip()}")
+    new = f"{before}{begin}\n{text}\n{END}{after}"
     if check:
-        raise SystemExit(None if new == old else f"{PAGE} is not what the records say; run bench/power.py table")
+        raise SystemExit(None if new == old else f"{PAGE} is not what the records say; run {script} table")
     PAGE.write_text(new, encoding="utf-8")
+
+
+def page(*, check: bool) -> None:
+    put(BEGIN, tables(), "bench/power.py", check=check)
 
 
 def main() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib
 import math
 from itertools import pairwise, product
+from pathlib import Path
 
+import bench.power
 import numpy as np
 import pytest
 from bench.power import METRICS, Setting, max_t, t_test
@@ -286,6 +289,19 @@ def test_the_benchs_rotations_find_what_the_library_finds() -> None:
         called = max_t((values[1:] - values[0]).T[None])[0]
         same += sum(called == [one.adjusted <= 0.05 for one in compared(values)])
     assert same >= 236, "of 240: both count by chance, so what lies at 0.05 may differ"
+
+
+def test_the_bench_compares_with_holms_method_on_welchs_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(bench.power.__file__).parent)
+    seeds = importlib.import_module("seeds")
+    values = np.stack([study(5, 4, seed, 10.0).T for seed in range(50)])
+    called = seeds.welch(values, 0)
+    assert 0.2 < called.mean() < 0.9
+    for own, found in zip(values, called, strict=True):
+        p = scipy_stats.ttest_ind(own[:, 1:], own[:, :1], equal_var=False).pvalue
+        order = np.argsort(p)
+        first = next((k for k, index in enumerate(order) if p[index] > 0.05 / (4 - k)), 4)
+        assert sorted(order[:first]) == list(np.flatnonzero(found))
 
 
 # ---------------------------------------------------------------- power
