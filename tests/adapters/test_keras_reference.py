@@ -52,6 +52,16 @@ def test_the_same_batches_have_the_same_loss_as_long_as_the_weights_do(make, bud
     assert 0 < curve.step_seconds < 1
 
 
+@pytest.mark.parametrize(
+    ("momentum", "scaled", "expected"), [(0.0, False, True), (0.0, True, True), (0.9, False, False)]
+)
+def test_a_curve_knows_whether_the_optimizer_is_sgd_without_momentum(momentum, scaled, expected):
+    optimizer = keras.optimizers.SGD(0.01, momentum=momentum)
+    model = network()
+    model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, "mse")
+    assert sweep(model, budget=200).curve.plain_sgd is expected
+
+
 def test_an_evaluation_is_the_loss_that_a_step_has_of_the_first_two_batches():
     model = network(drop=0.0)
     with RangeTest(model, budget=400) as test:

@@ -99,6 +99,50 @@ def test_an_answer_stays_below_half_the_rate_at_which_the_gain_is_lost(lost, den
     assert short.best(seen, density, budget) <= math.log(lost / 2) + 1e-12
 
 
+@given(lost=st.floats(0.1, 1.0), density=st.floats(0.5, 2), examples=st.integers(0, 100))
+def test_sgd_without_momentum_has_higher_peaks_that_do_not_fall_below_400_steps(lost, density, examples):
+    seen = short.ShortReading(math.log(lost), True, False, 0.0, 0.0, math.inf)
+
+    def best(budget, *, plain_sgd):
+        return short.best(seen, density, budget, short.StepFacts(examples, plain_sgd=plain_sgd))
+
+    assert best(60, plain_sgd=True) == best(400, plain_sgd=True)
+    cap = math.log(lost / 2)
+    for budget in (400, 700, 1999):
+        four_times = min(cap, best(budget, plain_sgd=False) + math.log(4))
+        assert best(budget, plain_sgd=True) == pytest.approx(four_times)
+
+
+@given(lost=st.floats(3, 1e3), further=st.floats(1, 3))
+def test_the_lost_rates_of_sgd_without_momentum_reach_further(lost, further):
+    """Beyond a factor of 20 (40) of the usual one, an answer is the same share of the lost rate whatever that is."""
+
+    def best(lost, *, plain_sgd):
+        seen = short.ShortReading(math.log(lost), True, False, 0.0, 0.0, math.inf)
+        return short.best(seen, 0.5, 400, short.StepFacts(plain_sgd=plain_sgd)) - math.log(lost)
+
+    assert best(further * lost, plain_sgd=False) == pytest.approx(best(lost, plain_sgd=False))
+    if lost > 40 * 0.135:
+        assert best(further * lost, plain_sgd=True) == pytest.approx(best(lost, plain_sgd=True))
+    else:
+        assert best(further * lost, plain_sgd=True) <= best(lost, plain_sgd=True)
+
+
+def test_evidence_says_that_the_optimizer_is_plain_sgd(tmp_path):
+    rates = np.geomspace(1e-6, 10, 36)
+    values = 2 / (1 + rates / 0.01) + np.where(rates > 0.6, 5 * rates, 0)
+    of = {plain_sgd: Curve(rates, values, reference=values, plain_sgd=plain_sgd) for plain_sgd in (True, False)}
+    plain, other = of[True].bounds(budget=400), of[False].bounds(budget=400)
+    assert other.max_lr < plain.max_lr <= 4.01 * other.max_lr
+    assert any("SGD without momentum" in sentence for sentence in plain.evidence)
+    assert not any("SGD without momentum" in sentence for sentence in other.evidence)
+    of[True].save(tmp_path / "curve.json")
+    assert Curve.load(tmp_path / "curve.json").plain_sgd
+    text = (tmp_path / "curve.json").read_text().replace(', "plain_sgd": true', "")
+    (tmp_path / "curve.json").write_text(text)  # as it was before
+    assert not Curve.load(tmp_path / "curve.json").plain_sgd
+
+
 def test_an_answer_never_exceeds_the_rate_at_which_the_loss_is_at_its_floor():
     seen = short.ShortReading(0.0, True, False, 0.0, 0.0, math.log(1e-4))
     assert short.best(seen, 2.0, 400) == math.log(1e-4)

@@ -285,11 +285,35 @@ def test_a_curve_knows_how_many_examples_a_step_takes(accumulate: int) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda parts: torch.optim.SGD(parts, lr=0.1), True),
+        (lambda parts: torch.optim.SGD(parts, lr=0.1, momentum=torch.tensor(0.0)), True),
+        (lambda parts: torch.optim.SGD(parts, lr=0.1, momentum=0.9), False),
+        (
+            lambda parts: torch.optim.SGD([{"params": [part], "momentum": n} for n, part in enumerate(parts)], 0.1),
+            False,
+        ),
+        (lambda parts: torch.optim.RMSprop(parts, lr=0.1), False),
+        (lambda parts: torch.optim.Adam(parts, lr=0.1), False),
+    ],
+)
+def test_a_curve_knows_whether_the_optimizer_is_sgd_without_momentum(make, expected: bool) -> None:
+    batches, model = data_of(0, 8)
+    optimizer = make(list(model.parameters()))
+    curve = range_test(model, optimizer, batches, mse_loss, budget=400)
+    assert curve.plain_sgd is expected
+    task = cyclr.torch.Task(model, optimizer, mse_loss, batches)
+    assert range_test(lambda seed: task, budget=800, repeats=2).plain_sgd is expected
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_steps_of_few_examples_do_not_diverge_at_the_answer(size: int) -> None:
+def test_steps_of_few_examples_do_not_diverge_at_the_answer(size: int, momentum: float) -> None:
     for seed in range(3):
         batches, model = data_of(seed, size)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=momentum)
         scheduler = auto(model, optimizer, batches, mse_loss, steps=400, search=Search(progress=False))
         for _, (x, y) in zip(range(400), itertools.cycle(batches), strict=False):
             optimizer.zero_grad()

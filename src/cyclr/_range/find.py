@@ -86,10 +86,10 @@ def find(
     onset = float(np.exp(np.median([reading.onset for reading in readings])))
     base_lr = _lower(max_lr, onset)
     evidence = _evidence(readings, len(values), signal, probes, max_lr, base_lr, onset)
-    evidence = (*evidence, *_begun(len(values), anew=anew))
     if probes is None and signal == "loss" and log:  # probe cycles are judged by the training loss
         why = doubts(readings, steps, _width(float(np.hypot(METHOD, scatter))))
         evidence = (*evidence, *would_tell(why, steps, len(values), budget))
+    evidence = (*evidence, *_begun(len(values), anew=anew))
     return _with_intervals(base_lr, max_lr, scatter, evidence, made)
 
 

@@ -40,7 +40,7 @@ USUAL_STEPS, LONGER = 400, 0.3  #: the best peak falls as the length of the trai
 SHORTEST = 60  #: ... from so many steps on: shorter trainings were not measured
 # SGD without momentum breaks down at once where a rate is too high; momentum gathers for steps, while a sweep goes on
 # to higher rates. So its best peak is nearer to the lost rate, and it is the same for 60 and for 400 steps.
-PLAIN_SHARE = 4 * SHARE
+NEARER, PLAIN_FAR = 4.0, 40.0  #: times the share of others; its lost rates reach further
 FEW = 16  #: steps of fewer examples are lowered by the square root of what is missing
 ABSURD = 1000.0  #: times the loss of the other batches: such a batch is bad
 ALMOST = 0.1  #: a loss that was below this share of its start and then no number at once was solved
@@ -144,8 +144,8 @@ def best(reading: ShortReading, density: float, budget: int, steps: StepFacts = 
     log best = log(SHARE lost) - PULL log(lost / USUAL_RATE) + SLOWER log(density / USUAL_DENSITY)
                - LONGER log(budget / USUAL_STEPS) + log(min(1, examples / FEW)) / 2
 
-    It stays a factor of MARGIN below the lost rate. SGD without momentum has a SHARE of its own, and the length counts
-    from USUAL_STEPS on. The constants are those that lose least over the tasks in docs/bounds.md.
+    It stays a factor of MARGIN below the lost rate. For SGD without momentum the share is NEARER times as large, and
+    the length counts from USUAL_STEPS on. The constants are those that lose least over the tasks in docs/bounds.md.
 
     Args:
         reading: What was seen.
@@ -153,8 +153,9 @@ def best(reading: ShortReading, density: float, budget: int, steps: StepFacts = 
         budget: Steps of the training.
         steps: What is known of the steps.
     """
-    share, shortest = (PLAIN_SHARE, USUAL_STEPS) if steps.plain_sgd else (SHARE, SHORTEST)
-    beyond = min(max(reading.lost - log(USUAL_RATE), -log(FAR)), log(FAR))
+    plain = steps.plain_sgd
+    share, far, shortest = (NEARER * SHARE, PLAIN_FAR, USUAL_STEPS) if plain else (SHARE, FAR, SHORTEST)
+    beyond = min(max(reading.lost - log(USUAL_RATE), -log(far)), log(far))
     slower, longer = log(density / USUAL_DENSITY), log(max(budget, shortest) / USUAL_STEPS)
     peak = reading.lost + log(share) - PULL * beyond + SLOWER * slower - LONGER * longer + log(noisy(steps.examples))
     return min(peak, reading.lost - log(MARGIN), reading.floor)
