@@ -178,7 +178,7 @@ def test_auto_changes_nothing_but_the_rate():
 
 
 def test_auto_on_a_trained_model_begins_its_plan_at_the_present_step_and_again():
-    model = network()
+    model = network(keras.optimizers.SGD(0.01, momentum=0.9))
     start = model.get_weights()
     for done in (0, 30):
         model.set_weights(start)

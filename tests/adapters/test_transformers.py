@@ -224,6 +224,8 @@ def test_auto_asks_the_reference_batches_where_a_long_test_shows_nothing(tmp_pat
     assert 100 <= tuned.curve.earlier_steps <= 300
     assert tuned.curve.tuning_cost <= 300 + 100
     assert 1e-4 < tuned.bounds.max_lr < 1  # gradients are clipped
+    assert tuned.curve.examples == 2
+    assert tuned.curve.plain_sgd
 
 
 @pytest.mark.parametrize("steps", [400, 2000, 10_000])

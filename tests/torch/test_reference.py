@@ -300,12 +300,12 @@ def test_a_curve_knows_how_many_examples_a_step_takes(accumulate: int) -> None:
     ],
 )
 def test_a_curve_knows_whether_the_optimizer_is_sgd_without_momentum(make, expected: bool) -> None:
-    batches, model = data_of(0, 8)
-    optimizer = make(list(model.parameters()))
-    curve = range_test(model, optimizer, batches, mse_loss, budget=400)
-    assert curve.plain_sgd is expected
-    task = cyclr.torch.Task(model, optimizer, mse_loss, batches)
-    assert range_test(lambda seed: task, budget=800, repeats=2).plain_sgd is expected
+    def task(seed: int) -> cyclr.torch.Task:
+        batches, model = data_of(seed, 8)
+        return cyclr.torch.Task(model, make(list(model.parameters())), mse_loss, batches)
+
+    assert range_test(task(0), budget=400).plain_sgd is expected
+    assert range_test(task, budget=800, repeats=2).plain_sgd is expected
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

@@ -57,6 +57,8 @@ def test_it_ends_low_and_in_time_however_fast_steps_are(first: float, later: flo
     assert positions == sorted(positions)
     assert clock.now - 100 <= 600 * 1.02 + 2 * max(first, later)
     assert scheduler.get_last_lr() == [0.0]
+    assert min(rate for _, rate in found) > 0
+    assert positions[-1] < planned
 
 
 @settings(deadline=None, max_examples=30)

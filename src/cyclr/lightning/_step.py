@@ -14,7 +14,7 @@ from lightning.pytorch.trainer import call
 
 from cyclr._check import problem
 from cyclr.torch._batches import checked_loss
-from cyclr.torch._reference import Evaluates
+from cyclr.torch._reference import Evaluates, examples_of
 
 Group: TypeAlias = list[tuple[Any, int]]
 
@@ -32,6 +32,11 @@ class Batches:
     group: Group
     epoch: int
     more: Iterator[tuple[int, Group]]
+
+    @property
+    def examples(self) -> int:
+        """Examples of the step, or labels where each has several."""
+        return sum(examples_of(batch) for batch, _ in self.group)
 
 
 class Feed:

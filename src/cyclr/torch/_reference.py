@@ -33,6 +33,12 @@ class Evaluates:
 LABELS = ("labels", "label", "targets", "target")
 
 
+def examples_of(batch: Any) -> int:
+    """The number of examples or labels in a batch; 0 if unknown. Those of a trainer, several in one, count them."""
+    own = getattr(batch, "examples", None)
+    return own if isinstance(own, int) else examples_in(arrays_in(batch))
+
+
 def arrays_in(batch: Any) -> list[Any]:
     """The tensors of a batch, labels last."""
     if isinstance(batch, Mapping):
@@ -76,7 +82,7 @@ class TakenInTurn:
     @property
     def examples(self) -> int:
         """Examples in a batch; 0 if unknown, or before the first one is taken."""
-        return sum(examples_in(arrays_in(batch)) for batch in self._kept) // max(1, len(self._kept))
+        return sum(map(examples_of, self._kept)) // max(1, len(self._kept))
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -120,7 +126,7 @@ class ReferenceBatches:
     @property
     def examples(self) -> int:
         """Examples that a step takes; 0 if unknown, or before the first evaluation."""
-        return sum(examples_in(arrays_in(batch)) for batch in self._kept) // REFERENCE
+        return sum(map(examples_of, self._kept)) // REFERENCE
 
     def __call__(self, batches: Iterator[Any]) -> torch.Tensor:
         """The mean loss at the present weights, still on the device. The first evaluation takes the batches."""

@@ -92,7 +92,8 @@ class TimedScheduler(Scheduler):
         if epoch is not None:
             raise TypeError(problem("step() of a TimedScheduler takes no step", epoch, "call it without arguments"))
         self._advance()
-        self.last_epoch = round(self.position) - 1
+        reached = round(self.position) if self.finished else min(round(self.position), math.ceil(self.duration) - 1)
+        self.last_epoch = reached - 1  # no step is made at the rate of the end
         super().step()
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from cyclr._range import Curve, HeldOut, Ramp, StepProgress
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr.torch._batches import checked_loss, start_pass
-from cyclr.torch._reference import Evaluates
+from cyclr.torch._reference import Evaluates, examples_of
 from cyclr.torch._restore.transaction import preserved
 from cyclr.torch._training import recorder_of
 
@@ -111,6 +111,11 @@ class _Batches:
 
     batches: list[Any]
     targets: Any
+
+    @property
+    def examples(self) -> int:
+        """Examples of the update, or labels where each has several."""
+        return sum(map(examples_of, self.batches))
 
 
 class _Feed:
