@@ -23,7 +23,7 @@ Finish: TypeAlias = Literal["single", "average", "ensemble", "ema", "independent
 FINISHES: tuple[Finish, ...] = ("single", "average", "ensemble", "ema", "independent")
 BY_SNAPSHOTS = ("average", "ensemble")  #: finishes that need the ends of cycles
 ENSEMBLES = ("ensemble", "independent")  #: finishes that average predictions
-INDEPENDENT = 3  #: trainings that share the budget; of 3 and 5, 3 ended better on all three tasks measured (docs/cycles.md)
+INDEPENDENT = 3  #: trainings that share the budget: of 3 and 5, 3 ended better on all three tasks of docs/cycles.md
 TUNING_SEED = 10_000
 """The seed of the tuning runs; the compared seeds count from 0 and stay below it."""
 
