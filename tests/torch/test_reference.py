@@ -176,6 +176,27 @@ def test_repeats_that_disagree_by_more_than_a_decade_are_no_answer():
     assert refused.value.curve.earlier_steps <= 60  # before the test of full size
 
 
+def test_a_model_with_an_expanded_buffer_is_evaluated_and_its_buffers_stay_as_they_were():
+    class Masked(torch.nn.Linear):
+        def __init__(self):
+            super().__init__(8, 1)
+            self.register_buffer("mask", torch.ones(8, 1).expand(8, 8))  # one number for each row in memory
+            self.register_buffer("calls", torch.tensor(0))
+
+        def forward(self, x):
+            self.calls += 1
+            self.mask[:, :1] *= 0.9
+            return super().forward(x @ self.mask)
+
+    model = Masked()
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    batches = [(x, x.sum(1, keepdim=True)) for x in torch.randn(40, 16, 8)]
+    curve = range_test(model, torch.optim.SGD(model.parameters(), lr=0.1), batches, mse_loss, budget=400)
+    assert curve.reference.size
+    for name, value in model.named_buffers():
+        assert torch.equal(value, before[name])
+
+
 def test_repeats_from_new_weights_know_how_many_examples_a_step_takes():
     def task(seed):
         batches, model = data_of(seed, 4)

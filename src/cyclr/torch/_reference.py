@@ -33,6 +33,11 @@ class Evaluates:
 LABELS = ("labels", "label", "targets", "target")
 
 
+def _once(tensor: torch.Tensor) -> torch.Tensor:
+    """Each of its numbers in memory once: an expanded tensor shows some of them several times, and takes no others."""
+    return tensor[tuple(slice(1) if stride == 0 else slice(None) for stride in tensor.stride())]
+
+
 def examples_of(batch: Any) -> int:
     """The number of examples or labels in a batch; 0 if unknown. Those of a trainer, several in one, count them."""
     own = getattr(batch, "examples", None)
@@ -151,7 +156,7 @@ class ReferenceBatches:
         """The loss of each batch."""
         held = [(module._buffers, name, buffer) for module in self._model.modules()
                 for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
-        before = [buffer.clone() for _, _, buffer in held]
+        before = [_once(buffer).clone() for _, _, buffer in held]
         try:
             with same_draws(self._model):
                 # With gradients, as a loss may need them, and a compiled model would be compiled anew without them.
@@ -160,4 +165,4 @@ class ReferenceBatches:
             with torch.no_grad():
                 for (buffers, name, buffer), value in zip(held, before, strict=True):
                     buffers[name] = buffer  # a module may have put another one there
-                    buffer.copy_(value)
+                    _once(buffer).copy_(value)
