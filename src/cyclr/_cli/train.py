@@ -21,7 +21,7 @@ from cyclr._policies import policy as make_schedule
 from cyclr._range import Bounds, Curve, effort_for
 from cyclr._schedules import Schedule, own_classes
 from cyclr.study._files import CURVE, RECORD, SETTINGS, claim, read_json, write_json
-from cyclr.study._records import Run, Setup
+from cyclr.study._records import Run, Setup, outputs_unknown
 
 if TYPE_CHECKING:
     from cyclr.torch import Task
@@ -151,10 +151,7 @@ def _check_members(settings: Settings, task: Task) -> None:
         must = "--goal must be final or anytime under torchrun"
         raise ValueError(_check.problem(must, settings.goal, "start one process"))
     if settings.goal == "ensemble" and outputs_of(task) is None:
-        raise ValueError(
-            f"task {settings.task} must say what its model returns for an ensemble, got nothing known from its loss; "
-            "pass Task(outputs='logits'), 'binary_logits' or 'values'"
-        )
+        raise outputs_unknown(settings.task)
 
 
 def _for_goal(setup: Setup, made: Plan) -> Setup:

@@ -21,7 +21,7 @@ from cyclr.study._design import ENSEMBLES, Design, arms, finished, run_design
 from cyclr.study._engine import Engine
 from cyclr.study._files import CURVE, RUNS, SETTINGS, STUDY, claim, claimed, write_json
 from cyclr.study._pool import Apart
-from cyclr.study._records import Facts, Run, Study
+from cyclr.study._records import Facts, Run, Study, outputs_unknown
 from cyclr.study._settings import DEFAULT, FOUND, TUNED, Settings, Target, asked_for, baseline_of
 
 _UNPAIRED = (
@@ -220,10 +220,7 @@ def _check_task(asked: Settings, facts: Facts) -> None:
     if facts.steps_per_epoch is None:
         raise ValueError(f"task {asked.task}: train_loader must have a length, which defines an epoch; add __len__")
     if not facts.outputs and any(finish in ENSEMBLES for finish in asked.finish.values()):
-        raise ValueError(
-            f"task {asked.task} must say what its model returns for an ensemble, got nothing known from its loss; "
-            "pass Task(outputs='logits'), 'binary_logits' or 'values'"
-        )
+        raise outputs_unknown(asked.task)
     if asked.tuned and not facts.tunable:
         missing = "no test_loader" if facts.judge == "val" else "no val_loader, and no argument `tuning`"
         raise ValueError(

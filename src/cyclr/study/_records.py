@@ -194,3 +194,11 @@ def check_paired(study: Study, policies: Iterable[str]) -> Sequence[int]:
         if own != other:
             raise ValueError(f"policies must share their seeds, got {first!r} on {other} and {policy!r} on {own}")
     return next(iter(seeds.values()))
+
+
+def outputs_unknown(task: str) -> ValueError:
+    """The error for a task whose predictions are to be averaged, and whose outputs are unknown."""
+    return ValueError(
+        f"task {task} must say what its model returns for an ensemble, got nothing known from its loss; "
+        "pass Task(outputs='logits'), 'binary_logits' or 'values'"
+    )
