@@ -125,10 +125,10 @@ def make_run(
     with ExitStack() as held:
         for part in parts_of(setup):
             place = part.folder_in(folder)
-            begun += _steps_done(place)
+            begun += (there := _steps_done(place))
             if task is None or part.begin:
                 task = _built(part.setup)
-            saved = held.enter_context(saving(part.setup, task, place, begun=_steps_done(place) > 0))
+            saved = held.enter_context(saving(part.setup, task, place, begun=there > 0))
             points += _trained(part, task, saved, place, checkpoint_seconds, progress)
             if not (finished := is_finite(points[-1])):
                 break
