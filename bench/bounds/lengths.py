@@ -50,7 +50,7 @@ CENTRES = {
     "flow-adam": 4, "graph-adam": 4, "autoencoder-adamw": 4, "group-norm-momentum": 7, "marked-gru-adam": 4,
     "naive-gru-adam": 4, "words-lstm-sgd": 14, "gpt-adamw": 4,
     "resnet-frozen": 6, "efficientnet-frozen": 1, "llama-whole": 2, "llama-lora": 4, "resnet-whole": 5,
-    "resnet-head": 6, "efficientnet-whole": 0,
+    "resnet-head": 6, "efficientnet-whole": 0, "minilm-whole": -2, "voice-whole": 0,
 }  # fmt: skip
 AROUND, FURTHEST = 4, 6  #: powers of two on either side that are always made, and that may be
 TOP, BOTTOM = 0.3, 0.1  #: what the highest and the lowest peak must have lost
@@ -59,7 +59,10 @@ FIRST_SEED = 3000
 LONGEST = 50000  #: only where a step takes less than a millisecond
 CHEAPEST = {*list(CENTRES)[:8]}
 #: Trained one by one: large enough that together they are no faster.
-ALONE = {"words-lstm-sgd", "llama-whole", "llama-lora", "resnet-whole", "resnet-head", "efficientnet-whole"}
+ALONE = {
+    "words-lstm-sgd", "llama-whole", "llama-lora", "resnet-whole", "resnet-head", "efficientnet-whole", "minilm-whole",
+    "voice-whole",
+}  # fmt: skip
 Member = tuple[int, int]  #: the power of two of a peak, and a seed
 
 

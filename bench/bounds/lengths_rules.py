@@ -18,14 +18,14 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
 import lengths
 import numpy as np
 import ramps
-from finetune import FINETUNE
+from finetune import ADAPTIVE, FINETUNE
 from lengths_lands import PLATEAU, Landscape, landscape
 from suites import make
 
@@ -34,7 +34,7 @@ from cyclr._range import horizon, reading, short, smooth
 from cyclr._range.horizon import allowed
 from cyclr._range.probe import BELOW, ends
 from cyclr._range.short import examples_in
-from cyclr.torch._groups import is_plain_sgd
+from cyclr.torch._groups import adaptive_weights, is_plain_sgd
 
 SHORT_SWEEPS = ((30, 200), (60, 400), (100, 667))  #: the sweep that a budget pays for, and up to which one
 REFERENCED = ((18, 200), (36, 400), (60, 1999))  #: the same with reference batches
@@ -134,10 +134,11 @@ def recorded(name: str) -> dict[int, Recorded]:
 
 def facts(name: str) -> dict[str, int | bool]:
     """What a range test knows of the steps, as arguments of `Curve`."""
-    if name in FINETUNE:  # batches of 32 or more, none with plain SGD; they cannot be made without their data
-        return {}
+    if name in FINETUNE:  # batches of 16 or more, none with plain SGD; they cannot be made without their data
+        return {"weights": ADAPTIVE.get(name, 0)}
     problem = make(name, 0)
-    return {"examples": examples_in(next(iter(problem.batches))), "plain_sgd": is_plain_sgd(problem.optimizer)}
+    told = {"plain_sgd": is_plain_sgd(problem.optimizer), "weights": adaptive_weights(problem.optimizer)}
+    return {"examples": examples_in(next(iter(problem.batches))), **told}
 
 
 @cache
@@ -310,23 +311,39 @@ LONG: Choices = {
     "doubt": (reading, "DOUBT", (0.7, 1.0, 1.4)),
 }
 BRIEF: Choices = {
-    "share": (short, "SHARE", (1 / 14, 1 / 10, 1 / 7, 1 / 5)),
-    "pull": (short, "PULL", (0.0, 0.2, 0.3, 0.4, 0.5)),
-    "slower": (short, "SLOWER", (0.0, 0.5, 1.0)),
-    "longer": (short, "LONGER", (0.0, 0.15, 0.3, 0.5)),
+    "share": (short, "MOMENTUM.share", (1 / 14, 1 / 10, 1 / 7, 1 / 5)),
+    "pull": (short, "MOMENTUM.pull", (0.0, 0.2, 0.4, 0.6)),
+    "slower": (short, "MOMENTUM.slower", (0.0, 0.5, 1.0)),
+    "longer": (short, "MOMENTUM.longer", (0.0, 0.15, 0.3, 0.5)),
+    "share, Adam": (short, "ADAPTIVE.share", (1 / 24, 1 / 16, 1 / 12, 1 / 8)),
+    "pull, Adam": (short, "ADAPTIVE.pull", (0.0, 0.2, 0.4, 0.6, 0.8)),
+    "slower, Adam": (short, "ADAPTIVE.slower", (-0.5, 0.0, 0.5)),
+    "longer, Adam": (short, "ADAPTIVE.longer", (0.0, 0.15, 0.3)),
 }
+
+
+def _get(module: Any, key: str) -> Any:
+    """A constant of a module, or a part of one: "NAME.part"."""
+    for part in key.split("."):
+        module = getattr(module, part)
+    return module
+
+
+def _put(module: Any, key: str, value: Any) -> None:
+    name, _, part = key.partition(".")
+    setattr(module, name, replace(getattr(module, name), **{part: value}) if part else value)
 
 
 def left_out(names: list[str], choices: Choices, wanted: Callable[[int], bool]) -> list[str]:
     """Quick with the constants that are best on the other tasks: lowest mean plus a twentieth of the worst."""
-    now = {name: getattr(module, key) for name, (module, key, _) in choices.items()}
+    now = {name: _get(module, key) for name, (module, key, _) in choices.items()}
     sets = [now] + [
         now | {name: value} for name, (_, _, values) in choices.items() for value in values if value != now[name]
     ]
     tried, tasks = [], []
     for one in [*sets, now]:  # at the end they are as they were
         for name, value in one.items():
-            setattr(*choices[name][:2], value)
+            _put(*choices[name][:2], value)
         found = [answer for answer in answers("quick", names) if wanted(answer.steps)]
         tried.append([regret(answer) for answer in found])
         tasks = [answer.task for answer in found]

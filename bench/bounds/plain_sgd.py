@@ -16,8 +16,10 @@ import math
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import fresh
@@ -39,7 +41,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
 START, END = "<!-- table: plain sgd -->", "<!-- end of table: plain sgd -->"
 LENGTHS, SEEDS, POWERS = (60, 200, 400), range(6), range(2, 15)
 CHOICES = [(nearer, far) for nearer in (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0) for far in (20.0, 30.0, 40.0, 50.0, 70.0)]
-Choice = tuple[float, float]  #: NEARER and PLAIN_FAR of short.py
+Choice = tuple[float, float]  #: how much larger the share is than with momentum, and `far`, of a law in short.py
 Tests = dict[tuple[str, int], list[tuple[float, float]]]  #: log lost rate and density of each seed
 Lands = dict[tuple[str, int], dict[int, float]]
 
@@ -87,10 +89,10 @@ def make(name: str, seed: int) -> Problem:
     return problem
 
 
-def lost_rates(name: str, steps: int) -> Iterator[tuple[int, float]]:
+def lost_rates(make: Callable[[int], Problem], steps: int) -> Iterator[tuple[int, float]]:
     """By seed the rate at which a sweep loses its gain again; none for a refusal."""
     for seed in SEEDS:
-        problem = make(name, seed)
+        problem = make(seed)
         parts = problem.model, problem.optimizer, problem.batches, problem.loss
         curve = range_test(*parts, update=Update(clip_norm=problem.clip), budget=steps)
         row = curve.reference[0]
@@ -101,17 +103,17 @@ def lost_rates(name: str, steps: int) -> Iterator[tuple[int, float]]:
             continue
 
 
-def landscape(name: str, steps: int) -> Iterator[tuple[int, float]]:
+def landscape(make: Callable[[int], Problem], steps: int, powers: Iterable[int]) -> Iterator[tuple[int, float]]:
     """By power of two the share of the gain that trainings to that peak lose, on average over three seeds."""
-    starts = [make(name, lengths.FIRST_SEED + seed) for seed in range(3)]
+    starts = [make(lengths.FIRST_SEED + seed) for seed in range(3)]
     sign = 1 if starts[0].higher else -1
     untrained = statistics.mean(sign * start.judge() for start in starts)
     means = {}
-    for power in POWERS:
+    for power in powers:
         peak, scores = 1e-3 * 2.0**power, []
         rates = plan(Bounds(peak / 10, peak), steps=steps).schedule(np.arange(steps))
         for seed in range(3):
-            problem = make(name, lengths.FIRST_SEED + seed)
+            problem = make(lengths.FIRST_SEED + seed)
             finite = bool(np.isfinite(lengths.alone(problem, rates)).all())
             score = sign * problem.judge() if finite else untrained
             scores.append(score if math.isfinite(score) else untrained)
@@ -128,13 +130,13 @@ def load() -> tuple[Tests, Lands]:
             for row in csv.DictReader(file):
                 key, value = (row["task"], int(row["steps"])), float(row["value"])
                 if row["what"] == "lost":
-                    tests[key].append((math.log(value), _density(key[1])))
+                    tests[key].append((math.log(value), density(key[1])))
                 else:
                     lands[key][int(row["key"])] = value
     return tests, lands
 
 
-def _density(steps: int) -> float:
+def density(steps: int) -> float:
     """Steps for each factor of e in the sweep that a training of this length pays for."""
     made = next(made for made, longest in rules.REFERENCED if steps <= longest)
     return (made - 1) / math.log(1e7)
@@ -150,8 +152,8 @@ def run() -> None:
             for steps in LENGTHS:
                 if len(lands[name, steps]) == len(POWERS):
                     continue
-                rows = [("lost", *one) for one in lost_rates(name, steps)]
-                rows += [("peak", *one) for one in landscape(name, steps)]
+                rows = [("lost", *one) for one in lost_rates(partial(make, name), steps)]
+                rows += [("peak", *one) for one in landscape(partial(make, name), steps, POWERS)]
                 writer.writerows([name, steps, what, key, f"{value:.4g}"] for what, key, value in rows)
                 file.flush()
                 print(name, steps, flush=True)
@@ -171,7 +173,7 @@ def with_others() -> tuple[Tests, Lands]:
                     seen = short.read(curve.rates[known], row[known], ended=not known[-1])
                 except Inconclusive:
                     continue
-                tests[name, steps].append((seen.lost, _density(steps)))
+                tests[name, steps].append((seen.lost, density(steps)))
             rows = lengths.load(lengths.file(name, steps))
             means = lengths.lost(rows, rules.make(name, 0).higher)
             lands[name, steps] = {power: statistics.mean(values) for power, values in means.items()}
@@ -192,18 +194,18 @@ def regrets(tests: Tests, land: dict[int, float], key: tuple[str, int], choice: 
 @contextmanager
 def constants(nearer: float, far: float) -> Iterator[None]:
     """Other constants for a while."""
-    kept = short.NEARER, short.PLAIN_FAR
-    short.NEARER, short.PLAIN_FAR = nearer, far
+    kept = short.PLAIN_SGD
+    short.PLAIN_SGD = replace(kept, share=nearer * short.MOMENTUM.share, far=far)
     try:
         yield
     finally:
-        short.NEARER, short.PLAIN_FAR = kept
+        short.PLAIN_SGD = kept
 
 
 def table() -> Iterator[str]:
     tests, lands = with_others()
     names = [*OTHERS, *TASKS]
-    present = short.NEARER, short.PLAIN_FAR
+    present = short.PLAIN_SGD.share / short.MOMENTUM.share, short.PLAIN_SGD.far
     every = {
         (name, choice): [regrets(tests, lands[name, steps], (name, steps), choice) for steps in LENGTHS]
         for name in names

@@ -1007,3 +1007,36 @@ def test_reference_batches_have_the_same_dropout_at_all_weights(raw, at_hand):
     assert curve.losses[0, :5].std() > 10 * early.std()
     assert 1e-3 < curve.bounds(budget=400).max_lr < 0.3
     assert curve.step_seconds is None if at_hand else 0 < curve.step_seconds < 1
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("at_hand", [False, True])
+@pytest.mark.parametrize(
+    ("make", "adaptive"),
+    [
+        (optax.adam, True),
+        (lambda learning_rate: optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(learning_rate)), True),
+        (lambda learning_rate: optax.sgd(learning_rate, momentum=0.9), False),
+    ],
+)
+def test_a_curve_knows_how_many_weights_an_adaptive_optimizer_trains(make, adaptive, at_hand, stacked):
+    x = jax.random.normal(jax.random.key(0), (40, 32, 8))
+    optimizer = optax.inject_hyperparams(make)(learning_rate=0.1)
+
+    def step(state, batch, lr):
+        weights, moments = state
+        moments = moments._replace(hyperparams=moments.hyperparams | {"learning_rate": lr})
+        loss, slope = jax.value_and_grad(lambda w: jnp.mean((batch[0] @ w["a"] @ w["b"] - batch[1]) ** 2))(weights)
+        updates, moments = optimizer.update(slope, moments, weights)
+        return (optax.apply_updates(weights, updates), moments), loss
+
+    def init(key):
+        first, second = jax.random.split(key)
+        weights = {"a": jax.random.normal(first, (8, 16)) / 3, "b": jax.random.normal(second, (16, 1)) / 4}
+        return weights, optimizer.init(weights)
+
+    state = jax.vmap(init)(jax.random.split(jax.random.key(1))) if stacked else init(jax.random.key(1))
+    batches = (x, x.sum(-1, keepdims=True))
+    batches = batches if at_hand else [(batches[0][i], batches[1][i]) for i in range(40)]
+    curve = range_test(step, state, batches, budget=400, stacked=stacked)
+    assert curve.weights == adaptive * (8 * 16 + 16)

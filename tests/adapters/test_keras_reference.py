@@ -62,6 +62,26 @@ def test_a_curve_knows_whether_the_optimizer_is_sgd_without_momentum(momentum, s
     assert sweep(model, budget=200).curve.plain_sgd is expected
 
 
+@pytest.mark.parametrize(
+    ("make", "adaptive"),
+    [
+        (keras.optimizers.Adam, True),
+        (keras.optimizers.AdamW, True),
+        (keras.optimizers.RMSprop, True),
+        (lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), True),
+        (lambda: keras.optimizers.SGD(0.01, momentum=0.9), False),
+        (keras.optimizers.Adadelta, False),
+    ],
+)
+def test_a_curve_knows_how_many_weights_an_adaptive_optimizer_trains(make, adaptive):
+    model = network()
+    model.layers[-1].trainable = False
+    trained = sum(int(np.prod(one.shape)) for one in model.trainable_variables)
+    assert 0 < trained < model.count_params()
+    model.compile(make(), "mse")
+    assert sweep(model, budget=200).curve.weights == adaptive * trained
+
+
 def test_an_evaluation_is_the_loss_that_a_step_has_of_the_first_two_batches():
     model = network(drop=0.0)
     with RangeTest(model, budget=400) as test:

@@ -6,6 +6,7 @@ import pytest
 
 from cyclr import Curve, Ramp
 from cyclr._range import Recorder, recorder, walk
+from cyclr._range.clock import Clock
 
 
 class Slow:
@@ -48,6 +49,14 @@ def walked(monkeypatch):
         return walk.walk(training, record)
 
     return walked
+
+
+def test_evaluations_that_seem_to_take_longer_than_a_step_and_an_evaluation_are_not_taken_off():
+    clock = Clock()
+    for seconds in (9.0, 0.4, 0.5, 0.6):
+        clock.evaluated(0.06)
+        clock.made(seconds, 10)
+    assert clock.step_seconds == 0.05
 
 
 @pytest.mark.parametrize("evaluation", [0.0, 0.012])

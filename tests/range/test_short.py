@@ -128,6 +128,43 @@ def test_the_lost_rates_of_sgd_without_momentum_reach_further(lost, further):
         assert best(further * lost, plain_sgd=True) <= best(lost, plain_sgd=True)
 
 
+@given(
+    lost=st.floats(1e-4, 10), weights=st.integers(1_000, 10**7), times=st.integers(2, 1_000), density=st.floats(0.5, 5)
+)
+def test_under_adam_rates_fall_as_the_root_of_the_number_of_weights(lost, weights, times, density):
+    """Adam's step is as long as the rate times that root: where lost rates fall with it, so do the answers."""
+
+    def best(lost, weights):
+        seen = short.ShortReading(math.log(lost), True, False, 0.0, 0.0, math.inf)
+        return short.best(seen, density, 400, short.StepFacts(weights=weights))
+
+    root = math.sqrt(times)
+    assert best(lost / root, times * weights) == pytest.approx(best(lost, weights) - math.log(root))
+    assert best(lost, times * weights) <= best(lost, weights)
+
+
+@pytest.mark.parametrize("lost", [0.0034, 0.0082, 0.0032])  # those of MiniLM, with 22.7 million weights
+def test_a_large_network_under_adam_gets_no_rate_at_which_it_collapses(lost):
+    seen = short.ShortReading(math.log(lost), True, False, 0.0, 0.0, math.inf)
+    peak = math.exp(short.best(seen, 17 / math.log(1e7), 60, short.StepFacts(16, weights=22_713_986)))
+    assert 1e-4 < peak < 8e-4  # the best is 2.5e-4; most trainings at 1e-3 and all at 2e-3 learn nothing
+
+
+def test_evidence_says_how_many_weights_adam_moves(tmp_path):
+    rates = np.geomspace(1e-6, 10, 36)
+    values = 2 / (1 + rates / 0.01) + np.where(rates > 0.6, 5 * rates, 0)
+    of = {weights: Curve(rates, values, reference=values, weights=weights) for weights in (0, 20_000, 2_000_000)}
+    answers = {weights: curve.bounds(budget=400) for weights, curve in of.items()}
+    assert answers[2_000_000].max_lr < answers[20_000].max_lr
+    assert any("each of 2,000,000 weights" in sentence for sentence in answers[2_000_000].evidence)
+    assert not any("weights by about" in sentence for sentence in answers[0].evidence)
+    of[20_000].save(tmp_path / "curve.json")
+    assert Curve.load(tmp_path / "curve.json").weights == 20_000
+    text = (tmp_path / "curve.json").read_text().replace(', "weights": 20000', "")
+    (tmp_path / "curve.json").write_text(text)  # as it was before
+    assert Curve.load(tmp_path / "curve.json").weights == 0
+
+
 def test_evidence_says_that_the_optimizer_is_plain_sgd(tmp_path):
     rates = np.geomspace(1e-6, 10, 36)
     values = 2 / (1 + rates / 0.01) + np.where(rates > 0.6, 5 * rates, 0)

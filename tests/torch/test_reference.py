@@ -329,6 +329,31 @@ def test_a_curve_knows_whether_the_optimizer_is_sgd_without_momentum(make, expec
     assert range_test(task, budget=800, repeats=2).plain_sgd is expected
 
 
+@pytest.mark.parametrize(
+    ("make", "adaptive"),
+    [
+        (torch.optim.Adam, True),
+        (torch.optim.AdamW, True),
+        (torch.optim.NAdam, True),
+        (torch.optim.RMSprop, True),
+        (lambda parts: torch.optim.Adam([{"params": [part]} for part in parts]), True),
+        (lambda parts: torch.optim.SGD(parts, lr=0.1, momentum=0.9), False),
+        (torch.optim.Adadelta, False),
+        (torch.optim.Adagrad, False),
+    ],
+)
+def test_a_curve_knows_how_many_weights_an_adaptive_optimizer_trains(make, adaptive: bool) -> None:
+    def task(seed: int) -> cyclr.torch.Task:
+        batches, model = data_of(seed, 8)
+        frozen = next(iter(model.parameters())).requires_grad_(False)
+        assert frozen.numel()
+        return cyclr.torch.Task(model, make(list(model.parameters())), mse_loss, batches)
+
+    trained = sum(one.numel() for one in task(0).model.parameters() if one.requires_grad)
+    assert range_test(task(0), budget=400).weights == adaptive * trained
+    assert range_test(task, budget=800, repeats=2).weights == adaptive * trained
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_steps_of_few_examples_do_not_diverge_at_the_answer(size: int, momentum: float) -> None:

@@ -25,7 +25,7 @@ class Clock:
 
     @property
     def step_seconds(self) -> float | None:
-        """The median time of a step, without evaluations; None if it is not known.
+        """The median time of a step, without evaluations unless they seem to take all of it; None if it is not known.
 
         >>> clock = Clock()
         >>> for seconds in (9.0, 0.4, 0.5, 0.6):
@@ -37,5 +37,5 @@ class Clock:
         if len(self._blocks) < 2 or len(self._evaluations) == 1:
             return None
         evaluation = statistics.median(self._evaluations[1:]) if self._evaluations else 0.0
-        seconds = statistics.median(self._blocks[1:]) - evaluation
-        return seconds if seconds > 0 else None
+        seconds = statistics.median(self._blocks[1:])
+        return seconds - evaluation if seconds > evaluation else seconds

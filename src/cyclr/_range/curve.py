@@ -69,6 +69,8 @@ class Curve(Displayed):
             new ones at each step.
         plain_sgd: Whether the optimizer is SGD without momentum, whose best rates lie nearer to those at which a short
             sweep loses what it has gained.
+        weights: How many weights the optimizer trains, where its steps are about as large as the rate, as Adam's are:
+            the more, the lower the best rates. 0 for other optimizers, or if unknown.
         groups: Name ("" if it has none) and rate of each parameter group, whose ratios are kept, if there are several:
             `rates` are those of the group with the largest.
 
@@ -101,6 +103,7 @@ class Curve(Displayed):
     step_seconds: float | None = None
     in_turn: int = 0
     plain_sgd: bool = False
+    weights: int = 0
     groups: Groups = ()
 
     def __post_init__(self) -> None:
@@ -195,7 +198,7 @@ class Curve(Displayed):
         steady = self.reference if signal == "loss" and self.reference.size else None
         made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "reference": steady}
         made |= {"log": self.scale == "log", "budget": budget, "anew": self.anew}
-        made["made_by"] = StepFacts(self.examples, self.in_turn, self.plain_sgd)
+        made["made_by"] = StepFacts(self.examples, self.in_turn, self.plain_sgd, self.weights)
         with self._carried(self._ends()):
             rates, values = self._points(signal)
             if signal == "loss" and self.in_turn:
@@ -253,6 +256,7 @@ class Curve(Displayed):
             "step_seconds": self.step_seconds,
             "in_turn": self.in_turn,
             "plain_sgd": self.plain_sgd,
+            "weights": self.weights,
             "groups": self.groups,
         }
         text = json.dumps(plain, allow_nan=False)
@@ -281,7 +285,7 @@ class Curve(Displayed):
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
         later: dict[str, Any] = {"control": [], "reference": [], "loss_kind": "", "anew": False, "examples": 0}
-        later |= {"step_seconds": None, "in_turn": 0, "plain_sgd": False, "groups": []}
+        later |= {"step_seconds": None, "in_turn": 0, "plain_sgd": False, "weights": 0, "groups": []}
         fields = (*fields, "earlier_steps", *later)
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
         plain = later | plain

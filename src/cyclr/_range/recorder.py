@@ -99,6 +99,7 @@ class Recorder:
         self.examples = 0  #: that a step takes, counted in the reference batches; 0 if unknown
         self.clock = Clock()
         self.plain_sgd = False  #: whether the optimizer is SGD without momentum
+        self.weights = 0  #: as in `Curve.weights`
         self.groups: Groups = ()  #: of the optimizer, as in `Curve.groups`
         self.seconds = inf  #: no further sweep is begun once so many have passed
         self.swept = False  #: whether the sweeps are complete: other steps may follow
@@ -181,6 +182,7 @@ class Recorder:
             step_seconds=self.clock.step_seconds,
             in_turn=self.extent.in_turn,
             plain_sgd=self.plain_sgd,
+            weights=self.weights,
             groups=self.groups,
         )
 

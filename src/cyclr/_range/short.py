@@ -7,9 +7,9 @@ gained, however few the steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, isinf, log
+from math import exp, inf, isfinite, isinf, log
 from typing import Any
 
 import numpy as np
@@ -31,21 +31,43 @@ NEAR, WIDE = 0.1, log(1000)  #: a loss that stays so near to its lowest over rat
 LITTLE = 0.01  #: a rise by this share of the start is no divergence
 ROUNDING = 1.2e-6  #: a fall by less than this share of the start may be one of ten single-precision roundings
 OPENING = 6  #: one in this many evaluations, the first ones; the start is their median
-# The best peak is a SHARE of the lost rate where that is USUAL_RATE, for USUAL_STEPS of training after a sweep of
-# USUAL_DENSITY steps per factor of e. How it changes with each of them:
-SHARE = 1 / 7
-USUAL_RATE, PULL, FAR = 0.135, 0.4, 20.0  #: lost rates vary more over tasks than best peaks do, up to this factor
-USUAL_DENSITY, SLOWER = 1.86, 0.5  #: a slow sweep loses its gain at a lower rate, to this power
-USUAL_STEPS, LONGER = 400, 0.3  #: the best peak falls as the length of the training to this power ...
-SHORTEST = 60  #: ... from so many steps on: shorter trainings were not measured
-# SGD without momentum breaks down at once where a rate is too high; momentum gathers for steps, while a sweep goes on
-# to higher rates. So its best peak is nearer to the lost rate, and it is the same for 60 and for 400 steps.
-NEARER, PLAIN_FAR = 4.0, 40.0  #: times the share of others; its lost rates reach further
+USUAL_RATE, USUAL_DENSITY, USUAL_STEPS = 0.135, 1.86, 400  #: a lost rate, steps per factor of e, steps of training
+USUAL_WEIGHTS = 20_000  #: whose lost rate under Adam is USUAL_RATE
 FEW = 16  #: steps of fewer examples are lowered by the square root of what is missing
 ABSURD = 1000.0  #: times the loss of the other batches: such a batch is bad
 ALMOST = 0.1  #: a loss that was below this share of its start and then no number at once was solved
 SCATTER = 0.25  #: standard deviation of a log bound over repeats
 METHOD = 0.5  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """How the best peak follows from the lost rate under one kind of optimizer.
+
+    Args:
+        share: Of a usual lost rate that is the best peak, for USUAL_STEPS of training after a sweep of USUAL_DENSITY.
+        pull: Lost rates vary more over tasks than best peaks do: as their ratio to the usual one to this power ...
+        far: ... up to this ratio.
+        slower: A slow sweep loses its gain at a lower rate, to this power of its density.
+        longer: The best peak falls as the length of the training to this power ...
+        shortest: ... from so many steps on.
+    """
+
+    share: float
+    pull: float
+    far: float
+    slower: float
+    longer: float
+    shortest: int = 60  #: shorter trainings were not measured
+
+
+# SGD without momentum breaks down at once where a rate is too high; momentum gathers for steps, while a sweep goes on
+# to higher rates. So its best peak is nearer to the lost rate, and it is the same for 60 and for 400 steps.
+MOMENTUM = Law(1 / 7, pull=0.4, far=20.0, slower=0.5, longer=0.3)
+PLAIN_SGD = Law(4 / 7, pull=0.4, far=40.0, slower=0.5, longer=0.3, shortest=400)
+# A step of Adam moves each weight by about the rate, and all of them by the rate times the root of their number. So
+# usual rates fall as the root of the number of weights.
+ADAPTIVE = Law(1 / 12, pull=0.6, far=20.0, slower=0.0, longer=0.15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +78,14 @@ class StepFacts:
         examples: How many a step takes; 0 if unknown.
         in_turn: How many batches they take in turn; 0 for new ones.
         plain_sgd: Whether the optimizer is SGD without momentum.
+        weights: How many the optimizer trains, where its steps are about as large as the rate, as Adam's are; 0 for
+            other optimizers, or if unknown.
     """
 
     examples: int = 0
     in_turn: int = 0
     plain_sgd: bool = False
+    weights: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +166,13 @@ def still_falling(rates: Array, values: Array) -> bool:
 def best(reading: ShortReading, density: float, budget: int, steps: StepFacts = StepFacts()) -> float:
     """The log of the best peak, from the rate at which the gain is lost.
 
-    log best = log(SHARE lost) - PULL log(lost / USUAL_RATE) + SLOWER log(density / USUAL_DENSITY)
-               - LONGER log(budget / USUAL_STEPS) + log(min(1, examples / FEW)) / 2
+    log best = log(share lost) - pull log(lost / usual) + slower log(density / USUAL_DENSITY)
+               - longer log(budget / USUAL_STEPS) + log(min(1, examples / FEW)) / 2
 
-    It stays a factor of MARGIN below the lost rate. For SGD without momentum the share is NEARER times as large, and
-    the length counts from USUAL_STEPS on. The constants are those that lose least over the tasks in docs/bounds.md.
+    usual = USUAL_RATE, or USUAL_RATE sqrt(USUAL_WEIGHTS / weights) where steps are about as large as the rate
+
+    It stays a factor of MARGIN below the lost rate. The constants are those that lose least over the tasks in
+    docs/bounds.md.
 
     Args:
         reading: What was seen.
@@ -153,12 +180,16 @@ def best(reading: ShortReading, density: float, budget: int, steps: StepFacts = 
         budget: Steps of the training.
         steps: What is known of the steps.
     """
-    plain = steps.plain_sgd
-    share, far, shortest = (NEARER * SHARE, PLAIN_FAR, USUAL_STEPS) if plain else (SHARE, FAR, SHORTEST)
-    beyond = min(max(reading.lost - log(USUAL_RATE), -log(far)), log(far))
-    slower, longer = log(density / USUAL_DENSITY), log(max(budget, shortest) / USUAL_STEPS)
-    peak = reading.lost + log(share) - PULL * beyond + SLOWER * slower - LONGER * longer + log(noisy(steps.examples))
-    return min(peak, reading.lost - log(MARGIN), reading.floor)
+    law = PLAIN_SGD if steps.plain_sgd else ADAPTIVE if steps.weights else MOMENTUM
+    beyond = min(max(reading.lost - usual_rate(steps.weights), -log(law.far)), log(law.far))
+    slower, longer = log(density / USUAL_DENSITY), log(max(budget, law.shortest) / USUAL_STEPS)
+    peak = reading.lost + log(law.share) - law.pull * beyond + law.slower * slower - law.longer * longer
+    return min(peak + log(noisy(steps.examples)), reading.lost - log(MARGIN), reading.floor)
+
+
+def usual_rate(weights: int) -> float:
+    """The log of a usual lost rate; `weights` as in `StepFacts`."""
+    return log(USUAL_RATE) - (log(weights / USUAL_WEIGHTS) / 2 if weights else 0.0)
 
 
 def examples_in(arrays: Sequence[Any]) -> int:
@@ -204,19 +235,24 @@ def evidence(readings: list[ShortReading], max_lr: float, steps: StepFacts) -> t
     what = (
         f"{steps.in_turn} batches that the steps took in turn" if steps.in_turn else "two batches that were set aside"
     )
-    told: tuple[str, ...] = (f"The loss of {what} {seen}; {follows}.",)
-    if steps.plain_sgd:
-        told = (*told, "The optimizer is SGD without momentum, whose best rates lie nearer to that rate than others'.")
-    if (share := noisy(steps.examples)) < 1:
-        plural = "example" if steps.examples == 1 else "examples"
-        told = (
-            *told,
-            f"A step of {steps.examples} {plural} is noisy: max_lr is {share:.2g} of what it is for larger ones.",
-        )
+    told = [f"The loss of {what} {seen}; {follows}.", *_told_of(steps)]
     floor = float(np.exp(np.median([one.floor for one in readings])))
     if np.isfinite(floor) and max_lr > 0.99 * floor:
-        told = (*told, f"The loss is at its floor from a rate of {floor:.2g} on: higher rates have proved nothing.")
-    return told
+        told.append(f"The loss is at its floor from a rate of {floor:.2g} on: higher rates have proved nothing.")
+    return tuple(told)
+
+
+def _told_of(steps: StepFacts) -> Iterator[str]:
+    """What was made of the optimizer and of the size of its batches, in sentences."""
+    if steps.plain_sgd:
+        yield "The optimizer is SGD without momentum, whose best rates lie nearer to that rate than others'."
+    if steps.weights:
+        usual = f"{ADAPTIVE.share * exp(usual_rate(steps.weights)):.2g}"
+        moved = f"The optimizer moves each of {steps.weights:,} weights by about the rate"
+        yield f"{moved}: the more there are, the lower the best peaks, {usual} being usual for so many."
+    if (share := noisy(steps.examples)) < 1:
+        plural = "example" if steps.examples == 1 else "examples"
+        yield f"A step of {steps.examples} {plural} is noisy: max_lr is {share:.2g} of what it is for larger ones."
 
 
 def readings_of(rates: Array, rows: Array) -> tuple[list[ShortReading], list[Inconclusive]]:

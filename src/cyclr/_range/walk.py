@@ -43,6 +43,7 @@ def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Cu
     """A whole range test whose steps are made elsewhere: yields the rate of each, and is sent its loss."""
     orders, answer = recorder.orders(), None
     recorder.groups, recorder.plain_sgd = getattr(reader, "groups", ()), getattr(reader, "plain_sgd", False)
+    recorder.weights = getattr(reader, "weights", 0)
     while True:
         try:
             order = orders.send(answer)

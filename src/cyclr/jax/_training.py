@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -20,6 +21,7 @@ from cyclr._range.short import examples_in
 from cyclr.jax._step import Arrays, PureStep, first_axis, is_array
 
 Random = dict[int, jax.Array]  #: random state among the arrays of a state, by its places
+SECOND_MOMENT = re.compile(r"\.nu\b|\['nu'\]")  #: in the path of a leaf
 BLOCK = 10  #: losses are read from the device in blocks, as waiting for each one would slow every step
 
 
@@ -37,6 +39,13 @@ class Training:
     def examples(self) -> int:
         """Examples that a step takes, or labels where each has several; 0 if unknown."""
         return sum(examples_in(jax.tree.leaves(batch)) for batch in self._aside) // REFERENCE
+
+    @property
+    def weights(self) -> int:
+        """How many are trained, if the state has their second moments, named nu as in Optax's Adam; 0 if not."""
+        paths = [path for here, path in zip(self._pure.traced, self._pure.paths, strict=True) if here]
+        pairs = zip(paths, self._first(), strict=True)
+        return sum(array.size for path, array in pairs if SECOND_MOMENT.search(path))
 
     def measure(self) -> Mapping[str, float]:
         """The metrics on held-out data."""

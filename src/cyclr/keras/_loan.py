@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 from typing import Any
 
 import keras
 
 from cyclr import _rng
 from cyclr._interrupt import Undo, put_back
+
+#: Whose steps are about as large as the rate.
+ADAPTIVE = (keras.optimizers.Adam, keras.optimizers.Adamax, keras.optimizers.Nadam, keras.optimizers.RMSprop,
+            keras.optimizers.Lion)  # fmt: skip
 
 
 class Loan:
@@ -105,6 +110,13 @@ def is_plain_sgd(optimizer: Any) -> bool:
     """Whether it is SGD without momentum, whatever wraps it."""
     inner = innermost(optimizer)
     return isinstance(inner, keras.optimizers.SGD) and float(inner.momentum) == 0
+
+
+def adaptive_weights(model: Any) -> int:
+    """How many weights are trained, if steps are about as large as the rate, as those of Adam or RMSprop; else 0."""
+    if not isinstance(innermost(model.optimizer), ADAPTIVE):
+        return 0
+    return sum(prod(weight.shape) for weight in model.trainable_variables)
 
 
 def _assign(variable: keras.Variable, value: Any) -> None:

@@ -22,7 +22,7 @@ from cyclr._range.orders import Order, Orders, Rewind, Steps
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr.keras._directions import checked, which_way
-from cyclr.keras._loan import Loan, innermost, is_plain_sgd
+from cyclr.keras._loan import Loan, adaptive_weights, innermost, is_plain_sgd
 from cyclr.keras._reference import ReferenceBatches, can_evaluate
 
 BATCH = 32  #: what Keras takes where no batch_size is given
@@ -122,6 +122,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
         """
         self._recorder.examples = self._reference.examples
         self._recorder.plain_sgd = is_plain_sgd(self._tested.optimizer)
+        self._recorder.weights = adaptive_weights(self._tested)
         return self._recorder.curve()
 
     @property

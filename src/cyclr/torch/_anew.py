@@ -101,6 +101,11 @@ class Anew:
         """Whether the optimizer is SGD without momentum."""
         return self._made[self._at].plain_sgd
 
+    @property
+    def weights(self) -> int:
+        """How many are trained, as in `Curve.weights`."""
+        return self._made[self._at].weights
+
     def reference(self) -> torch.Tensor:
         return self._made[self._at].reference()
 

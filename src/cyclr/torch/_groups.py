@@ -90,6 +90,14 @@ def is_plain_sgd(optimizer: Optimizer) -> bool:
     )
 
 
+def adaptive_weights(optimizer: Optimizer) -> int:
+    """How many weights it trains, if its steps are about as large as the rate, as those of Adam or RMSprop; else 0."""
+    groups = optimizer.param_groups
+    if not all("betas" in group or "centered" in group for group in groups):
+        return 0
+    return sum(weight.numel() for group in groups for weight in group["params"] if weight.requires_grad)
+
+
 def mark(rate: Any) -> Any:
     """A mark that shows whether a rate was changed since; a tensor is not read, as that would wait for its device."""
     return (id(rate), rate._version) if isinstance(rate, torch.Tensor) else rate

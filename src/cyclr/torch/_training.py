@@ -12,7 +12,7 @@ from cyclr._check import problem
 from cyclr._range import HeldOut, Ramp, Recorder, StepProgress
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
 from cyclr.torch._distributed import averaged, group_of, once, place_in
-from cyclr.torch._groups import is_plain_sgd, named_ratios, put, ratios
+from cyclr.torch._groups import adaptive_weights, is_plain_sgd, named_ratios, put, ratios
 from cyclr.torch._parts import NOTHING
 from cyclr.torch._reference import Evaluates, ReferenceBatches, TakenInTurn, same_draws
 from cyclr.torch._restore import Transaction
@@ -37,7 +37,7 @@ class Training:
         self._groups = list(zip(optimizer.param_groups, ratios(optimizer), strict=True))
         #: Name and rate ratio of each, where they differ.
         self.groups = named_ratios(optimizer)
-        self.plain_sgd = is_plain_sgd(optimizer)
+        self.plain_sgd, self.weights = is_plain_sgd(optimizer), adaptive_weights(optimizer)
         self._loader = loader
         self.begin()
         self._measure, self._transaction = measure, transaction
