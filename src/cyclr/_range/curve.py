@@ -125,7 +125,7 @@ class Curve(Displayed):
         control, reference = beside("control", self.control, losses), beside("reference", self.reference, losses)
         peaks, probes = probes_of(self.peaks, self.probes)
         earlier = count("earlier_steps", self.earlier_steps, least=0)
-        for name, number in (("examples", self.examples), ("in_turn", self.in_turn)):
+        for name, number in (("examples", self.examples), ("in_turn", self.in_turn), ("weights", self.weights)):
             count(name, number, least=0)
         seconds = None if self.step_seconds is None else positive("step_seconds", self.step_seconds)
         values = {"rates": rates, "losses": losses, "metrics": metrics, "stops": stops, "peaks": peaks}
