@@ -356,3 +356,13 @@ def test_a_late_start_says_where_the_lower_bound_is():
     bounds = Curve(rates, values, reference=values).bounds(budget=400)
     assert bounds.base_lr == pytest.approx(bounds.max_lr / 2, rel=0.01)
     assert "the lower bound is half of the upper bound" in bounds.evidence[-1]
+
+
+def test_a_sweep_that_learns_above_the_answer_alone_says_so():
+    rates = np.geomspace(1e-6, 10, 36)
+    values = np.where(rates < 0.05, 3.0, 2.0) + np.where(rates > 0.6, 5 * rates, 0)
+    values[:3] += 1e-4
+    bounds = Curve(rates, values, reference=values, weights=10**7).bounds(budget=400)
+    assert bounds.max_lr < 0.05
+    assert bounds.base_lr == pytest.approx(bounds.max_lr / 2, rel=0.01)
+    assert "learns from 0.063 on, above max_lr" in bounds.evidence[-1]

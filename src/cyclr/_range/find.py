@@ -305,6 +305,9 @@ def _lower(max_lr: float, onset: float) -> float:
 
 def _started(onset: float, base_lr: float, max_lr: float) -> str:
     """Why the lower bound is where it is."""
+    if onset > max_lr:
+        passed = f"The sweep, which passes each rate once, learns from {onset:.2g} on, above max_lr"
+        return f"{passed}: the lower bound is half of the upper bound, not a quarter of the upper bound."
     if base_lr > _rounded(max_lr / CYCLING):
         where = "set there" if base_lr >= _rounded(onset) else "half of the upper bound"
         return f"Learning starts late, at {onset:.2g}: the lower bound is {where}, not a quarter of the upper bound."
