@@ -21,7 +21,7 @@ from cyclr._range.short import examples_in
 from cyclr.jax._step import Arrays, PureStep, first_axis, is_array
 
 Random = dict[int, jax.Array]  #: random state among the arrays of a state, by its places
-SECOND_MOMENT = re.compile(r"\.nu\b|\['nu'\]")  #: in the path of a leaf
+IN_DICTS = re.compile(r"\['opt_state'\].*\['nu'\]")  #: the path of a second moment, as in the states of Flax's nnx
 BLOCK = 10  #: losses are read from the device in blocks, as waiting for each one would slow every step
 
 
@@ -43,9 +43,7 @@ class Training:
     @property
     def weights(self) -> int:
         """How many are trained, if the state has their second moments, named nu as in Optax's Adam; 0 if not."""
-        paths = [path for here, path in zip(self._pure.traced, self._pure.paths, strict=True) if here]
-        pairs = zip(paths, self._first(), strict=True)
-        return sum(array.size for path, array in pairs if SECOND_MOMENT.search(path))
+        return sum(array.size for array in second_moments(self._pure.state(self._first())))
 
     def measure(self) -> Mapping[str, float]:
         """The metrics on held-out data."""
@@ -291,6 +289,18 @@ def number_of(batches: Any, name: str = "batches") -> int | None:
         return first_axis(name, leaves, None)
     advice = "pass a list for one batch after the other"
     raise TypeError(problem(f"{name} must be arrays that share their first axis, or a list", batches, advice))
+
+
+def second_moments(state: Any) -> list[Any]:
+    """The arrays of Optax's second moments in a state; a weight of that name is none."""
+
+    def holds(node: Any) -> bool:
+        return isinstance(node, tuple) and hasattr(node, "nu")
+
+    found = [node.nu for node in jax.tree.leaves(state, is_leaf=holds) if holds(node)]
+    named, _ = jax.tree_util.tree_flatten_with_path(state)
+    found += [leaf for path, leaf in named if IN_DICTS.search(jax.tree_util.keystr(path))]
+    return [leaf for leaf in jax.tree.leaves(found) if is_array(leaf)]
 
 
 def _examples(batch: Any) -> int:
