@@ -5,13 +5,15 @@
 
 Eight tasks beside the two of lengths.py (linear-sgd, words-lstm-sgd): networks of tasks.py and fresh.py under plain
 SGD. The constants were chosen on all ten by the mean regret and a fifth of the worst, one task left out at a time.
-Appends to records/plain_sgd.csv; `what` is "lost" (`key`: a seed; `value`: the rate) or "peak" (`key`: a power
-of two, in thousandths; `value`: the mean share of the gain that three trainings lost, 1 as the untrained network).
+Appends to records/plain_sgd.csv; `what` is "lost" (`key`: a seed; `value`: the rate), "peak" (`key`: a power of two, in
+thousandths; `value`: the mean share of the gain that three trainings lost, 1 as the untrained network) or, in what is
+recorded from now on, "weights" (`value`: how many are trained).
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import statistics
 import sys
@@ -131,7 +133,7 @@ def load() -> tuple[Tests, Lands]:
                 key, value = (row["task"], int(row["steps"])), float(row["value"])
                 if row["what"] == "lost":
                     tests[key].append((math.log(value), density(key[1])))
-                else:
+                elif row["what"] == "peak":
                     lands[key][int(row["key"])] = value
     return tests, lands
 
@@ -142,21 +144,29 @@ def density(steps: int) -> float:
     return (made - 1) / math.log(1e7)
 
 
-def run() -> None:
-    _, lands = load()
-    with FILE.open("a", newline="") as file:
+def record(
+    path: Path, make: Callable[[str, int], Problem], names: Iterable[str], budgets: Iterable[int], powers: range
+) -> None:
+    """Append what is missing: weights, lost rates and landscapes of tasks that `make` makes from a name and a seed."""
+    done: dict[tuple[str, int], int] = defaultdict(int)
+    if path.exists():
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                done[row["task"], int(row["steps"])] += row["what"] == "peak"
+    with path.open("a", newline="") as file:
         writer = csv.writer(file)
-        if not lands:
+        if not done:
             writer.writerow(("task", "steps", "what", "key", "value"))
-        for name in TASKS:
-            for steps in LENGTHS:
-                if len(lands[name, steps]) == len(POWERS):
-                    continue
-                rows = [("lost", *one) for one in lost_rates(partial(make, name), steps)]
-                rows += [("peak", *one) for one in landscape(partial(make, name), steps, POWERS)]
-                writer.writerows([name, steps, what, key, f"{value:.4g}"] for what, key, value in rows)
-                file.flush()
-                print(name, steps, flush=True)
+        for name, steps in itertools.product(names, budgets):
+            if done[name, steps] == len(powers):
+                continue
+            own = partial(make, name)
+            rows = [("weights", 0, sum(one.numel() for one in own(0).model.parameters()))]
+            rows += [("lost", *one) for one in lost_rates(own, steps)]
+            rows += [("peak", *one) for one in landscape(own, steps, powers)]
+            writer.writerows([name, steps, what, key, f"{value:.7g}"] for what, key, value in rows)
+            file.flush()
+            print(name, steps, flush=True)
 
 
 def with_others() -> tuple[Tests, Lands]:
@@ -239,4 +249,4 @@ def write() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"run": run, "table": write}[sys.argv[1]]()
+    {"run": partial(record, FILE, make, TASKS, LENGTHS, POWERS), "table": write}[sys.argv[1]]()

@@ -80,28 +80,6 @@ def make(name: str, seed: int) -> Problem:
     return problem
 
 
-def run() -> None:
-    done: dict[tuple[str, int], int] = defaultdict(int)
-    if FILE.exists():
-        with FILE.open() as file:
-            for row in csv.DictReader(file):
-                done[row["task"], int(row["steps"])] += row["what"] == "peak"
-    with FILE.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if not done:
-            writer.writerow(("task", "steps", "what", "key", "value"))
-        for steps in LENGTHS:
-            for name in TASKS:
-                if done[name, steps] == len(POWERS):
-                    continue
-                rows = [("weights", 0, sum(one.numel() for one in make(name, 0).model.parameters()))]
-                rows += [("lost", *one) for one in plain_sgd.lost_rates(partial(make, name), steps)]
-                rows += [("peak", *one) for one in plain_sgd.landscape(partial(make, name), steps, POWERS)]
-                writer.writerows([name, steps, what, key, f"{value:.4g}"] for what, key, value in rows)
-                file.flush()
-                print(name, steps, flush=True)
-
-
 @dataclass
 class Case:
     """A task and a length: the readings of its range tests, and what each peak loses."""
@@ -232,4 +210,5 @@ def write() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    run = partial(plain_sgd.record, FILE, make, TASKS, LENGTHS, POWERS)
     {"run": run, "table": write}[sys.argv[1]]()
