@@ -13,9 +13,6 @@ from collections.abc import Iterable
 import lengths_rules as rules
 import numpy as np
 
-from cyclr import Inconclusive
-from cyclr._range import short
-
 RATIOS = np.exp(np.linspace(-6, 1, 141))
 
 
@@ -26,13 +23,8 @@ def limit(names: Iterable[str]) -> list[str]:
         for seed in rules.recorded(name).values():
             for steps in rules.lands(name):
                 if (curve := rules.referenced(seed, steps)) is not None:
-                    values = curve.reference[0]
-                    known = np.isfinite(values)
-                    try:
-                        seen = short.read(curve.rates[known], values[known], ended=not known[-1])
-                        kept[name, steps].append(math.exp(seen.lost))
-                    except Inconclusive:
-                        kept[name, steps].append(math.nan)
+                    seen = rules.seen_in(curve)
+                    kept[name, steps].append(math.nan if seen is None else math.exp(seen.lost))
     losses = {at: _losses(*at, rates) for at, rates in kept.items()}  # (ratios, seeds)
     by_task = {
         name: int(np.argmin(np.hstack([found for at, found in losses.items() if at[0] == name]).mean(axis=1)))

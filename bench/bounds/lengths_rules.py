@@ -84,6 +84,16 @@ def referenced(kept: Recorded, steps: int) -> Curve | None:
     return Curve(rates, losses, stops=(stop,), reference=losses, **kept["steps"].item())
 
 
+def seen_in(curve: Curve) -> short.ShortReading | None:
+    """What the first sweep with reference batches shows; None for a refusal."""
+    row = curve.reference[0]
+    known = np.isfinite(row)
+    try:
+        return short.read(curve.rates[known], row[known], ended=not known[-1])
+    except Inconclusive:
+        return None
+
+
 def first_sweep(steps: int) -> int:
     """The recorded sweep that a training of so many steps pays for."""
     return next((short for short, longest in SHORT_SWEEPS if steps <= longest), 300)

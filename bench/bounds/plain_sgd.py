@@ -33,7 +33,7 @@ import torch
 from problem import Problem, sgd
 from torch import nn
 
-from cyclr import Bounds, Inconclusive, plan
+from cyclr import Bounds, plan
 from cyclr._range import short
 from cyclr._range.short import ShortReading, StepFacts
 from cyclr.torch import Update, range_test
@@ -97,12 +97,8 @@ def lost_rates(make: Callable[[int], Problem], steps: int) -> Iterator[tuple[int
         problem = make(seed)
         parts = problem.model, problem.optimizer, problem.batches, problem.loss
         curve = range_test(*parts, update=Update(clip_norm=problem.clip), budget=steps)
-        row = curve.reference[0]
-        known = np.isfinite(row)
-        try:
-            yield seed, math.exp(short.read(curve.rates[known], row[known], ended=not known[-1]).lost)
-        except Inconclusive:
-            continue
+        if (seen := rules.seen_in(curve)) is not None:
+            yield seed, math.exp(seen.lost)
 
 
 def landscape(make: Callable[[int], Problem], steps: int, powers: Iterable[int]) -> Iterator[tuple[int, float]]:
@@ -177,13 +173,8 @@ def with_others() -> tuple[Tests, Lands]:
             for kept in rules.recorded(name).values():
                 curve = rules.referenced(kept, steps)
                 assert curve is not None
-                row = curve.reference[0]
-                known = np.isfinite(row)
-                try:
-                    seen = short.read(curve.rates[known], row[known], ended=not known[-1])
-                except Inconclusive:
-                    continue
-                tests[name, steps].append((seen.lost, density(steps)))
+                if (seen := rules.seen_in(curve)) is not None:
+                    tests[name, steps].append((seen.lost, density(steps)))
             rows = lengths.load(lengths.file(name, steps))
             means = lengths.lost(rows, rules.make(name, 0).higher)
             lands[name, steps] = {power: statistics.mean(values) for power, values in means.items()}

@@ -37,7 +37,6 @@ from lengths_lands import PLATEAU
 from problem import Batches, Problem
 from torch.nn import functional as F
 
-from cyclr import Inconclusive
 from cyclr._range import short
 
 FILE = Path(__file__).parent / "records" / "wide.csv"
@@ -130,13 +129,8 @@ def others() -> Iterator[Case]:
                 curve = rules.referenced(kept, steps)
                 if curve is None or not case.weights:
                     continue
-                row = curve.reference[0]
-                known = np.isfinite(row)
-                try:
-                    seen = short.read(curve.rates[known], row[known], ended=not known[-1])
-                except Inconclusive:
-                    continue
-                case.seen.append((seen, plain_sgd.density(steps)))
+                if (seen := rules.seen_in(curve)) is not None:
+                    case.seen.append((seen, plain_sgd.density(steps)))
             if case.seen:
                 yield case
 
