@@ -29,7 +29,6 @@ from data import novel, pieces
 from problem import Batches, Problem, accuracy, sgd
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel, AutoTokenizer
 
 DATA: Path | None = None
 TRAIN, TEST = 6000, 1000
@@ -251,7 +250,7 @@ class Voice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.lstm, self.head = nn.LSTM(40, 256, 3, batch_first=True), nn.Linear(256, 24)
-        found = importlib.util.find_spec("resemblyzer")
+        found = importlib.util.find_spec("resemblyzer")  # which imports libraries of sound that are not needed here
         assert found is not None
         assert found.origin is not None
         saved = torch.load(Path(found.origin).with_name("pretrained.pt"), map_location="cpu", weights_only=True)
@@ -283,6 +282,8 @@ def voice_whole(seed: int) -> Problem:
 @cache
 def sentences(length: int) -> Images:
     """Stanford sentiment in MiniLM's tokens, cut or padded to `length`."""
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(_minilm())
 
     def part(name: str) -> tuple[Tensor, Tensor]:
@@ -304,6 +305,8 @@ class Sentiment(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        from transformers import AutoModel
+
         self.body, self.head = AutoModel.from_pretrained(_minilm()), nn.Linear(384, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -328,7 +331,7 @@ FINETUNE: dict[str, Callable[[int], Problem]] = {
     )
 }  # fmt: skip
 #: How many weights those of them train whose optimizer is of Adam's kind.
-ADAPTIVE = {
+WEIGHTS = {
     "efficientnet-frozen": 25_620, "llama-whole": 260_032, "llama-lora": 17_920, "efficientnet-whole": 3_396_628,
     "minilm-whole": 22_713_986, "voice-whole": 1_363_992,
 }  # fmt: skip

@@ -20,12 +20,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any
 
 import lengths
 import numpy as np
 import ramps
-from finetune import ADAPTIVE, FINETUNE
+from finetune import FINETUNE, WEIGHTS
 from lengths_lands import PLATEAU, Landscape, landscape
 from suites import make
 
@@ -145,7 +146,7 @@ def recorded(name: str) -> dict[int, Recorded]:
 def facts(name: str) -> dict[str, int | bool]:
     """What a range test knows of the steps, as arguments of `Curve`."""
     if name in FINETUNE:  # batches of 16 or more, none with plain SGD; they cannot be made without their data
-        return {"weights": ADAPTIVE.get(name, 0)}
+        return {"weights": WEIGHTS.get(name, 0)}
     problem = make(name, 0)
     told = {"plain_sgd": is_plain_sgd(problem.optimizer), "weights": adaptive_weights(problem.optimizer)}
     return {"examples": examples_in(next(iter(problem.batches))), **told}
@@ -332,21 +333,15 @@ BRIEF: Choices = {
 }
 
 
-def _get(module: Any, key: str) -> Any:
-    """A constant of a module, or a part of one: "NAME.part"."""
-    for part in key.split("."):
-        module = getattr(module, part)
-    return module
-
-
 def _put(module: Any, key: str, value: Any) -> None:
+    """Set a constant of a module, or a part of one: "NAME.part"."""
     name, _, part = key.partition(".")
     setattr(module, name, replace(getattr(module, name), **{part: value}) if part else value)
 
 
 def left_out(names: list[str], choices: Choices, wanted: Callable[[int], bool]) -> list[str]:
     """Quick with the constants that are best on the other tasks: lowest mean plus a twentieth of the worst."""
-    now = {name: _get(module, key) for name, (module, key, _) in choices.items()}
+    now = {name: attrgetter(key)(module) for name, (module, key, _) in choices.items()}
     sets = [now] + [
         now | {name: value} for name, (_, _, values) in choices.items() for value in values if value != now[name]
     ]

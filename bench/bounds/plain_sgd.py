@@ -184,7 +184,7 @@ def with_others() -> tuple[Tests, Lands]:
 def regrets(tests: Tests, land: dict[int, float], key: tuple[str, int], choice: Choice | None) -> list[float]:
     """Of each seed, with the constants given, or with the rule for other optimizers."""
     powers, found = sorted(land), []
-    with constants(*choice) if choice else nullcontext():
+    with law("PLAIN_SGD", chosen(*choice)) if choice else nullcontext():
         for lost, density in tests[key]:
             seen = ShortReading(lost, True, False, 0.0, 0.0, math.inf)
             peak = short.best(seen, density, key[1], StepFacts(plain_sgd=choice is not None))
@@ -193,14 +193,18 @@ def regrets(tests: Tests, land: dict[int, float], key: tuple[str, int], choice: 
 
 
 @contextmanager
-def constants(nearer: float, far: float) -> Iterator[None]:
-    """Other constants for a while."""
-    kept = short.PLAIN_SGD
-    short.PLAIN_SGD = replace(kept, share=nearer * short.MOMENTUM.share, far=far)
+def law(name: str, one: short.Law) -> Iterator[None]:
+    """Another law for a while: `name` is its name in short.py."""
+    kept = getattr(short, name)
+    setattr(short, name, one)
     try:
         yield
     finally:
-        short.PLAIN_SGD = kept
+        setattr(short, name, kept)
+
+
+def chosen(nearer: float, far: float) -> short.Law:
+    return replace(short.PLAIN_SGD, share=nearer * short.MOMENTUM.share, far=far)
 
 
 def table() -> Iterator[str]:

@@ -19,7 +19,6 @@ import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -135,16 +134,6 @@ def others() -> Iterator[Case]:
                 yield case
 
 
-@contextmanager
-def law(one: short.Law) -> Iterator[None]:
-    """Another law for a while."""
-    kept, short.ADAPTIVE = short.ADAPTIVE, one
-    try:
-        yield
-    finally:
-        short.ADAPTIVE = kept
-
-
 def mean(cases: Iterable[Case], regrets: dict[tuple[str, int], float]) -> float:
     """The mean over tasks of their mean over lengths."""
     by_task: dict[str, list[float]] = defaultdict(list)
@@ -174,7 +163,7 @@ def left_out(cases: list[Case]) -> Iterator[str]:
     grid = itertools.product((1 / 20, 1 / 16, 1 / 12, 1 / 8), (0.4, 0.5, 0.6, 0.7), (-0.5, 0.0, 0.5), (0.0, 0.15, 0.3))
     choices = [replace(present, share=a, pull=b, slower=c, longer=d) for a, b, c, d in grid]
     for choice in [present, *choices]:
-        with law(choice):
+        with plain_sgd.law("ADAPTIVE", choice):
             tried[choice] = {(case.name, case.steps): case.regret(case.weights) for case in cases}
     before = {(case.name, case.steps): case.regret(0) for case in cases}
     outside = {}
