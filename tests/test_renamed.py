@@ -89,13 +89,11 @@ def test_both_at_once_are_an_error_and_auto_takes_them_too():
 
 
 def test_cycles_and_annealing_go_into_the_goal():
-    with pytest.warns(
-        DeprecationWarning, match=r"cycles, anneal: pass goal=Goal\(name='final', cycles=3, anneal=False, first=None"
-    ):
+    with pytest.warns(DeprecationWarning, match=r"cycles, anneal: pass goal=Goal\(cycles=3, anneal=False\) instead"):
         old = auto(*task(), epochs=10, cycles=3, anneal=False)
     assert old.plan == auto(*task(), epochs=10, goal=Goal(cycles=3, anneal=False)).plan
     assert len(old.plan.snapshots) == 3
-    with pytest.warns(DeprecationWarning, match=r"pass goal=Goal\(name='ensemble', cycles=2, anneal=True, first=None"):
+    with pytest.warns(DeprecationWarning, match=r"pass goal=Goal\(name='ensemble', cycles=2\) instead"):
         assert auto(*task(), epochs=10, goal="ensemble", cycles=2).plan.goal == "ensemble"
     with pytest.raises(TypeError, match="cycles must be left out if goal is given; set them in goal"):
         auto(*task(), epochs=10, goal=Goal(), cycles=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import wraps
 from inspect import signature
 from os import PathLike
@@ -45,21 +46,21 @@ def renamed(*moves: Move) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             _refuse_unknown(function.__qualname__.removesuffix(".__init__"), kwargs, parameters, moves)
-            for name, make, fields in moves:
-                old = [word for word in kwargs if word in fields and not (word == name and not _is_old(kwargs[word]))]
+            for name, make, words in moves:
+                old = [word for word in kwargs if word in words and not (word == name and not _is_old(kwargs[word]))]
                 if old:
-                    plain = name not in fields and isinstance(kwargs.get(name), _PLAIN)
+                    plain = name not in words and isinstance(kwargs.get(name), _PLAIN)
                     first = [kwargs.pop(name)] if plain else []
-                    given = {fields[word]: kwargs.pop(word) for word in old}
+                    given = {words[word]: kwargs.pop(word) for word in old}
                     if name in kwargs:
                         raise TypeError(f"{', '.join(old)} must be left out if {name} is given; set them in {name}")
                     made = make(*first, **given)
-                    said = f"{', '.join(old)}: pass {name}={made!r} instead; to be removed in version 0.3"
+                    said = f"{', '.join(old)}: pass {name}={_source(made)} instead; to be removed in version 0.3"
                     warnings.warn(said, DeprecationWarning, stacklevel=2)
                     kwargs[name] = made
             return function(*args, **kwargs)
 
-        setattr(call, OLD, frozenset(word for _, _, fields in moves for word in fields))
+        setattr(call, OLD, frozenset(word for _, _, words in moves for word in words))
         return call
 
     return decorate
@@ -78,16 +79,24 @@ def same(*words: str) -> dict[str, str]:
 def _refuse_unknown(function: str, given: Iterable[str], parameters: list[str], moves: tuple[Move, ...]) -> None:
     """An error for the first word that is neither an argument nor an old one."""
     inside: dict[str, str] = {}
-    for name, make, fields in moves:
+    for name, make, words in moves:
         made = f"{make.__name__}({{}}=...)" if isinstance(make, type) else "..."
-        inside.update(
-            {word: f"{name}={made.format(field)}" for word, field in fields.items() if word not in parameters}
-        )
+        inside.update({word: f"{name}={made.format(field)}" for word, field in words.items() if word not in parameters})
     for word in given:
         if word not in parameters and word not in inside:
             near = difflib.get_close_matches(word, [*parameters, *inside], n=1)
             hint = f"did you mean {inside.get(near[0], near[0])}?" if near else f"it takes {', '.join(parameters)}"
             raise TypeError(f"{function}() got an unexpected keyword argument {word!r}; {hint}")
+
+
+def _source(made: object) -> str:
+    """What the caller writes for it: of a dataclass no field that is as it would be anyway."""
+    if not is_dataclass(made):
+        return repr(made)
+    given = {field.name: getattr(made, field.name) for field in fields(made) if field.repr}
+    default = {field.name: field.default for field in fields(made)}
+    said = (f"{name}={value!r}" for name, value in given.items() if value is not default[name])
+    return f"{type(made).__name__}({', '.join(said)})"
 
 
 def _is_old(value: object) -> bool:
