@@ -20,7 +20,6 @@ from cyclr._tuned import Asked, Tuned
 from cyclr.keras._drive import LearningRate
 from cyclr.keras._loan import Loan, innermost
 from cyclr.keras._range_test import BATCH, RangeTest
-from cyclr.keras._reference import can_evaluate
 
 
 def use_schedule(model: keras.Model, schedule: Schedule | Plan | str) -> None:
@@ -125,9 +124,8 @@ def auto(
                 model.fit(**data, steps_per_epoch=steps_per_epoch, epochs=longest, callbacks=[test])
         return test.curve
 
-    evaluates = asked.by_reference and can_evaluate(model)
     with voice:
-        found = enough(made, lambda: steps, steps=search.ramp.steps, evaluates=evaluates)
+        found = enough(made, lambda: steps, steps=search.ramp.steps, evaluates=asked.by_reference)
     tuned = asked.tuned(found, steps, epoch)
     use_schedule(model, _from_now_on(tuned.plan, innermost(model.optimizer)))
     voice.found(tuned)

@@ -10,6 +10,7 @@ import keras
 
 from cyclr import _rng
 from cyclr._interrupt import Undo, put_back
+from cyclr.keras._seeds import kept_generator
 
 #: Whose steps are about as large as the rate.
 ADAPTIVE = (keras.optimizers.Adam, keras.optimizers.Adamax, keras.optimizers.Nadam, keras.optimizers.RMSprop,
@@ -25,7 +26,7 @@ class Loan:
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self._undo: list[Undo] = _rng.kept()  # Keras shuffles with these
+        self._undo: list[Undo] = [*kept_generator(), *_rng.kept()]  # Keras shuffles with Python's, NumPy's, torch's
         self._kept: list[tuple[keras.Variable, Any]] = []
         self._taken = False
         self.rate: Any = None  #: a variable that replaces the optimizer's learning rate after `take`

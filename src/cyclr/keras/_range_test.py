@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import ceil
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from cyclr._range.orders import Order, Orders, Rewind, Steps
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
 from cyclr.keras._directions import checked, which_way
+from cyclr.keras._in_turn import BatchesInTurn
 from cyclr.keras._loan import Loan, adaptive_weights, innermost, is_plain_sgd
 from cyclr.keras._reference import ReferenceBatches, can_evaluate
 
@@ -56,8 +58,8 @@ class RangeTest(Restored, keras.callbacks.Callback):
         budget: Steps of the training that the test prepares. Each sweep then costs at most 15 % of them (but 30 steps),
             and so does a thorough test: sweeps get shorter, and so do probe cycles, or there are none. Below 2,000
             steps, the first two batches are set aside and evaluated before each step of a short sweep; their loss,
-            which has no noise, decides. A `train_step` of your own gives no loss without a step: then the training
-            losses decide.
+            which has no noise, decides. A `train_step` of your own gives no loss without a step: there all steps take
+            the same three batches in turn, unless metrics on validation data are recorded.
         better: "min" or "max" for each metric whose direction follows neither from Keras nor from its name.
         progress: Called after each step with (steps done, total steps, rate, loss).
 
@@ -93,8 +95,9 @@ class RangeTest(Restored, keras.callbacks.Callback):
         super().__init__()
         if not isinstance(model, keras.Model):
             raise TypeError(problem("model must be a keras.Model", model, "pass the model itself"))
-        how = {"effort": effort, "budget": budget, "progress": progress}
-        self._recorder = Recorder(ramp, block=1, reference=can_evaluate(model), **how)
+        how: dict[str, Any] = {"block": 1, "effort": effort, "budget": budget, "progress": progress}
+        self._record: Callable[..., Recorder] = partial(Recorder, ramp, **how)
+        self._recorder = self._record(reference=can_evaluate(model), in_turn=not can_evaluate(model))
         self._better = checked(better)
         if not getattr(model, "compiled", False) or model.optimizer is None:
             raise ValueError(problem("model must be compiled with an optimizer", model.name, "call model.compile"))
@@ -109,7 +112,9 @@ class RangeTest(Restored, keras.callbacks.Callback):
         self._orders: Orders | None = None
         self._order: Order | None = None
         self._steps = 0
+        self._losses: list[float] = []  #: of the present order, so far
         self._reference = ReferenceBatches(model, self._evaluates)
+        self._in_turn = BatchesInTurn(model, self._recorder.extent.in_turn)
         self._ways: dict[str, Better] = {}
         self._others: list[str] = []
 
@@ -120,7 +125,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
         Raises:
             ValueError: If no sweep is complete.
         """
-        self._recorder.examples = self._reference.examples
+        self._recorder.examples = self._reference.examples or self._in_turn.examples
         self._recorder.plain_sgd = is_plain_sgd(self._tested.optimizer)
         self._recorder.weights = adaptive_weights(self._tested)
         return self._recorder.curve()
@@ -155,6 +160,8 @@ class RangeTest(Restored, keras.callbacks.Callback):
             self._loan.keep_sources([one for one in (*args, *kwargs.values()) if one is not given])
             told = inspect.signature(fit).bind_partial(*args, **kwargs).arguments
             self._recorder.in_order = in_order(told, self._recorder.ramp.steps)
+            if self._orders is None and (told.get("validation_data") is not None or told.get("validation_split")):
+                self._without_turns()
             others = [one for one in callbacks if one is not self and not isinstance(one, LEFT_OUT)]
             self._others = [type(one).__name__ for one in others]
             # The test comes first: so it sees a rate that another one sets at the beginning of a batch.
@@ -176,9 +183,12 @@ class RangeTest(Restored, keras.callbacks.Callback):
         if self._recorder.effort == "thorough" and self._orders is not None:
             what = "a thorough test must be a single call of fit, got a second one"
             raise RuntimeError(f"{what}; make another RangeTest for it, or use effort='quick'")
-        if self._loan.take() and self._recorder.extent.reference:
-            self._tested.train_function = self._reference.around(self._tested.train_function)
-        self._orders, self._steps = self._recorder.orders(), 0
+        if self._loan.take() and self._recorder.extent.short:
+            source = self._reference if self._recorder.extent.reference else self._in_turn
+            function: Any = self._tested.train_function
+            self._tested.train_function = source.around(function)
+        self._in_turn.renew()
+        self._orders, self._steps, self._losses = self._recorder.orders(), 0, list[float]()
         self._order = next(self._orders)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -187,9 +197,10 @@ class RangeTest(Restored, keras.callbacks.Callback):
         assert self._loan is not None
         while isinstance(self._order, Rewind) and not (self._order.same and batch):  # those begin with an epoch
             self._loan.rewind()
+            self._in_turn.renew()
             self._answer(None)
         self.model.reset_metrics()
-        self._loan.rate.assign(self._order.rates[0] if isinstance(self._order, Steps) else 0.0)
+        self._loan.rate.assign(self._order.rates[len(self._losses)] if isinstance(self._order, Steps) else 0.0)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Record, and end the training when the test is done."""
@@ -199,12 +210,14 @@ class RangeTest(Restored, keras.callbacks.Callback):
         if "loss" not in logs:
             advice = "return it from train_step"
             raise ValueError(problem("the model must log its loss under the name 'loss'", sorted(logs), advice))
-        self._check_rate(self._order.rates[0])
+        self._check_rate(self._order.rates[len(self._losses)])
         self._steps += 1
-        losses = [logs.pop("loss")]
-        if self._order.reference:
-            self._recorder.clock.evaluated(self._reference.seconds)
-        self._answer((losses, [self._reference.loss]) if self._order.reference else losses)
+        self._losses.append(logs.pop("loss"))
+        if len(self._losses) == len(self._order.rates):
+            losses, self._losses = self._losses, list[float]()
+            if self._order.reference:
+                self._recorder.clock.evaluated(self._reference.seconds)
+            self._answer((losses, [self._reference.loss]) if self._order.reference else losses)
         self._note(logs)
         if self._order is None:
             self._tested.stop_training = True
@@ -233,6 +246,12 @@ class RangeTest(Restored, keras.callbacks.Callback):
             raise ValueError(problem(f"fit must give a batch for {steps} steps", self._steps, advice))
         if self._loan is not None:
             self._loan.rewind()
+
+    def _without_turns(self) -> None:
+        """Take new batches at each step: metrics on validation data say little of a model that sees three of them."""
+        if self._recorder.extent.in_turn:
+            in_order = self._recorder.in_order
+            self._recorder = self._record(in_order=in_order)
 
     def _evaluates(self) -> bool:
         return isinstance(self._order, Steps) and self._order.reference

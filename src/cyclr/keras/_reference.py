@@ -11,6 +11,7 @@ import numpy as np
 
 from cyclr._range.horizon import REFERENCE
 from cyclr._range.short import examples_in
+from cyclr.keras._seeds import same_draws, seeds_of
 
 
 def can_evaluate(model: Any) -> bool:
@@ -61,8 +62,7 @@ class ReferenceBatches:
     @property
     def examples(self) -> int:
         """Examples that a step takes, or labels where each has several; 0 before the first evaluation."""
-        parts = (keras.utils.unpack_x_y_sample_weight(batch)[:2] for batch in self._batches)
-        return sum(examples_in([*keras.tree.flatten(x), *keras.tree.flatten(y)]) for x, y in parts) // REFERENCE
+        return sum(map(examples_of, self._batches)) // REFERENCE
 
     def _evaluate(self, *state: Any) -> None:
         began = perf_counter()
@@ -74,7 +74,7 @@ class ReferenceBatches:
         self.loss = None
         if len(self._batches) == REFERENCE:
             return False
-        self._batches.append(keras.tree.map_structure(_kept, batch))
+        self._batches.append(keras.tree.map_structure(kept, batch))
         return True
 
 
@@ -90,13 +90,14 @@ class _Jax:
         import jax
 
         if self._function is None:
-            seeds = _seeds(self._model)
+            seeds = seeds_of(self._model)
             places = [at for at, one in enumerate(self._model.non_trainable_variables) if id(one) in seeds]
             # copies: the step to come may overwrite its arguments
             self._seeds = {at: np.array(state[1][at]) for at in places}
             compiled = self._model.jit_compile and not self._model.run_eagerly
             self._function = jax.jit(self._mean) if compiled else self._mean
-        return self._function(batches, state, self._seeds)
+        with same_draws():
+            return self._function(batches, state, self._seeds)
 
     def _mean(self, batches: list[Any], state: Any, seeds: dict[int, Any]) -> Any:
         trainable, others, optimizer, metrics = state
@@ -125,14 +126,10 @@ class _Torch:
         before = [(one, one.value.detach().clone()) for one in variables]
         buffers = [(one, one.clone()) for one in model.buffers()]
         if not self._seeds:
-            seeds = _seeds(model)
+            seeds = seeds_of(model)
             self._seeds = [(one, value) for one, value in before if id(one) in seeds]
-        devices = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
         try:
-            with torch.random.fork_rng(list(devices)):
-                torch.manual_seed(0)
-                for one, value in self._seeds:
-                    one.assign(value.clone())
+            with same_draws(self._seeds):
                 # With gradients, as a loss may need them.
                 losses = [self._loss(batch).detach() for batch in batches]
         finally:
@@ -150,11 +147,12 @@ class _Torch:
         return model._compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weight, training=True)
 
 
-def _seeds(model: Any) -> set[int]:
-    """The identities of the variables from which layers draw random numbers."""
-    return {id(one.state) for layer in model._flatten_layers() for one in getattr(layer, "_seed_generators", ())}
+def examples_of(batch: object) -> int:
+    """Examples in a batch, or labels where each has several; 0 if unknown."""
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    return examples_in([*keras.tree.flatten(x), *keras.tree.flatten(y)])
 
 
-def _kept(array: Any) -> Any:
+def kept(array: object) -> object:
     """A copy of what a data set may write the next batch to."""
     return array.copy() if isinstance(array, np.ndarray) else array

@@ -17,10 +17,10 @@ from cyclr._goals import GOAL_0_1, Goal
 from cyclr._range import Answer, Curve, Kind, Recorder, Search, tests_of
 from cyclr._range.walk import walking
 from cyclr._renamed import renamed
+from cyclr._rng import same_draws
 from cyclr.torch._auto import Prepared, resumed
 from cyclr.torch._batches import checked_loss, in_order, length
 from cyclr.torch._parts import Models, parts_of
-from cyclr.torch._reference import same_draws
 from cyclr.torch._restore import preserved
 from cyclr.torch._restore.reachable import Closed, is_own
 from cyclr.torch._scheduler import Scheduler
@@ -238,7 +238,7 @@ class AutoLoop(Closed):
         self._loss = None
         for _ in range(_MOST):
             batch = next(training.batches)
-            with same_draws(self._model) if training.in_turn else nullcontext():
+            with same_draws() if training.in_turn else nullcontext():
                 yield batch
             if self._loss is not None:
                 return self._loss

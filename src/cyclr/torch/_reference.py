@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from torch.utils._pytree import tree_map
 
 from cyclr._range.horizon import REFERENCE
 from cyclr._range.short import bad_one, examples_in
+from cyclr._rng import same_draws
 
 _log = logging.getLogger("cyclr")
 
@@ -50,22 +49,6 @@ def arrays_in(batch: Any) -> list[Any]:
         labels = [batch[name] for name in LABELS if name in batch]
         return [*(one for name, one in batch.items() if name not in LABELS), *labels]
     return list(batch) if isinstance(batch, (tuple, list)) else [batch]
-
-
-@contextmanager
-def same_draws(model: torch.nn.Module) -> Iterator[None]:
-    """The same random numbers of torch, NumPy and Python in each such block; their states are as before afterwards."""
-    devices = {weight.device for weight in model.parameters() if weight.device.type == "cuda"}
-    drawn = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(list(devices)):
-            torch.manual_seed(0)
-            random.seed(0)
-            np.random.seed(0)
-            yield
-    finally:
-        random.setstate(drawn[0])
-        np.random.set_state(drawn[1])
 
 
 class TakenInTurn:
@@ -158,7 +141,7 @@ class ReferenceBatches:
                 for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
         before = [_once(buffer).clone() for _, _, buffer in held]
         try:
-            with same_draws(self._model):
+            with same_draws():
                 # With gradients, as a loss may need them, and a compiled model would be compiled anew without them.
                 return [self._loss(batch).detach() for batch in self._kept]
         finally:

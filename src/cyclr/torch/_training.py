@@ -10,11 +10,12 @@ from torch.optim import Optimizer
 
 from cyclr._check import problem
 from cyclr._range import HeldOut, Ramp, Recorder, StepProgress
+from cyclr._rng import same_draws
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
 from cyclr.torch._distributed import averaged, group_of, once, place_in
 from cyclr.torch._groups import adaptive_weights, is_plain_sgd, named_ratios, put, ratios
 from cyclr.torch._parts import NOTHING
-from cyclr.torch._reference import Evaluates, ReferenceBatches, TakenInTurn, same_draws
+from cyclr.torch._reference import Evaluates, ReferenceBatches, TakenInTurn
 from cyclr.torch._restore import Transaction
 from cyclr.torch._update import Step, StepFunction, Update, at_hand, evaluate_together
 from cyclr.torch._watch import Watch
@@ -101,7 +102,7 @@ class Stepped(Training):
         step: Callable[[Iterator[Any]], torch.Tensor],
     ) -> None:
         super().__init__(model, optimizer, loader, measure, transaction, watch)
-        self._model, self._make_step = model, step
+        self._make_step = step
         loss = loss_of_batch(step)
         accumulate = step.how.accumulate if isinstance(step, Step) else 1
         self._reference = None if loss is None else ReferenceBatches(model, loss, accumulate)
@@ -111,7 +112,7 @@ class Stepped(Training):
         if not self.in_turn:
             return self.stepped(self._make_step(self.batches))
         batch = next(self.batches)
-        with same_draws(self._model):
+        with same_draws():
             return self.stepped(self._make_step(iter([batch])))
 
     @property
