@@ -154,5 +154,8 @@ def examples_of(batch: object) -> int:
 
 
 def kept(array: object) -> object:
-    """A copy of what a data set may write the next batch to."""
-    return array.copy() if isinstance(array, np.ndarray) else array
+    """A copy of what a data set may write the next batch to, or a step its results."""
+    if isinstance(array, np.ndarray):
+        return array.copy()
+    clone = getattr(array, "clone", None)  # torch's; JAX's arrays are never written to
+    return clone() if callable(clone) else array
