@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import doctest
 import gc
 import importlib.util
@@ -10,7 +11,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ os.environ.setdefault("KERAS_BACKEND", "jax" if importlib.util.find_spec("jax") 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# XLA's older way to write out loops is compiled in half the time; the records of tests/adapters do without it.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 # No deadline: a busy machine is not a failure. The same examples in every run; `make fuzz` asks for random ones.
 settings.register_profile(
@@ -72,8 +74,15 @@ IMPORT_ALL = ("test_house.py", "test_renamed.py")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Iterator[Any]:
-    """One server of forked programs for this session and xdist's workers."""
-    with forked.serving() if forked.ADDRESS not in os.environ else nullcontext():
+    """One server of forked programs for this session and xdist's workers.
+
+    And byte code of all sources, also where PYTHONDONTWRITEBYTECODE says that none is kept: a hundred processes would
+    each compile what they import.
+    """
+    if forked.ADDRESS in os.environ:
+        return (yield)
+    compileall.compile_dir(Path(__file__).parent / "src", quiet=2)
+    with forked.serving():
         return (yield)
 
 
@@ -99,11 +108,16 @@ def jax_runs() -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[Any]:
-    """No search for unreachable objects while frameworks are imported, nor later among what is there by then."""
+    """No search for unreachable objects while frameworks are imported, nor later among what is there by then.
+
+    Byte code is kept, as that of the sources: to rewrite the assertions of all tests takes seconds.
+    """
     gc.disable()
+    keep_none, sys.dont_write_bytecode = sys.dont_write_bytecode, False
     try:
         return (yield)
     finally:
+        sys.dont_write_bytecode = keep_none
         gc.collect()
         gc.freeze()
         gc.enable()

@@ -39,7 +39,7 @@ def test_the_other_backend_holds_to_all_of_this_too():
         pytest.skip("this is the other backend")
     if importlib.util.find_spec(other) is None:
         pytest.skip(f"{other} is not installed")
-    others = ("test_keras_auto.py", "test_keras_reference.py")
+    others = ("test_keras_auto.py", "test_keras_in_turn.py", "test_keras_reference.py")
     files = [__file__, *(str(Path(__file__).with_name(name)) for name in others)]
     environment = os.environ | {"KERAS_BACKEND": other, "CYCLR_OTHER_BACKEND": "1"}
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not any_backend", *files]

@@ -56,12 +56,14 @@ def test_its_steps_take_the_same_three_batches_with_the_same_dropout(budget, ste
     assert "The loss of 3 batches that the steps took in turn" in bounds.evidence[0]
 
 
+@pytest.mark.any_backend
 def test_its_answer_is_about_that_of_batches_that_are_evaluated():
     evaluated = sweep(network(keras.Sequential), budget=400).curve.bounds(budget=400)
     own = sweep(network(), budget=400).curve.bounds(budget=400)
     assert evaluated.max_lr / 3 < own.max_lr < evaluated.max_lr * 3
 
 
+@pytest.mark.any_backend
 def test_auto_gets_an_answer_where_training_losses_alone_show_nothing():
     x = RNG.normal(size=(2000, 8)).astype(np.float32)
     y = x.sum(1, keepdims=True) + 3 * RNG.normal(size=(2000, 1)).astype(np.float32)
@@ -105,6 +107,7 @@ def test_a_training_after_the_test_is_the_training_without_it(kind):
         assert np.ptp(curve.reference[0, :4]) == pytest.approx(0, abs=0.02)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("value", [1e4, float("nan")])
 @pytest.mark.parametrize("place", [1, 2])
 def test_a_bad_batch_is_not_one_of_them(value, place, caplog):
@@ -123,11 +126,13 @@ def test_a_bad_batch_is_not_one_of_them(value, place, caplog):
     assert "others are taken" in caplog.text
 
 
+@pytest.mark.any_backend
 def test_each_sweep_takes_other_batches():
     losses = sweep(network(drop=0.0), budget=1000, sweeps=2).curve.losses
     assert not set(losses[0, :3]) & set(losses[1, :3])
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("fit", [{"validation_data": (X[:16], Y[:16])}, {"validation_split": 0.1}])
 def test_metrics_on_validation_data_are_those_of_a_model_that_sees_new_batches(fit):
     test = sweep(network(), budget=400, fit=fit)
@@ -135,6 +140,7 @@ def test_metrics_on_validation_data_are_those_of_a_model_that_sees_new_batches(f
     assert np.isfinite(test.curve.metrics["val_loss"]).any()
 
 
+@pytest.mark.any_backend
 def test_longer_trainings_take_new_batches():
     assert sweep(network(), ramp=Ramp(steps=60), budget=4000).curve.in_turn == 0
 

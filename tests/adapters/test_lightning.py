@@ -445,7 +445,7 @@ def test_without_training_batches_there_is_no_curve():
 
 def test_the_cycles_of_a_thorough_test_have_one_start_and_the_same_batches():
     curve = range_test(
-        trainer(max_epochs=2), Net(), loader(), effort="thorough", ramp=Ramp(low=1e-4, high=3.0, steps=80)
+        trainer(max_epochs=2), Net(), loader(), effort="thorough", budget=2000, ramp=Ramp(1e-4, 3.0, steps=80)
     )
     assert len(curve.peaks) >= 3
     assert len(set(curve.probes[:, 0])) == 1  # of the first batch, before anything was learnt

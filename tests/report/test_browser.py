@@ -13,7 +13,8 @@ import pytest
 from cyclr import Bounds, parse, policy, report
 from cyclr.study._records import Study
 from tests.report.browser import PHONE, by_gesture, launched, opened, until
-from tests.report.made import a_plan, curve, run, study
+from tests.report.made import a_plan, curve, run, soup, study
+from tests.report.test_html import NASTY, with_texts
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -83,6 +84,22 @@ def test_a_large_study_is_a_small_page_that_shows_at_once(
     for name, value in (("made in seconds", made_in), ("first paint, ms", first), ("drawn, ms", all_of_it)):
         record_property(name, value)
     assert 2 * first < all_of_it, "words are shown long before the figures are drawn"
+
+
+def test_every_figure_is_drawn_and_nothing_from_a_record_is_run(browser: Browser, tmp_path: Path) -> None:
+    harm = [*NASTY[:4], NASTY[17], "</script><img src=x onerror=\"document.title='harm'\">", *NASTY[4:10]]
+    path = tmp_path / "page.html"
+    report.write(path, with_texts(harm), curve(), a_plan(), title="safe")
+    with opened(browser, path) as page:
+        drawn(page)
+        shown = soup(page.content())
+        assert not page.evaluate("'harm' in window")
+    assert shown.title.text == "safe"
+    assert all(div.find("svg", "main-svg") for div in shown("div", "plot"))
+    assert not shown("img")
+    assert not [tag for tag in shown(True) if {"onerror", "onload", "onclick"} & set(tag.attrs)]
+    legend = [text.text for text in shown("text", "legendtext")]
+    assert f"0 {harm[0]}"[:39] + "…" in legend
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

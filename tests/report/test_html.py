@@ -1,8 +1,10 @@
-"""The page as a whole: one file, no network, and text from records is never more than text."""
+"""The page as a whole: one file, no network, and text from records is never more than text.
+
+What a browser makes of such text is seen in test_browser.py.
+"""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from functools import cache
@@ -206,29 +208,6 @@ def test_a_thousand_runs_make_a_page_of_reasonable_size() -> None:
     values = [0.5 + 0.001 * step for step in range(50)]
     runs = [run(f"policy {p}", seed, *values) for p in range(10) for seed in range(100)]
     assert len(report.page(Study(task="t", runs=runs, baseline="policy 0"))) < 5_500_000
-
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no chromium to look at the page with")
-def test_a_browser_draws_every_figure_and_runs_nothing_from_a_record(tmp_path: Path) -> None:
-    harm = [*NASTY[:4], NASTY[17], "</script><img src=x onerror=\"document.title='harm'\">", *NASTY[4:10]]
-    path = tmp_path / "page.html"
-    report.write(path, with_texts(harm), curve(), a_plan(), title="safe")
-    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-               f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=9000", "--dump-dom",
-               path.as_uri()]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert complaints == []
-    shown = soup(done.stdout)
-    assert shown.title.text == "safe"
-    assert all(div.find("svg", "main-svg") for div in shown("div", "plot"))
-    assert not shown("img")
-    assert not [tag for tag in shown(True) if {"onerror", "onload", "onclick"} & set(tag.attrs)]
-    legend = [text.text for text in shown("text", "legendtext")]
-    assert f"0 {harm[0]}"[:39] + "…" in legend
 
 
 def test_sections_of_equal_titles_are_told_apart_by_their_files() -> None:
