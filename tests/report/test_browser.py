@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import pytest
 
 from cyclr import Bounds, parse, policy, report
 from cyclr.study._records import Study
-from tests.report.browser import PHONE, by_gesture, launched, opened, until
+from tests.report.browser import PHONE, by_gesture, opened, until
 from tests.report.made import a_plan, curve, run, soup, study
 from tests.report.test_html import NASTY, with_texts
 
@@ -47,12 +47,6 @@ def large() -> Study:
                       for step, value in zip(steps, values, strict=True)]  # fmt: skip
             runs.append(run(name, seed, schedule=text, steps=10_000, steps_per_epoch=400, points=points))
     return Study(task="digits", runs=runs, baseline="fixed", command="cyclr compare digits --seeds 10")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

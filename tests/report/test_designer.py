@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import cyclr
 from cyclr import Bounds, ExpRange, Linear, Opposed, Schedule, Sequential, Take, parse, policy, report
 from cyclr._page.views import Draft, Reading
 from cyclr._policies import POLICIES
-from tests.report.browser import PHONE, launched, opened, until
+from tests.report.browser import PHONE, opened, until
 from tests.report.made import LOSSES, RATES, a_plan, curve, soup
 
 if TYPE_CHECKING:
@@ -33,12 +32,6 @@ ASK = """all => all.map(({settings, at}) => {
     momentum: made.momentum ? at.map((step) => made.momentum.at(step)) : null,
   };
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
