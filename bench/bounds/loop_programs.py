@@ -46,8 +46,11 @@ class Loop:
         return self.judge()
 
 
-def shuffled(data: Dataset[Any], batch: int, seed: int, **how: Any) -> DataLoader[Any]:
-    return DataLoader(data, batch, shuffle=True, drop_last=True, generator=torch.Generator().manual_seed(seed), **how)
+def shuffled(
+    data: Dataset[Any], batch: int, seed: int, collate: Callable[[list[Any]], Any] | None = None
+) -> DataLoader[Any]:
+    order = torch.Generator().manual_seed(seed)
+    return DataLoader(data, batch, shuffle=True, drop_last=True, generator=order, collate_fn=collate)
 
 
 @torch.no_grad()
@@ -185,10 +188,11 @@ def diffusion(seed: int) -> Loop:
     points = spiral()
     held = TensorDataset(*noised(spiral(), source))
     model = Denoiser()
-    loader = shuffled(
-        TensorDataset(points), 128, seed,
-        collate_fn=lambda batch: noised(torch.stack([one for (one,) in batch]), torch.default_generator),
-    )  # fmt: skip
+
+    def collate(batch: list[Any]) -> tuple[Tensor, Tensor]:
+        return noised(torch.stack([one for (one,) in batch]), torch.default_generator)
+
+    loader = shuffled(TensorDataset(points), 128, seed, collate)
     judge = partial(mean_loss, model, held, F.mse_loss)
     return Loop(model, torch.optim.AdamW(model.parameters()), loader, F.mse_loss, judge)
 
