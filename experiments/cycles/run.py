@@ -73,8 +73,8 @@ SETTINGS = {
     "cifar100-resnet": Setting("cifar100", 3_910, {"precision": "bfloat16"}, WITH_ANYTIME),
     "fashion": Setting("fashion", 3_600, rows=WITH_ANYTIME, seeds=TEN),
     "fashion-resnet": Setting("fashion", 3_600, {"network": "resnet"}, WITH_ANYTIME, TEN),
-    "finetune": Setting("finetune", 630, {"images": 4_000}, fitted=True),
-    "finetune-56": Setting("finetune", 630, {"images": 4_000}, fitted=True),
+    "finetune": Setting("finetune", 630, {"images": 4_000, "precision": "bfloat16"}, fitted=True),
+    "finetune-56": Setting("finetune", 630, {"images": 4_000, "precision": "bfloat16"}, fitted=True),
 }
 
 
@@ -245,7 +245,7 @@ class Row:
         """Train; the weights after each of the steps `ends`. Resumes from the last checkpoint."""
         folder = self.folder / part
         folder.mkdir(exist_ok=True)
-        every = max(1, round(ends[-1] / 25 / 50) * 50)
+        every = max(100, round(ends[-1] / 25 / 50) * 50)
 
         def progress(step: int, total: int, rate: float, loss: float) -> None:
             if step % 500 == 0:
