@@ -24,12 +24,12 @@ import finetune
 import lengths_rules as rules
 import numpy as np
 import torch
+from page import put
 from suites import FINETUNE, make
 
 from cyclr import Inconclusive, Search
 from cyclr.torch import auto
 
-PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
 FILE = Path(__file__).parent / "records" / "in_turn.csv"
 SMALL = (
     "linear-sgd", "mlp-momentum", "noisy-batches", "islands-momentum", "factors-adam", "regression-adam",
@@ -38,7 +38,6 @@ SMALL = (
 TRAINED = ("resnet-frozen", "llama-whole", "resnet-head")
 LENGTHS, SEEDS, FULL = (60, 200, 400, 1000), range(3), 300
 NAMES = ("task", "steps", "seed", "peak", "cost")
-START, END = "<!-- table: in turn -->", "<!-- end of table: in turn -->"
 Found = dict[tuple[str, int, int], tuple[float, int]]  #: by task, steps and seed: the peak and what it cost
 
 
@@ -128,9 +127,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.table:
-        before, rest = PAGE.read_text(encoding="utf-8").split(START)
-        text = "\n".join([START, "", *lines(), "", END])
-        PAGE.write_text(before + text + rest.split(END)[1], encoding="utf-8")
+        put({"in turn": lines()})
         return
     finetune.DATA = given.data
     record(tuple(given.task or (SMALL if given.data is None else TRAINED)))

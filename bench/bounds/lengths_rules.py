@@ -191,7 +191,11 @@ def ours(rule: str, kept: Recorded, steps: int) -> tuple[Bounds | None, float, i
 
 
 def theirs(rule: str, kept: Recorded) -> float:
-    curve = sweep(kept, 100)
+    return suggested(rule, sweep(kept, 100))
+
+
+def suggested(rule: str, curve: Curve) -> float:
+    """What a peer's rule says of a sweep; nan for a refusal."""
     if rule == "lightning":
         curve = Curve(curve.rates[curve.rates <= 1], curve.losses[:, curve.rates <= 1])
     try:

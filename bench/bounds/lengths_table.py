@@ -8,16 +8,13 @@ straight line in the logarithm, one outside counts as the nearest, a refusal los
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import lengths
 from finetune import FINETUNE
 from lengths_lands import places, slopes
 from lengths_limit import limit
 from lengths_rules import tables
 from lengths_summary import summary
-
-PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
+from page import put
 
 
 def main() -> None:
@@ -25,14 +22,9 @@ def main() -> None:
     made = tables()
     made |= {"places": places(own), "slopes": slopes(own), "trained places": places(trained)}
     made |= {"lengths summary": summary(own), "limit": limit(own), "trained limit": limit(trained)}
-    text = PAGE.read_text(encoding="utf-8")
     for name, lines in made.items():
-        start, end = f"<!-- table: {name} -->", f"<!-- end of table: {name} -->"
-        if start in text:
-            before, rest = text.split(start)
-            text = before + "\n".join([start, "", *lines, "", end]) + rest.split(end)[1]
         print("\n".join([f"## {name}", "", *lines, ""]))
-    PAGE.write_text(text, encoding="utf-8")
+    put(made)
 
 
 if __name__ == "__main__":

@@ -19,23 +19,22 @@ import itertools
 import math
 import statistics
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lengths_lands import FAILED, Landscape, peak
+from lengths_rules import PEERS, suggested
 from loop_programs import LOOPS
+from page import put
 
 import cyclr
-from cyclr import Curve, Inconclusive
 from cyclr.torch import Scheduler, Update, auto, range_test
 
 FILE = Path(__file__).parent / "records" / "loops.csv"
-PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
 POWERS, LANDSCAPE, SEEDS = range(-4, 7), (1, 2), (1, 2, 3)
-PEERS = ("minimum", "ignite", "slide", "valley", "torch-lr-finder", "steep", "lightning")
 FIELDS = ("loop", "what", "rate", "seed", "cost", "loss", "error")
 
 
@@ -46,9 +45,7 @@ def main() -> None:
     if sys.argv[1] == "run":
         run()
     else:
-        before, rest = PAGE.read_text(encoding="utf-8").split("<!-- table: loops -->")
-        made = "\n".join(["<!-- table: loops -->", "", *table(), "", "<!-- end of table: loops -->"])
-        PAGE.write_text(before + made + rest.split("<!-- end of table: loops -->")[1], encoding="utf-8")
+        put({"loops": table()})
 
 
 def run() -> None:
@@ -106,14 +103,8 @@ def suggestions(name: str, seed: int) -> Iterator[dict[str, str]]:
     update = None if loop.clip is None else Update(clip_norm=loop.clip)
     how: dict[str, Any] = {"ramp": cyclr.Ramp(1e-6, 10, steps=100, furthest=10), "update": update, "progress": False}
     whole = range_test(loop.model, loop.optimizer, loop.loader, loop.loss, **how)
-    low = whole.rates <= 1
     for rule in PEERS:
-        curve = Curve(whole.rates[low], whole.losses[:, low]) if rule == "lightning" else whole
-        try:
-            rate = curve.suggest(rule)
-        except Inconclusive:
-            rate = math.nan
-        row = {"loop": name, "what": rule, "rate": f"{rate:.4g}", "seed": str(seed)}
+        row = {"loop": name, "what": rule, "rate": f"{suggested(rule, whole):.4g}", "seed": str(seed)}
         yield row | {"cost": str(len(whole.rates)), "loss": "nan", "error": "nan"}
 
 
@@ -136,16 +127,17 @@ def table() -> list[str]:
         for metric in ("loss", "error"):
             if all(math.isnan(float(row[metric])) for row in rows):
                 continue
-            land, own = Land.of(rows, metric), [row for row in rows if row["what"] == "auto"]
+            (found, lost), own = land(rows, metric), [row for row in rows if row["what"] == "auto"]
+            good = found.powers[found.lost <= 0.05]
             cells = [
                 name if metric == "loss" else f"{name}, by wrong answers",
                 f"{steps:,}",
-                f"{land.best:.2g}",
-                "{:.2g} to {:.2g}".format(*land.good(0.05)),
+                peak(found.powers[found.best]),
+                f"{peak(good[0])} to {peak(good[-1])}",
                 ", ".join(f"{float(row['found']):.2g}" for row in own),
-                ", ".join(f"{land.lost(float(row[metric])):.2f}" for row in own).replace("-0.00", "0.00"),
+                ", ".join(f"{lost(float(row[metric])):.2f}" for row in own).replace("-0.00", "0.00"),
                 f"{usual:.2g}",
-                f"{statistics.fmean(land.lost(float(row[metric])) for row in rows if row['what'] == 'usual'):.2f}",
+                f"{statistics.fmean(lost(float(row[metric])) for row in rows if row['what'] == 'usual'):.2f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return [*lines, "", *by_rule()]
@@ -156,13 +148,13 @@ def by_rule() -> list[str]:
     found: dict[str, dict[str, list[float]]] = {}
     for name in LOOPS:
         rows = [row for row in records() if row["loop"] == name]
-        land = Land.of(rows, "loss")
+        peaks, lost = land(rows, "loss")
         for row in rows:
             what = row["what"]
             if what in PEERS:
-                found.setdefault(what, {}).setdefault(name, []).append(land.at(float(row["rate"])))
+                found.setdefault(what, {}).setdefault(name, []).append(peaks.at(float(row["rate"]), peaks.lost))
             elif what in ("auto", "usual"):
-                found.setdefault(what, {}).setdefault(name, []).append(land.lost(float(row["loss"])))
+                found.setdefault(what, {}).setdefault(name, []).append(lost(float(row["loss"])))
     means = {rule: statistics.fmean(map(statistics.fmean, losses.values())) for rule, losses in found.items()}
     told = {"auto": "**`auto`**", "usual": "the usual rate, without a test"}
     lines = ["| rule | mean lost | worst |", "|---|---|---|"]
@@ -172,43 +164,23 @@ def by_rule() -> list[str]:
     return lines
 
 
-@dataclass(frozen=True)
-class Land:
-    """What is left after trainings at the eleven peaks, in the mean over seeds."""
+def land(rows: list[dict[str, str]], metric: str) -> tuple[Landscape, Callable[[float], float]]:
+    """What each of the eleven peaks loses, and what any value loses beside the best of them."""
+    by_rate: dict[float, list[float]] = {}
+    for row in rows:
+        if row["what"] == "peak":
+            by_rate.setdefault(float(row["rate"]), []).append(float(row[metric]))
+    rates = sorted(by_rate)
+    values = np.array([by_rate[rate] for rate in rates])
+    least = float(np.nanmin(values.mean(axis=1)))
+    start = next(float(row[metric]) for row in rows if row["what"] == "untrained")
 
-    means: dict[float, float]
-    start: float  #: untrained
+    def lost(value: float) -> float:
+        return min(1.0, (value - least) / (start - least)) if math.isfinite(value) else 1.0
 
-    @classmethod
-    def of(cls, rows: list[dict[str, str]], metric: str) -> Land:
-        by_rate: dict[float, list[float]] = {}
-        for row in rows:
-            if row["what"] == "peak":
-                by_rate.setdefault(float(row["rate"]), []).append(float(row[metric]))
-        start = next(float(row[metric]) for row in rows if row["what"] == "untrained")
-        return cls({rate: statistics.fmean(values) for rate, values in sorted(by_rate.items())}, start)
-
-    @property
-    def best(self) -> float:
-        return min((rate for rate in self.means if math.isfinite(self.means[rate])), key=self.means.__getitem__)
-
-    def lost(self, value: float) -> float:
-        """The share of the best peak's gain, at most all of it."""
-        least = self.means[self.best]
-        return min(1.0, (value - least) / (self.start - least)) if math.isfinite(value) else 1.0
-
-    def at(self, rate: float) -> float:
-        """The same between two peaks; a refusal loses all."""
-        if math.isnan(rate):
-            return 1.0
-        return float(
-            np.interp(math.log(rate), [math.log(one) for one in self.means], list(map(self.lost, self.means.values())))
-        )
-
-    def good(self, most: float) -> tuple[float, float]:
-        """The lowest and the highest peak that lose at most so much."""
-        rates = [rate for rate, value in self.means.items() if self.lost(value) <= most]
-        return rates[0], rates[-1]
+    mean, bad = [lost(float(each.mean())) for each in values], ~np.isfinite(values)
+    powers = np.log2(np.array(rates) / 1e-3)
+    return Landscape(powers, np.array(mean), np.array(mean) >= FAILED, bad.mean(axis=1)), lost
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ import lengths_rules as rules
 import numpy as np
 import tasks
 import torch
+from page import put
 from problem import Problem, sgd
 from torch import nn
 
@@ -39,8 +40,6 @@ from cyclr._range.short import ShortReading, StepFacts
 from cyclr.torch import Update, range_test
 
 FILE = Path(__file__).parent / "records" / "plain_sgd.csv"
-PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
-START, END = "<!-- table: plain sgd -->", "<!-- end of table: plain sgd -->"
 LENGTHS, SEEDS, POWERS = (60, 200, 400), range(6), range(2, 15)
 CHOICES = [(nearer, far) for nearer in (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0) for far in (20.0, 30.0, 40.0, 50.0, 70.0)]
 Choice = tuple[float, float]  #: how much larger the share is than with momentum, and `far`, of a law in short.py
@@ -238,8 +237,7 @@ def table() -> Iterator[str]:
 
 def write() -> None:
     """Put the table into the page."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(START)
-    PAGE.write_text(before + "\n".join([START, "", *table(), "", END]) + rest.split(END)[1], encoding="utf-8")
+    put({"plain sgd": table()})
 
 
 if __name__ == "__main__":

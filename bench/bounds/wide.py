@@ -33,13 +33,13 @@ import torch
 from data import letters
 from finetune import FINETUNE
 from lengths_lands import PLATEAU
+from page import put
 from problem import Batches, Problem
 from torch.nn import functional as F
 
 from cyclr._range import short
 
 FILE = Path(__file__).parent / "records" / "wide.csv"
-PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
 LENGTHS, POWERS = (60, 200), range(-5, 9)
 
 
@@ -183,12 +183,8 @@ def left_out(cases: list[Case]) -> Iterator[str]:
 
 def write() -> None:
     """Put the tables into the page."""
-    text, own = PAGE.read_text(encoding="utf-8"), list(recorded())
-    for name, lines in {"wide": sizes(own), "adaptive": left_out([*own, *others()])}.items():
-        start, end = f"<!-- table: {name} -->", f"<!-- end of table: {name} -->"
-        before, rest = text.split(start)
-        text = before + "\n".join([start, "", *lines, "", end]) + rest.split(end)[1]
-    PAGE.write_text(text, encoding="utf-8")
+    own = list(recorded())
+    put({"wide": sizes(own), "adaptive": left_out([*own, *others()])})
 
 
 if __name__ == "__main__":

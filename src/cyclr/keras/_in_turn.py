@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from cyclr.keras._reference import examples_of, kept
-from cyclr.keras._seeds import same_draws, seeds_of
+from cyclr.keras._seeds import same_draws, seed_places
 
 R = TypeVar("R")  # what a training function returns
 
@@ -59,9 +59,7 @@ class BatchesInTurn:
     def _first(self, values: Sequence[object]) -> dict[int, object]:
         """The seeds at the first step of all, by the place of their variable among those that are not trained."""
         if self._seeds is None:
-            seeds = seeds_of(self._model)
-            places = [at for at, one in enumerate(self._model.non_trainable_variables) if id(one) in seeds]
-            self._seeds = {at: values[at] for at in places}
+            self._seeds = {at: values[at] for at in seed_places(self._model)}
         return self._seeds
 
     def _next(self, batch: object) -> object:

@@ -250,8 +250,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
     def _without_turns(self) -> None:
         """Take new batches at each step: metrics on validation data say little of a model that sees three of them."""
         if self._recorder.extent.in_turn:
-            in_order = self._recorder.in_order
-            self._recorder = self._record(in_order=in_order)
+            self._recorder = self._record(in_order=self._recorder.in_order)
 
     def _evaluates(self) -> bool:
         return isinstance(self._order, Steps) and self._order.reference

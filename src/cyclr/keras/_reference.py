@@ -11,7 +11,7 @@ import numpy as np
 
 from cyclr._range.horizon import REFERENCE
 from cyclr._range.short import examples_in
-from cyclr.keras._seeds import same_draws, seeds_of
+from cyclr.keras._seeds import same_draws, seed_places
 
 
 def can_evaluate(model: Any) -> bool:
@@ -90,10 +90,8 @@ class _Jax:
         import jax
 
         if self._function is None:
-            seeds = seeds_of(self._model)
-            places = [at for at, one in enumerate(self._model.non_trainable_variables) if id(one) in seeds]
             # copies: the step to come may overwrite its arguments
-            self._seeds = {at: np.array(state[1][at]) for at in places}
+            self._seeds = {at: np.array(state[1][at]) for at in seed_places(self._model)}
             compiled = self._model.jit_compile and not self._model.run_eagerly
             self._function = jax.jit(self._mean) if compiled else self._mean
         with same_draws():
@@ -126,8 +124,7 @@ class _Torch:
         before = [(one, one.value.detach().clone()) for one in variables]
         buffers = [(one, one.clone()) for one in model.buffers()]
         if not self._seeds:
-            seeds = seeds_of(model)
-            self._seeds = [(one, value) for one, value in before if id(one) in seeds]
+            self._seeds = [before[at] for at in seed_places(model)]
         try:
             with same_draws(self._seeds):
                 # With gradients, as a loss may need them.

@@ -15,9 +15,10 @@ from cyclr._interrupt import Undo
 GENERATOR = "global_seed_generator"  #: Keras's name for what `keras.random` draws from where no seed is given
 
 
-def seeds_of(model: keras.Model) -> set[int]:
-    """The identities of the variables from which layers draw random numbers."""
-    return {id(one.state) for layer in model._flatten_layers() for one in getattr(layer, "_seed_generators", ())}
+def seed_places(model: keras.Model) -> list[int]:
+    """The variables from which layers draw random numbers, by their places among those that are not trained."""
+    seeds = {id(one.state) for layer in model._flatten_layers() for one in getattr(layer, "_seed_generators", ())}
+    return [at for at, one in enumerate(model.non_trainable_variables) if id(one) in seeds]
 
 
 def kept_generator() -> list[Undo]:
