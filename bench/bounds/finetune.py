@@ -20,7 +20,7 @@ import importlib.util
 import itertools
 import struct
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,12 @@ def images(size: int = 32) -> Images:
     return *part("train", TRAIN), *part("test", TEST)
 
 
+def fine(name: str) -> Tensor:
+    """The 100 fine classes of the same images."""
+    raw = np.fromfile(_path(f"cifar-100-binary/{name}.bin"), np.uint8).reshape(-1, 3074)
+    return torch.tensor(raw[: TRAIN if name == "train" else TEST, 1].astype(np.int64))
+
+
 class Basic(nn.Module):
     """Two convolutions and a shortcut that pads with zeros."""
 
@@ -74,25 +80,30 @@ class Basic(nn.Module):
         return torch.relu(h + F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad)))
 
 
-class ResNet20(nn.Module):
+SAVED = {20: "resnet20-12fca82f.th", 56: "resnet56-4bfd9763.th"}
+
+
+class ResNet(nn.Module):
     """He et al. (2016) for CIFAR-10, without its classifier."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        widths = [16, 16, 16, 16, 32, 32, 32, 64, 64, 64]
+        blocks = (depth - 2) // 6
+        widths = [16] + [16] * blocks + [32] * blocks + [64] * blocks
         for number in range(3):
-            pairs = zip(widths[3 * number : 3 * number + 3], widths[3 * number + 1 : 3 * number + 4], strict=True)
-            self.add_module(f"layer{number + 1}", nn.Sequential(*(Basic(*pair) for pair in pairs)))
-        saved = torch.load(_path("weights/resnet_cifar10/resnet20-12fca82f.th"), map_location="cpu", weights_only=True)[
-            "state_dict"
-        ]
-        plain = {name.removeprefix("module."): value for name, value in saved.items()}
+            own = itertools.pairwise(widths[blocks * number : blocks * number + blocks + 1])
+            self.add_module(f"layer{number + 1}", nn.Sequential(*(Basic(*pair) for pair in own)))
+        saved = torch.load(_path(f"weights/resnet_cifar10/{SAVED[depth]}"), map_location="cpu", weights_only=True)
+        plain = {name.removeprefix("module."): value for name, value in saved["state_dict"].items()}
         self.load_state_dict({name: value for name, value in plain.items() if not name.startswith("linear.")})
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.bn1(self.conv1(x)))
         return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
+
+
+resnet20 = partial(ResNet, 20)
 
 
 def efficientnet() -> nn.Module:
@@ -130,13 +141,13 @@ def classify(data: Images, model: nn.Module, made: torch.optim.Optimizer, seed: 
 
 def resnet_whole(seed: int) -> Problem:
     """ResNet-20 with a new head, all of it, SGD with momentum."""
-    model = nn.Sequential(ResNet20(), nn.Linear(64, 20))
+    model = nn.Sequential(resnet20(), nn.Linear(64, 20))
     return classify(images(), model, sgd(model.parameters(), weight_decay=1e-4), seed)
 
 
 def resnet_head(seed: int) -> Problem:
     """The same with ten times the rate for the new head."""
-    model = nn.Sequential(ResNet20(), nn.Linear(64, 20))
+    model = nn.Sequential(resnet20(), nn.Linear(64, 20))
     groups = [{"params": model[0].parameters(), "lr": 0.01}, {"params": model[1].parameters(), "lr": 0.1}]
     return classify(images(), model, sgd(groups, weight_decay=1e-4), seed)
 
@@ -144,7 +155,7 @@ def resnet_head(seed: int) -> Problem:
 def resnet_frozen(seed: int) -> Problem:
     """A new head on the frozen ResNet-20, SGD with momentum."""
     model = nn.Linear(64, 20)
-    return classify(features(ResNet20, 32), model, sgd(model.parameters()), seed)
+    return classify(features(resnet20, 32), model, sgd(model.parameters()), seed)
 
 
 def efficientnet_frozen(seed: int) -> Problem:
@@ -335,4 +346,5 @@ WEIGHTS = {
     "efficientnet-frozen": 25_620, "llama-whole": 260_032, "llama-lora": 17_920, "efficientnet-whole": 3_396_628,
     "minilm-whole": 22_713_986, "voice-whole": 1_363_992,
 }  # fmt: skip
+SINGLE_LAYERS = {"resnet-frozen", "efficientnet-frozen"}  #: those that train one alone
 HIGHER = {name for name in FINETUNE if not name.startswith("llama")}  #: those judged by their accuracy

@@ -41,7 +41,7 @@ from cyclr import Bounds, plan
 
 FOLDER = Path(__file__).parent / "records" / "lengths"
 SEEDS = range(3)
-LENGTHS = (60, 200, 400, 2000, 10000)  #: steps of a training ...
+LENGTHS = (60, 200, 400, 1000, 2000, 10000)  #: steps of a training ...
 SHORT = (60, 200, 1000)  #: ... and of one that starts from real trained weights
 #: Where the grid of peaks is centred, as a power of two: about the best for 400 steps. The cheapest steps come first.
 CENTRES = {
@@ -226,7 +226,7 @@ def landscape(name: str, steps: int, centre: int) -> None:
 
 def lengths_of(name: str) -> tuple[int, ...]:
     if name == "naive-gru-adam":  # in 10,000 steps its loss becomes nan at any rate that learns
-        return LENGTHS[:4]
+        return LENGTHS[:5]
     if name in FINETUNE:
         return SHORT
     return (*LENGTHS, LONGEST) if name in CHEAPEST else LENGTHS

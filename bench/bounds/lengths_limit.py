@@ -22,7 +22,7 @@ def limit(names: Iterable[str]) -> list[str]:
     for name in names:
         for seed in rules.recorded(name).values():
             for steps in rules.lands(name):
-                if (curve := rules.referenced(seed, steps)) is not None:
+                if (curve := rules.referenced(seed)) is not None:
                     seen = rules.seen_in(curve)
                     kept[name, steps].append(math.nan if seen is None else math.exp(seen.lost))
     losses = {at: _losses(*at, rates) for at, rates in kept.items()}  # (ratios, seeds)

@@ -1,22 +1,23 @@
 """What each rule's peak loses for trainings of each length, from the records of lengths.py and ramps.py.
 
 quick, thorough           our range test as `budget=` makes it for this length, and its bounds for it
-auto                      thorough from 2,000 steps on, else quick; a full sweep after a short one that is inconclusive
+auto                      thorough from 1,000 steps on, else quick; a full sweep after a short one that is inconclusive
 ... or the fallback       the rate that a refusal names as unproven counts
 training losses alone     the same where reference batches cannot be evaluated: with a step function of one's own
 quick, no budget          a sweep of 300 steps, whose bounds know no length; the same for thorough
 fastai's and others'      read off a sweep of 100 steps from 1e-6 to 10; Lightning's ends at 1
 blind                     0.1 for SGD, 1e-3 for others, without any test
 
-For 2,000 steps, a thorough test is put together: the sweep of 100 steps, and cycles of 40 and 10 steps to peaks of the
-landscape (at a ratio of 4, where `range_test` takes 3.2); for 10,000, cycles of 160 and 20 steps follow a flat sweep.
+A thorough test is put together of a sweep with reference batches and of cycles to peaks of the shortest landscape, at a
+ratio of 4 where `range_test` takes 3.2: of 30 and 10 steps for a training of 1,000, 40 and 10 for 2,000, 160 and 20
+for 10,000 and more.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -26,22 +27,18 @@ from typing import Any
 import lengths
 import numpy as np
 import ramps
-from finetune import FINETUNE, WEIGHTS
+from finetune import FINETUNE, SINGLE_LAYERS, WEIGHTS
 from lengths_lands import PLATEAU, Landscape, landscape
 from suites import make
 
-from cyclr import Bounds, Curve, Inconclusive
+from cyclr import Bounds, Curve, Inconclusive, Ramp
 from cyclr._range import horizon, reading, short, smooth
-from cyclr._range.horizon import allowed
-from cyclr._range.probe import BELOW, ends
+from cyclr._range.probe import BELOW, ends, tail
 from cyclr._range.short import examples_in
-from cyclr.torch._groups import adaptive_weights, is_plain_sgd
+from cyclr.torch._groups import adaptive_weights, is_plain_sgd, trains_single_layer
 
 SHORT_SWEEPS = ((30, 200), (60, 400), (100, 667))  #: the sweep that a budget pays for, and up to which one
-REFERENCED = ((18, 200), (36, 400), (60, 1999))  #: the same with reference batches
-LONGEST_BRIEF = 2000  #: steps of a training that pays for a sweep of full size
 RATIO = 2  #: powers of two from one peak to the next
-FEW = 4  #: cycles of a short thorough test
 OWN = (
     "quick", "thorough", "auto", "training losses alone", "training losses alone, or the fallback", "quick, no budget",
     "thorough, no budget",
@@ -74,15 +71,12 @@ def sweep(kept: Recorded, steps: int, **more) -> Curve:
     return Curve(ramps.rates(steps), losses, stops=(stop,), **more)
 
 
-def referenced(kept: Recorded, steps: int) -> Curve | None:
-    """The short sweep with reference batches that a training of so many steps pays for; None if it pays for more."""
-    made = next((made for made, longest in REFERENCED if steps <= longest), None)
-    if made is None:
-        return None
+def referenced(kept: Recorded, made: int = horizon.SHORT, **more) -> Curve:
+    """The short sweep with reference batches."""
     losses = kept[f"reference-{made}"]
     rates = 1e-6 * 1e7 ** (np.arange(len(losses)) / (made - 1))
     stop = "end" if np.isfinite(losses[-1]) else "diverged"
-    return Curve(rates, losses, stops=(stop,), reference=losses, **kept["steps"].item())
+    return Curve(rates, losses, stops=(stop,), reference=losses, **kept["steps"].item(), **more)
 
 
 def seen_in(curve: Curve) -> short.ShortReading | None:
@@ -100,29 +94,28 @@ def first_sweep(steps: int) -> int:
     return next((short for short, longest in SHORT_SWEEPS if steps <= longest), 300)
 
 
-def short_thorough(kept: Recorded, steps: int) -> Curve | None:
-    """A thorough test within 15 % of so many steps; None where cycles are not recorded for this seed."""
-    if allowed(steps) < horizon.CHEAPEST:
-        return sweep(kept, first_sweep(steps))
+def with_cycles(kept: Recorded, steps: int) -> Curve | None:
+    """The short sweep and the probe cycles that so many steps pay for; None where cycles are not recorded."""
+    alone, made = referenced(kept), horizon.extent(Ramp(), "thorough", budget=steps, reference=True)
+    if not made.cycles:
+        return alone
     if "cycle-peaks" not in kept:
         return None
-    long = allowed(steps) >= horizon.DEAREST
-    swept, most = (sweep(kept, 300), 5) if long else (sweep(kept, 100), FEW)
-    cycles = kept["cycles-160"] if long else kept["cycles-40"][:, :50]
-    peaks = np.log(kept["cycle-peaks"])
+    steps_of = max(one for one in (30, 40, 80, 160) if one + tail(one) <= made.cycle)
+    cycles, peaks = kept[f"cycles-{steps_of}"][:, : steps_of + tail(made.cycle)], np.log(kept["cycle-peaks"])
     try:
-        first = math.log(swept.bounds().max_lr)
+        first = math.log(alone.bounds(budget=steps).max_lr)
     except Inconclusive:
-        first = math.log(swept.rates[np.flatnonzero(np.isfinite(swept.losses[0]))[-1]] / BELOW)
+        first = math.log(alone.rates[np.flatnonzero(np.isfinite(alone.losses[0]))[-1]] / BELOW)
     place = int(np.argmin(np.abs(peaks - first)))
     tried = [one for one in (place - RATIO, place, place + RATIO) if 0 <= one < len(peaks)]
-    while len(tried) < most:
+    while len(tried) < made.cycles:
         best = int(np.argmin(ends(cycles[tried])))
         further = tried[-1] + RATIO if best == len(tried) - 1 else tried[0] - RATIO
         if 0 < best < len(tried) - 1 or not 0 <= further < len(peaks):
             break
         tried = sorted([*tried, further])
-    return sweep(kept, len(swept.rates), peaks=np.exp(peaks[tried]), probes=cycles[tried])
+    return referenced(kept, peaks=np.exp(peaks[tried]), probes=cycles[tried])
 
 
 def thorough(kept: Recorded) -> Curve:
@@ -146,9 +139,10 @@ def recorded(name: str) -> dict[int, Recorded]:
 def facts(name: str) -> dict[str, int | bool]:
     """What a range test knows of the steps, as arguments of `Curve`."""
     if name in FINETUNE:  # batches of 16 or more, none with plain SGD; they cannot be made without their data
-        return {"weights": WEIGHTS.get(name, 0)}
+        return {"weights": WEIGHTS.get(name, 0), "single_layer": name in SINGLE_LAYERS}
     problem = make(name, 0)
     told = {"plain_sgd": is_plain_sgd(problem.optimizer), "weights": adaptive_weights(problem.optimizer)}
+    told["single_layer"] = trains_single_layer(problem.optimizer)
     return {"examples": examples_in(next(iter(problem.batches))), **told}
 
 
@@ -168,26 +162,28 @@ def read(curve: Curve, budget: int | None) -> tuple[Bounds | None, float]:
 
 def ours(rule: str, kept: Recorded, steps: int) -> tuple[Bounds | None, float, int] | None:
     """Our bounds, the peak and what they cost; None where that was not recorded."""
-    alone = rule.startswith("training losses alone")
     budget: int | None = None if rule.endswith("no budget") else steps
-    curve = None if alone or budget is None else referenced(kept, steps)
-    if curve is None:
-        if recorded_as(300 if budget is None else first_sweep(steps)) not in kept:
-            return None
-        if budget is None:
-            curve = sweep(kept, 300) if rule.startswith("quick") else thorough(kept)
-        else:
-            curve = short_thorough(kept, steps) if rule in {"thorough", "auto"} else sweep(kept, first_sweep(steps))
+    curve = _test_of(rule, kept, steps)
     if curve is None:
         return None
     bounds, peak = read(curve, budget)
     cost = curve.tuning_cost
-    if rule == "auto" and bounds is None and "quick" in kept:  # the other kind of test follows
-        curve = referenced(kept, REFERENCED[-1][1]) if steps > REFERENCED[-1][1] else sweep(kept, 300)
-        assert curve is not None
+    if rule == "auto" and bounds is None and "quick" in kept:  # a sweep of full size follows
+        curve = sweep(kept, 300)
         bounds, peak = read(curve, budget)
         cost += curve.tuning_cost
     return bounds, peak if bounds is not None or rule.endswith("fallback") else math.nan, cost
+
+
+def _test_of(rule: str, kept: Recorded, steps: int) -> Curve | None:
+    if rule == "quick":
+        return referenced(kept)
+    if rule in {"thorough", "auto"}:
+        return with_cycles(kept, steps)
+    made = 300 if rule.endswith("no budget") else first_sweep(steps)
+    if recorded_as(made) not in kept:
+        return None
+    return thorough(kept) if rule == "thorough, no budget" else sweep(kept, made)
 
 
 def theirs(rule: str, kept: Recorded) -> float:
@@ -343,8 +339,8 @@ def _put(module: Any, key: str, value: Any) -> None:
     setattr(module, name, replace(getattr(module, name), **{part: value}) if part else value)
 
 
-def left_out(names: list[str], choices: Choices, wanted: Callable[[int], bool]) -> list[str]:
-    """Quick with the constants that are best on the other tasks: lowest mean plus a twentieth of the worst."""
+def left_out(names: list[str], choices: Choices, rule: str, least: int = 0) -> list[str]:
+    """A rule with the constants that are best on the other tasks: lowest mean plus a twentieth of the worst."""
     now = {name: attrgetter(key)(module) for name, (module, key, _) in choices.items()}
     sets = [now] + [
         now | {name: value} for name, (_, _, values) in choices.items() for value in values if value != now[name]
@@ -353,7 +349,7 @@ def left_out(names: list[str], choices: Choices, wanted: Callable[[int], bool]) 
     for one in [*sets, now]:  # at the end they are as they were
         for name, value in one.items():
             _put(*choices[name][:2], value)
-        found = [answer for answer in answers("quick", names) if wanted(answer.steps)]
+        found = [answer for answer in answers(rule, names) if answer.steps >= least]
         tried.append([regret(answer) for answer in found])
         tasks = [answer.task for answer in found]
     lost, which = np.array(tried), np.array(tasks)
@@ -375,7 +371,7 @@ def tables() -> dict[str, list[str]]:
     own, trained = ([name for name in lengths.CENTRES if (name in FINETUNE) == kind] for kind in (False, True))
     with few_resamples():
         made = {"lengths": by_length(own), "lengths tasks": by_task(own)}
-        made["lengths left out"] = left_out(own, LONG, lambda steps: steps >= LONGEST_BRIEF)
-        made["short left out"] = left_out([*own, *trained], BRIEF, lambda steps: steps < LONGEST_BRIEF)
+        made["lengths left out"] = left_out(own, LONG, "training losses alone, or the fallback", least=2000)
+        made["short left out"] = left_out([*own, *trained], BRIEF, "quick")
         made |= {"trained": by_length(trained), "trained tasks": by_task(trained), "interval": covered(own)}
     return made

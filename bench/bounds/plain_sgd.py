@@ -36,12 +36,14 @@ from torch import nn
 
 from cyclr import Bounds, plan
 from cyclr._range import short
+from cyclr._range.horizon import SHORT
 from cyclr._range.short import ShortReading, StepFacts
 from cyclr.torch import Update, range_test
 
 FILE = Path(__file__).parent / "records" / "plain_sgd.csv"
 LENGTHS, SEEDS, POWERS = (60, 200, 400), range(6), range(2, 15)
 CHOICES = [(nearer, far) for nearer in (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0) for far in (20.0, 30.0, 40.0, 50.0, 70.0)]
+DENSITY = (SHORT - 1) / math.log(1e7)  #: steps for each factor of e in a short sweep
 Choice = tuple[float, float]  #: how much larger the share is than with momentum, and `far`, of a law in short.py
 Tests = dict[tuple[str, int], list[tuple[float, float]]]  #: log lost rate and density of each seed
 Lands = dict[tuple[str, int], dict[int, float]]
@@ -127,16 +129,10 @@ def load() -> tuple[Tests, Lands]:
             for row in csv.DictReader(file):
                 key, value = (row["task"], int(row["steps"])), float(row["value"])
                 if row["what"] == "lost":
-                    tests[key].append((math.log(value), density(key[1])))
+                    tests[key].append((math.log(value), DENSITY))
                 elif row["what"] == "peak":
                     lands[key][int(row["key"])] = value
     return tests, lands
-
-
-def density(steps: int) -> float:
-    """Steps for each factor of e in the sweep that a training of this length pays for."""
-    made = next(made for made, longest in rules.REFERENCED if steps <= longest)
-    return (made - 1) / math.log(1e7)
 
 
 def record(
@@ -170,10 +166,8 @@ def with_others() -> tuple[Tests, Lands]:
     for name in OTHERS:
         for steps in LENGTHS:
             for kept in rules.recorded(name).values():
-                curve = rules.referenced(kept, steps)
-                assert curve is not None
-                if (seen := rules.seen_in(curve)) is not None:
-                    tests[name, steps].append((seen.lost, density(steps)))
+                if (seen := rules.seen_in(rules.referenced(kept))) is not None:
+                    tests[name, steps].append((seen.lost, DENSITY))
             rows = lengths.load(lengths.file(name, steps))
             means = lengths.lost(rows, rules.make(name, 0).higher)
             lands[name, steps] = {power: statistics.mean(values) for power, values in means.items()}

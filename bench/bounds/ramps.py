@@ -13,11 +13,13 @@ beyond                              if quick did not diverge: the same rates and
 thorough, first, peaks, probes, spent
                                     the sweep that the probe cycles of `effort="thorough"` stand on, the quick one
                                     before it if that was inconclusive (a row otherwise missing), the cycles
-cycles-40, cycles-80, cycles-160    losses of a whole cycle of 40, 80, 160 steps and of 20 steps at a rate of zero, one
-                                    row a peak
+cycles-30, cycles-40, cycles-80, cycles-160
+                                    losses of a whole cycle of so many steps and of 20 steps at a rate of zero, one row
+                                    a peak
 cycle-peaks                         the peaks of those: the ones of the shortest landscape
 
-Of the tasks of finetune.py there are fewer seeds, and cycles of 20 and 40 steps; `--short` makes short sweeps alone.
+Of the tasks of finetune.py there are fewer seeds, and cycles of 30 steps (some of 20 and 40); `--short` makes short sweeps
+alone, `--cycles` cycles alone.
 """
 
 from __future__ import annotations
@@ -49,10 +51,14 @@ class Extent:
 
     sweeps: range = range(10)
     cycles: range = range(5)
-    steps: tuple[int, ...] = (40, 80, 160)
+    steps: tuple[int, ...] = (30, 40, 80, 160)
 
 
-CHEAP, DEAR = Extent(), Extent(range(4), range(2), (20, 40))
+CHEAP, DEAR = Extent(), Extent(range(4), range(3), (30,))
+
+
+def extent_of(name: str) -> Extent:
+    return DEAR if name in FINETUNE else CHEAP
 
 
 def rates(steps: int) -> np.ndarray:
@@ -130,9 +136,24 @@ def fixed(steps: int, high: float = 10.0) -> Ramp:
     return Ramp(high=high, steps=steps, furthest=high)
 
 
+def record_cycles(name: str, seed: int, extent: Extent) -> None:
+    """The short cycles of a task and a seed that are missing."""
+    arrays = load(name)
+    shortest = lengths.load(lengths.file(name, lengths.lengths_of(name)[0]))
+    new = np.array(sorted({row.peak for row in shortest if row.peak}))
+    peaks = arrays.get(f"{seed}/cycle-peaks", new)
+    if seed not in extent.cycles or not len(peaks):
+        return
+    for steps in extent.steps:
+        if f"{seed}/cycles-{steps}" not in arrays:
+            arrays |= {f"{seed}/cycles-{steps}": cycles(name, seed, peaks.tolist(), steps)}
+            arrays |= {f"{seed}/cycle-peaks": peaks}
+            save(name, arrays)
+
+
 def record(name: str, seed: int, *, short: bool = False, only_reference: bool = False) -> None:
     """What is missing of a task and a seed."""
-    arrays, extent = load(name), DEAR if name in FINETUNE else CHEAP
+    arrays, extent = load(name), extent_of(name)
     if seed in extent.sweeps and f"{seed}/reference-60" not in arrays:
         arrays |= {f"{seed}/{key}": value for key, value in references(name, seed).items()}
         save(name, arrays)
@@ -145,11 +166,7 @@ def record(name: str, seed: int, *, short: bool = False, only_reference: bool = 
     if seed in extent.sweeps and f"{seed}/quick" not in arrays:
         arrays |= {f"{seed}/{key}": value for key, value in sweeps(name, seed).items()}
         save(name, arrays)
-    shortest = lengths.load(lengths.file(name, lengths.lengths_of(name)[0]))
-    peaks = sorted({row.peak for row in shortest if row.peak})
-    if seed in extent.cycles and peaks and f"{seed}/cycle-peaks" not in arrays:
-        arrays |= {f"{seed}/cycles-{steps}": cycles(name, seed, peaks, steps) for steps in extent.steps}
-        save(name, arrays | {f"{seed}/cycle-peaks": np.array(peaks)})
+    record_cycles(name, seed, extent)
 
 
 def main() -> None:
@@ -157,6 +174,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=len(CHEAP.sweeps), help="how many seeds")
     parser.add_argument("--short", action="store_true", help="only the sweeps of 30, 60 and 100 steps")
     parser.add_argument("--reference", action="store_true", help="only the sweeps with reference batches")
+    parser.add_argument("--cycles", action="store_true", help="only short cycles")
     chosen = lengths.names(parser)
     torch.set_num_threads(1)
     given = parser.parse_args()
@@ -164,7 +182,10 @@ def main() -> None:
         for name in chosen:
             try:
                 with FileLock(str(file(name)) + ".lock", timeout=0):
-                    record(name, seed, short=given.short, only_reference=given.reference)
+                    if given.cycles:
+                        record_cycles(name, seed, extent_of(name))
+                    else:
+                        record(name, seed, short=given.short, only_reference=given.reference)
             except Timeout:
                 continue  # another process is at it
         print(seed, flush=True)

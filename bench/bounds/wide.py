@@ -110,7 +110,7 @@ def recorded() -> Iterator[Case]:
                 found[key] = Case(key[0], "of growing size", key[1], int(value), [], [])
             elif row["what"] == "lost":
                 seen = short.ShortReading(np.log(value), True, False, 0.0, 0.0, np.inf)
-                found[key].seen.append((seen, plain_sgd.density(key[1])))
+                found[key].seen.append((seen, plain_sgd.DENSITY))
             else:
                 found[key].powers.append(int(row["key"]))
                 found[key].lost.append(value)
@@ -125,11 +125,8 @@ def others() -> Iterator[Case]:
             case = Case(name, kind, steps, 0, list(land.powers), list(land.lost))
             for kept in rules.recorded(name).values():
                 case.weights = kept["steps"].item().get("weights", 0)
-                curve = rules.referenced(kept, steps)
-                if curve is None or not case.weights:
-                    continue
-                if (seen := rules.seen_in(curve)) is not None:
-                    case.seen.append((seen, plain_sgd.density(steps)))
+                if case.weights and (seen := rules.seen_in(rules.referenced(kept))) is not None:
+                    case.seen.append((seen, plain_sgd.DENSITY))
             if case.seen:
                 yield case
 

@@ -19,7 +19,7 @@ jax = pytest.importorskip("jax", reason="JAX is not installed")
 optax = pytest.importorskip("optax", reason="Optax is not installed")
 jnp = jax.numpy
 from cyclr.jax import range_test  # noqa: E402 - needs the two above
-from cyclr.jax._training import second_moments  # noqa: E402
+from cyclr.jax._training import moments  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -1043,18 +1043,18 @@ def test_a_curve_knows_how_many_weights_an_adaptive_optimizer_trains(make, adapt
     assert curve.weights == adaptive * (8 * 16 + 16)
 
 
-def test_second_moments_are_those_of_optax_alone():
+def test_moments_are_those_of_optax_alone():
     weights = {"kernel": jnp.ones((3, 4)), "nu": jnp.ones(5)}  # a weight of that name
-    assert second_moments((weights, optax.sgd(0.1, momentum=0.9).init(weights))) == []
+    assert moments((weights, optax.sgd(0.1, momentum=0.9).init(weights))) == []
     chained = optax.chain(optax.clip(1.0), optax.adam(0.1)).init(weights)
-    assert [leaf.shape for leaf in second_moments((weights, chained))] == [(3, 4), (5,)]
+    assert [leaf.shape for leaf in moments((weights, chained))] == [(3, 4), (5,)]
     frozen = optax.multi_transform({"on": optax.adam(0.1), "off": optax.set_to_zero()}, {"kernel": "on", "nu": "off"})
-    assert [leaf.shape for leaf in second_moments(frozen.init(weights))] == [(3, 4)]
+    assert [leaf.shape for leaf in moments(frozen.init(weights))] == [(3, 4)]
 
 
-def test_second_moments_are_found_in_the_states_of_flax():
+def test_moments_are_found_in_the_states_of_flax():
     nnx = pytest.importorskip("flax.nnx", reason="Flax is not installed")
     model = nnx.Linear(3, 4, rngs=nnx.Rngs(0))
     for make, shapes in ((optax.adam(0.1), [(4,), (3, 4)]), (optax.sgd(0.1, momentum=0.9), [])):
         _, state = nnx.split((model, nnx.Optimizer(model, make, wrt=nnx.Param)))
-        assert [leaf.shape for leaf in second_moments(state)] == shapes
+        assert [leaf.shape for leaf in moments(state)] == shapes

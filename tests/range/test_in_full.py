@@ -67,8 +67,9 @@ def test_sweeps_share_what_a_training_pays_for(budget, effort, repeats, referenc
     size = size_of("within", effort, budget, repeats)
     assert 1 <= size.repeats <= repeats
     recorder = Recorder(Ramp(furthest=10), **size._asdict(), reference=reference)
-    cost = recorder.most_steps * (1 if not recorder.extent.reference else 5 / 3)
-    assert cost <= allowed(budget) == max(FEWEST, int(0.15 * budget))
+    evaluations = 2 * size.repeats * recorder.ramp.steps / 3 if recorder.extent.reference else 0
+    assert recorder.most_steps + evaluations == pytest.approx(recorder.extent.cost)
+    assert recorder.extent.cost <= allowed(budget) == max(FEWEST, int(0.15 * budget))
     if allowed(budget) >= FEWEST * repeats:
         assert size.repeats == repeats
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -258,15 +259,31 @@ def test_repeats_are_read_one_by_one_and_half_of_them_must_fall():
         Curve(rates, hardly, reference=hardly).bounds(budget=400)
 
 
-@pytest.mark.parametrize(("budget", "steps"), [(1, 18), (60, 18), (200, 18), (400, 36), (667, 60), (1999, 60)])
+@pytest.mark.parametrize(("budget", "steps"), [(1, 18), (60, 18), (999, 18), (1999, 18), (50_000, 18)])
 def test_a_short_sweep_costs_what_a_short_training_allows(budget, steps):
     short_test = extent(Ramp(), "quick", budget=budget, reference=True)
     assert (short_test.reference, short_test.ramp.steps) == (True, steps)
     assert steps * (1 + REFERENCE * EVALUATION) <= allowed(budget)
-    assert extent(Ramp(), "thorough", budget=budget, reference=True) == short_test
+    thorough = extent(Ramp(), "thorough", budget=budget, reference=True)
+    assert replace(thorough, cycles=0, cycle=short_test.cycle) == short_test
+    assert (thorough.cycles > 0) is (budget >= 1000)
 
 
-@pytest.mark.parametrize("how", [{"budget": None}, {"budget": 2000}, {"budget": 400, "ramp": Ramp(scale="linear")}])
+@given(budget=st.integers(1000, 100_000), repeats=st.integers(1, 3))
+def test_probe_cycles_follow_a_short_sweep_within_what_a_training_allows(budget, repeats):
+    made = extent(Ramp(), "thorough", budget=budget, repeats=repeats, reference=True)
+    assert made.cost <= allowed(budget)
+    if made.cycles:
+        assert 3 <= made.cycles <= 5
+        assert 40 <= made.cycle <= 180
+    else:
+        assert allowed(budget) - 30 * repeats < 3 * 40
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"budget": None}, {"budget": 2000, "measured": True}, {"budget": 400, "ramp": Ramp(scale="linear")}],
+)
 def test_other_tests_have_no_reference(how):
     how = {"ramp": Ramp()} | how
     assert not extent(effort="quick", reference=True, **how).reference
@@ -304,7 +321,7 @@ class Training:
 def test_a_sweep_evaluates_before_each_step_and_ends_once_the_gain_is_lost(edge, repeats):
     training = Training(edge)
     curve = walk(training, Recorder(Ramp(), budget=400 * repeats, repeats=repeats, reference=True, in_order=True))
-    assert curve.reference.shape == curve.losses.shape == (repeats, 36)
+    assert curve.reference.shape == curve.losses.shape == (repeats, 18)
     assert (np.isfinite(curve.reference) == np.isfinite(curve.losses)).all()
     assert curve.reference[:, 0] == pytest.approx(2.0)
     assert not curve.control.size  # the order of the data moves nothing that is the same at each step
@@ -366,3 +383,85 @@ def test_a_sweep_that_learns_above_the_answer_alone_says_so():
     assert bounds.max_lr < 0.05
     assert bounds.base_lr == pytest.approx(bounds.max_lr / 2, rel=0.01)
     assert "learns from 0.063 on, above max_lr" in bounds.evidence[-1]
+
+
+@given(place=st.integers(0, 2), early=st.floats(3, 1000), lost=st.floats(0.05, 1.0))
+def test_one_of_three_sweeps_that_loses_its_gain_early_does_not_make_the_others_inconclusive(place, early, lost):
+    rates = np.geomspace(1e-6, 10, 18)
+    rows = np.array([2 - np.exp(-((np.log(rates / lost) + 4) ** 2) / 6) + rates / lost for _ in range(3)])
+    shifted = int(round(math.log(early) / math.log(rates[1] / rates[0])))
+    rows[place] = np.append(rows[place][shifted:], np.full(shifted, rows[place][-1]))
+    alone, together = (Curve(rates, some, reference=some).bounds(budget=400) for some in (rows[place - 1], rows))
+    assert together.max_lr == pytest.approx(alone.max_lr, rel=0.01)
+    assert together.max_interval[1] / together.max_interval[0] < 10
+
+
+@given(
+    lost=st.floats(1e-3, 10),
+    density=st.floats(0.5, 20),
+    budget=st.integers(1, 10**6),
+    weights=st.integers(0, 10**8),
+)
+def test_the_best_peak_of_a_single_layer_follows_from_the_lost_rate_alone(lost, density, budget, weights):
+    seen = short.ShortReading(math.log(lost), True, False, 0.0, 0.0, math.inf)
+    facts = short.StepFacts(weights=weights, single_layer=True)
+    assert short.best(seen, density, budget, facts) == pytest.approx(math.log(lost / 3))
+    plain = replace(facts, plain_sgd=True)  # breaks down at once, which a sweep shows late: as that of any network
+    assert short.best(seen, density, budget, plain) == short.best(seen, density, budget, replace(plain, single_layer=False))
+
+
+@given(
+    curvatures=st.lists(st.floats(0.01, 1), min_size=1, max_size=5),
+    sharpest=st.floats(20, 1000),
+    seed=st.integers(0, 10**6),
+)
+def test_an_exploding_parabola_shows_up_to_where_gradient_descent_is_stable(curvatures, sharpest, seed):
+    """Gradient descent itself, on a parabola of known curvatures."""
+    curved = np.append(curvatures, 1) * sharpest
+    place = np.random.default_rng(seed).uniform(1, 2, len(curved))
+    rates, values = np.geomspace(1e-6, 10, 18), []
+    for rate in rates:
+        values.append(float(curved @ place**2) / 2)
+        place = place - rate * curved * place
+    found = math.exp(short.stable_up_to(rates, np.array(values), values[0]))
+    assert 0.9 < found / (2 / sharpest) < 2
+
+
+def test_plain_sgd_stays_below_half_the_rate_up_to_which_it_is_stable():
+    seen = short.ShortReading(0.0, True, False, 0.0, 0.0, math.inf, stable=math.log(0.01))
+    facts = short.StepFacts(plain_sgd=True)
+    assert short.best(seen, 1.0, 400, facts) == pytest.approx(math.log(0.005))
+    assert short.best(seen, 1.0, 400) == short.best(replace(seen, stable=math.inf), 1.0, 400)  # momentum: not so
+
+
+class Annealed(Training):
+    """A cycle ends lowest, at zero, if its peak is `best`, whatever the sweep says."""
+
+    def __init__(self, edge, best):
+        super().__init__(edge)
+        self.best, self.highest = best, 0.0
+
+    def step(self, rate):
+        self.highest = max(self.highest, rate)
+        now = 2 - math.exp(-abs(math.log(self.highest / self.best))) if rate == 0 else 2.0
+        self.walked += rate
+        return now
+
+    def rewind(self, *, data):
+        super().rewind(data=data)
+        self.highest = 0.0
+
+
+@given(edge=st.floats(0.03, 1.0), above=st.floats(0.3, 10), budget=st.sampled_from([1000, 2000, 10_000]))
+def test_probe_cycles_move_the_answer_of_a_short_sweep_towards_the_peak_that_ends_lowest(edge, above, budget):
+    alone = walk(Annealed(edge, 1.0), Recorder(Ramp(), budget=budget, reference=True)).bounds(budget=budget)
+    best = above * alone.max_lr
+    how = {"effort": "thorough", "budget": budget, "reference": True}
+    curve = walk(Annealed(edge, best), Recorder(Ramp(), **how))
+    assert len(curve.peaks) >= 3
+    assert curve.tuning_cost <= allowed(budget) + curve.stops.count("non-finite")
+    found = curve.bounds(budget=budget)
+    assert abs(math.log(found.max_lr / best)) <= abs(math.log(above)) + 0.9
+    assert (found.max_lr > alone.max_lr) or above < 3
+    assert any("sweep and probe cycles together" in one for one in found.evidence)
+    assert any("the first peak to try follows" in one for one in found.evidence)

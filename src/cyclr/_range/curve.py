@@ -71,6 +71,8 @@ class Curve(Displayed):
             sweep loses what it has gained.
         weights: How many weights the optimizer trains, where its steps are about as large as the rate, as Adam's are:
             the more, the lower the best rates. 0 for other optimizers, or if unknown.
+        single_layer: Whether a matrix and its bias, such as those of a new head on a frozen network, are all that is
+            trained.
         groups: Name ("" if it has none) and rate of each parameter group, whose ratios are kept, if there are several:
             `rates` are those of the group with the largest.
 
@@ -104,6 +106,7 @@ class Curve(Displayed):
     in_turn: int = 0
     plain_sgd: bool = False
     weights: int = 0
+    single_layer: bool = False
     groups: Groups = ()
 
     def __post_init__(self) -> None:
@@ -198,7 +201,7 @@ class Curve(Displayed):
         steady = self.reference if signal == "loss" and self.reference.size else None
         made: dict[str, Any] = {"steps": len(self.rates), "tuning_cost": self.tuning_cost, "reference": steady}
         made |= {"log": self.scale == "log", "budget": budget, "anew": self.anew}
-        made["made_by"] = StepFacts(self.examples, self.in_turn, self.plain_sgd, self.weights)
+        made["made_by"] = self._steps
         with self._carried(self._ends()):
             rates, values = self._points(signal)
             if signal == "loss" and self.in_turn:
@@ -257,6 +260,7 @@ class Curve(Displayed):
             "in_turn": self.in_turn,
             "plain_sgd": self.plain_sgd,
             "weights": self.weights,
+            "single_layer": self.single_layer,
             "groups": self.groups,
         }
         text = json.dumps(plain, allow_nan=False)
@@ -285,7 +289,8 @@ class Curve(Displayed):
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
         later: dict[str, Any] = {"control": [], "reference": [], "loss_kind": "", "anew": False, "examples": 0}
-        later |= {"step_seconds": None, "in_turn": 0, "plain_sgd": False, "weights": 0, "groups": []}
+        later |= {"step_seconds": None, "in_turn": 0, "plain_sgd": False, "weights": 0, "single_layer": False}
+        later["groups"] = []
         fields = (*fields, "earlier_steps", *later)
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
         plain = later | plain
@@ -300,6 +305,10 @@ class Curve(Displayed):
             return cls(**{name: plain[name] for name in fields})
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
+
+    @property
+    def _steps(self) -> StepFacts:
+        return StepFacts(self.examples, self.in_turn, self.plain_sgd, self.weights, self.single_layer)
 
     def _points(self, signal: str) -> tuple[Array, Array]:
         """Rates at which the signal was measured, and its values there, with the sign such that lower is better."""

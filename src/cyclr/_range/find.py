@@ -16,7 +16,7 @@ from cyclr._range.fall import CLEAR, noise
 from cyclr._range.horizon import LONG, too_fast, too_long
 from cyclr._range.probe import DOUBT as PROBE_DOUBT
 from cyclr._range.probe import ends, probed, tail
-from cyclr._range.reading import DOUBT, Reading, read, swept
+from cyclr._range.reading import DOUBT, Reading, by_quartiles, read, swept
 from cyclr._range.risk import grid
 
 Array = NDArray[np.float64]
@@ -27,6 +27,7 @@ INITIAL = 3.0  #: ... and this multiple of the variance due to the noise in a cu
 PRIOR = 2  #: how many repeats from new weights the typical variance counts for
 METHOD = 0.35  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
 WIDEST = 10.0  #: a 90 % interval over more than this factor is no answer
+NEAR = 1.0  #: log ratio from the answer of a short sweep at which probe cycles count fully
 CLIFF = 2.0  #: probe cycles do not lead nearer than this factor to a rate at which the loss became unstable
 
 
@@ -61,7 +62,7 @@ def find(
     probability("level", level)
     longer, made = too_long(budget), {"level": level, "tuning_cost": tuning_cost, "budget": budget}
     if reference is not None:
-        return _from_reference(rates, reference, made, anew=anew, made_by=made_by)
+        return _from_reference(rates, (values, reference, probes), made, anew=anew, made_by=made_by)
     try:
         readings = _readings(rates, values, control, longer=longer, steps=steps, signal=signal, log=log)
     except Inconclusive as unclear:
@@ -148,31 +149,65 @@ def _begun(repeats: int, *, anew: bool) -> tuple[str, ...]:
     return ("All sweeps began from the same weights: what they agree on is for these weights.",)
 
 
-def _from_reference(rates: Array, rows: Array, made: dict[str, Any], *, anew: bool, made_by: short.StepFacts) -> Bounds:
-    """Bounds from the loss of batches that stay the same alone.
+def _from_reference(
+    rates: Array,
+    seen: tuple[Array, Array, tuple[Array, Array] | None],
+    made: dict[str, Any],
+    *,
+    anew: bool,
+    made_by: short.StepFacts,
+) -> Bounds:
+    """Bounds from the loss of batches that stay the same, and from probe cycles, if there are any.
+
+    `seen` are the losses of steps, of those batches, and what `find` calls `probes`.
 
     Raises:
-        Inconclusive: If it does not fall in half of the sweeps.
+        Inconclusive: If the loss of the batches does not fall in half of the sweeps, nor in a probe cycle.
     """
+    values, rows, probes = seen
     readings, refusals = short.readings_of(rates, rows)
     if len(refusals) >= len(readings):
-        raise refusals[0]
-    density = (len(rates) - 1) / ln(rates[-1] / rates[0])
-    tops = np.array([short.best(one, density, made["budget"] or LONG, made_by) for one in readings])
-    max_lr = _rounded(float(np.exp(np.median(tops))))
-    onset = float(np.exp(np.median([one.onset for one in readings])))
-    base_lr = _lower(max_lr, onset)
-    # Repeats from the same weights evaluate the same batches, and so agree more than two range tests would.
-    scatter = max(short.SCATTER, float(tops.std(ddof=1)) if len(tops) > 1 else 0.0)
+        if probes is None:
+            raise refusals[0]
+        return _from_probes(rates, values, probes, refusals[0], made)
+    density, budget = (len(rates) - 1) / ln(rates[-1] / rates[0]), made["budget"] or LONG
+    tops = np.array([short.best(one, density, budget, made_by) for one in readings])
+    # One of several sweeps may lose its gain far too early, which moves the median little: so quartiles count. Sweeps
+    # from the same weights evaluate the same batches, and so agree more than two range tests would.
+    scatter = float(np.hypot(short.SCATTER, by_quartiles(tops) / np.sqrt(len(tops))))
     if anew:
         scatter = _over_weights(tops, short.SCATTER**2)
-    _check_width(float(np.hypot(short.METHOD, scatter)), max_lr)
-    evidence = (
-        *short.evidence(readings, max_lr, made_by),
-        _started(onset, base_lr, max_lr),
-        *_begun(len(rows), anew=anew),
-    )
+    top = float(np.median(tops))
+    if probes is None:
+        _check_width(float(np.hypot(short.METHOD, scatter)), _rounded(np.exp(top)))
+    else:
+        highest = float(np.median([short.ceiling(one, made_by) for one in readings]))
+        top, scatter = min(_with_probes(top, readings, probes, budget), highest), min(scatter, PROBE_DOUBT)
+    max_lr = _rounded(np.exp(top))
+    onset = float(np.exp(np.median([one.onset for one in readings])))
+    base_lr = _lower(max_lr, onset)
+    evidence = short.evidence(readings, max_lr, made_by, probed=probes is not None)
+    if probes is not None:
+        evidence = (*evidence, _told_of(probes, max_lr))
+    evidence = (*evidence, _started(onset, base_lr, max_lr), *_begun(len(rows), anew=anew))
     return _with_intervals(base_lr, max_lr, scatter, evidence, made, method=short.METHOD)
+
+
+def _with_probes(top: float, readings: list[short.ShortReading], probes: tuple[Array, Array], budget: int) -> float:
+    """The log of the upper bound by short sweeps, whose answer is `top`, and probe cycles together."""
+    peaks, levels = np.log(probes[0]), ends(probes[1])
+    start = float(np.mean([one.start for one in readings]))
+    if levels.min() < start:  # short cycles that improve nothing say nothing
+        at = grid(min(top, peaks[0]) - NEAR, max(top, peaks[-1]) + NEAR)
+        alone = np.minimum(((at - top) / NEAR) ** 2, 1.0)
+        top = float(at[np.argmin(probed(at, alone, start, *probes, too_long(budget)))])
+    return min(top, float(peaks[~np.isfinite(levels)].min(initial=np.inf)) - ln(CLIFF))
+
+
+def _told_of(probes: tuple[Array, Array], max_lr: float) -> str:
+    """What the probe cycles showed, in a sentence."""
+    tried = float(probes[0][np.argmin(ends(probes[1]))])
+    return f"The probe cycle with a peak of {tried:.2g} ended lowest; sweep and probe cycles together give {max_lr}."
 
 
 def _with_intervals(
@@ -289,11 +324,7 @@ def _evidence(
     if any(reading.ordered for reading in readings):
         seen = (*seen, f"The order of the data moves the {signal}, too: its values at a rate of zero were subtracted.")
     if probes is not None:
-        tried = float(probes[0][np.argmin(ends(probes[1]))])
-        seen = (
-            *seen,
-            f"The probe cycle with a peak of {tried:.2g} ended lowest; sweep and probe cycles together give {max_lr}.",
-        )
+        seen = (*seen, _told_of(probes, max_lr))
     seen = (*seen, *_limits(readings, signal, max_lr, probes))
     return (*seen, _started(onset, base_lr, max_lr))
 

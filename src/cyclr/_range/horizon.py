@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import log
+from math import ceil, log
 
 from cyclr._range.ramp import Ramp
 
@@ -18,14 +18,15 @@ DENSE = 18.6  #: steps per factor e of a sweep of 300 steps over seven powers of
 FAST = 0.4  #: a sweep with fewer steps per factor sees instability late: too high by the ratio to this power
 CYCLE = 180  #: steps of a probe cycle in a thorough test that may take as long as it needs
 CYCLES = 5  #: probe cycles of such a test at most
-FEW_CYCLES = 4  #: of a shorter one
+FEW_CYCLES = 4  #: of a shorter one without reference batches
 DEAREST = 300 + CYCLES * CYCLE  #: maximum steps of a sweep and its probe cycles
-CHEAPEST = 300  #: fewer steps are better spent on a slow sweep than on probe cycles
+CHEAPEST = 300  #: where no batch can be evaluated, fewer steps are better spent on a slow sweep than on probe cycles
+LEAST_CYCLES, LEAST_CYCLE = 3, 40  #: probe cycles after a short sweep, and steps of each, at least
 REFERENCE = 2  #: batches that stay the same in a short sweep, and are evaluated before each of its steps
 EVALUATION = 1 / 3  #: cost of evaluating a batch, in steps
-SHORTEST_SHORT = 18  #: steps of a sweep with reference batches, which cost as much as FEWEST steps
-SHORT_TRAINING = 1000  #: a training of this length pays for the longest of them
-MOST_SHORT = 60  #: steps of such a sweep at most: more were no better
+SHORT = 18  #: steps of a sweep with reference batches, which cost as much as FEWEST steps: 36 and 60 were no better
+SHORT_TRAINING = 1000  #: no more steps than this training has need a test that is not short
+MOST_IN_TURN = 60  #: steps of a sweep with batches in turn at most
 IN_TURN = 3  #: batches that the steps of a short sweep take in turn where none can be evaluated without a step
 
 
@@ -41,10 +42,10 @@ def allowed(budget: int) -> int:
 def effort_for(steps: int) -> str:
     """The effort for a training of `steps` steps: thorough if probe cycles fit into the 15 % that testing may cost.
 
-    >>> effort_for(1_999), effort_for(2_000)
+    >>> effort_for(999), effort_for(1_000)
     ('quick', 'thorough')
     """
-    return "thorough" if allowed(steps) >= CHEAPEST else "quick"
+    return "thorough" if allowed(steps) >= FEWEST + LEAST_CYCLES * LEAST_CYCLE else "quick"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,22 @@ class Extent:
         return self.reference or self.in_turn > 0
 
     @property
+    def cost(self) -> int:
+        """Steps of all sweeps and probe cycles, evaluations included."""
+        evaluations = ceil(REFERENCE * EVALUATION * self.ramp.steps) if self.reference else 0
+        return self.repeats * (self.ramp.steps + evaluations) + self.cycles * self.cycle
+
+    @property
     def left(self) -> int | None:
-        """Steps that are left after all sweeps and probe cycles; None for no limit."""
-        made = self.repeats * self.ramp.steps + self.cycles * self.cycle
-        return None if self.most is None else max(0, self.most - made)
+        """Steps that are left after all that; None for no limit."""
+        return None if self.most is None else max(0, self.most - self.cost)
+
+    def with_cycles(self) -> Extent:
+        """With the probe cycles that what is left pays for, if any; a few long ones are worth more than none."""
+        for cycles in (CYCLES, LEAST_CYCLES):
+            if self.left is not None and self.left // cycles >= LEAST_CYCLE:
+                return replace(self, cycles=cycles, cycle=min(CYCLE, self.left // cycles))
+        return self
 
 
 def extent(
@@ -89,29 +102,34 @@ def extent(
     budget: int | None = None,
     reference: bool = False,
     in_turn: bool = False,
+    measured: bool = False,
 ) -> Extent:
     """How long the sweeps and the probe cycles of a test are.
 
-    `reference` says whether reference batches can be evaluated: short sweeps then do so, and are shorter for it.
-    `in_turn` says whether steps can take the same batches again and again: short sweeps then do so otherwise.
+    `reference` says whether reference batches can be evaluated: sweeps for a training of known length then do so, and
+    are short. `in_turn` says whether steps can take the same batches again and again: short sweeps then do so
+    otherwise. `measured` says whether held-out data are measured, which needs more steps where they are paid for.
 
     >>> extent(Ramp(), "quick", budget=400).ramp.steps
     60
     >>> extent(Ramp(), "quick", budget=400, reference=True).ramp.steps
-    36
-    >>> short = extent(Ramp(), "thorough", budget=2000)
-    >>> short.ramp.steps, short.cycles, short.cycle
+    18
+    >>> made = [extent(Ramp(), "thorough", budget=budget, reference=True) for budget in (1000, 2000, 10000)]
+    >>> [(one.ramp.steps, one.cycles, one.cycle) for one in made]
+    [(18, 3, 40), (18, 5, 54), (18, 5, 180)]
+    >>> alone = extent(Ramp(), "thorough", budget=2000)
+    >>> alone.ramp.steps, alone.cycles, alone.cycle
     (100, 4, 50)
     """
     thorough = effort == "thorough"
     if budget is None:
         return Extent(ramp, None, repeats, CYCLES if thorough else 0)
     most = allowed(budget)
-    if reference and ramp.scale == "log" and most < CHEAPEST:
-        steps = min(MOST_SHORT, int(most / (1 + REFERENCE * EVALUATION)) // repeats)
-        return Extent(replace(ramp, steps=min(ramp.steps, max(SHORTEST_SHORT, steps))), most, repeats, reference=True)
+    if reference and ramp.scale == "log" and (most < CHEAPEST or not measured):
+        short = Extent(replace(ramp, steps=min(ramp.steps, SHORT)), most, repeats, reference=True)
+        return short.with_cycles() if thorough else short
     if in_turn and ramp.scale == "log" and most < CHEAPEST:
-        steps = max(FEWEST, min(MOST_SHORT, most // repeats))
+        steps = max(FEWEST, min(MOST_IN_TURN, most // repeats))
         return Extent(replace(ramp, steps=min(ramp.steps, steps)), most, repeats, in_turn=IN_TURN)
     if not thorough or most < CHEAPEST:
         return Extent(_of(ramp, most // repeats), most, repeats)
@@ -125,13 +143,13 @@ def extent(
 def fits(ramp: Ramp, effort: str, repeats: int, budget: int | None) -> bool:
     """Whether so many sweeps, each as long as one alone, cost no more than testing may.
 
-    >>> fits(Ramp(), "quick", 3, 6000), fits(Ramp(), "quick", 3, 5999), fits(Ramp(), "quick", 3, None)
+    >>> fits(Ramp(), "quick", 3, 600), fits(Ramp(), "quick", 3, 599), fits(Ramp(), "quick", 3, None)
     (True, False, True)
     """
     how = {"budget": budget, "reference": True}
     alone, together = (extent(ramp, effort, repeats=number, **how) for number in (1, repeats))
     same = replace(together, repeats=1) == alone
-    return same and (budget is None or repeats * alone.ramp.steps + alone.cycles * alone.cycle <= allowed(budget))
+    return same and (budget is None or together.cost <= allowed(budget))
 
 
 def _of(ramp: Ramp, steps: int) -> Ramp:

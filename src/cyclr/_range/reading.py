@@ -131,8 +131,13 @@ def read(
     onset = float(logs[next(iter(np.flatnonzero(regret < 1 - LEARNING)), lowest)])
     seen: dict[str, Any] = {"lowest": float(rates[lowest]), "turned": turned, "rises": rises, "last": float(rates[-1])}
     seen |= {"edge": edge, "floor": floor, "spread": float(np.std(tops)), "ordered": ordered}
-    seen["usual"] = float(np.ptp(np.quantile(tops, (0.25, 0.75)))) / QUARTERS
+    seen["usual"] = by_quartiles(tops)
     return Reading(logs, regret, _top(logs, regret, longer), start, onset, **seen)
+
+
+def by_quartiles(values: Array) -> float:
+    """The standard deviation of a normal distribution with these quartiles: a few outliers do not count."""
+    return float(np.ptp(np.quantile(values, (0.25, 0.75)))) / QUARTERS
 
 
 def _too_few(rates: Array, values: Array, signal: str, *, ended: bool) -> Inconclusive:

@@ -61,6 +61,7 @@ class Recorder:
         reference: Whether the training can evaluate reference batches, which short sweeps then need.
         in_turn: Whether the steps of a sweep can take the same batches in turn, as many as `extent.in_turn` then says;
             short sweeps need that where no batch can be evaluated without a step.
+        measured: Whether metrics on held-out data will be measured.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -81,6 +82,7 @@ class Recorder:
         in_order: bool = False,
         reference: bool = False,
         in_turn: bool = False,
+        measured: bool = False,
     ) -> None:
         if not isinstance(ramp, Ramp):
             raise TypeError(problem("ramp must be a cyclr.Ramp", ramp, "write Ramp(low, high, steps=300)"))
@@ -93,6 +95,7 @@ class Recorder:
             None if budget is None else count("budget", budget),
         )
         self._asked, self._how = ramp, {"reference": reference, "in_turn": in_turn and not reference}
+        self._how |= {"measured": measured}
         self.set_repeats(repeats)
         self.every, self.maximize, self.progress, self.block = every, frozenset(maximize), progress or None, block
         self.in_order = in_order
@@ -100,6 +103,7 @@ class Recorder:
         self.clock = Clock()
         self.plain_sgd = False  #: whether the optimizer is SGD without momentum
         self.weights = 0  #: as in `Curve.weights`
+        self.single_layer = False  #: as in `Curve.single_layer`
         self.groups: Groups = ()  #: of the optimizer, as in `Curve.groups`
         self.seconds = inf  #: no further sweep is begun once so many have passed
         self.swept = False  #: whether the sweeps are complete: other steps may follow
@@ -131,7 +135,8 @@ class Recorder:
         """Yield all orders of the test; the generator's return value is the curve."""
         yield from self._all_sweeps()
         if self.extent.cycles:
-            bounds = bounds_of(self.curve())
+            # The peaks to try lie around what a short sweep says for this training; a long one says it for all lengths.
+            bounds = bounds_of(self.curve(), self.budget if self.extent.short else None)
             if bounds is None and self.extent.most is None:
                 yield Rewind(data=True)
                 self._earlier = self.curve().tuning_cost
@@ -183,6 +188,7 @@ class Recorder:
             in_turn=self.extent.in_turn,
             plain_sgd=self.plain_sgd,
             weights=self.weights,
+            single_layer=self.single_layer,
             groups=self.groups,
         )
 

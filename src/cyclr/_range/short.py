@@ -7,7 +7,7 @@ gained, however few the steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, inf, isfinite, isinf, log
 from typing import Any
@@ -36,6 +36,7 @@ USUAL_WEIGHTS = 20_000  #: whose lost rate under Adam is USUAL_RATE
 FEW = 16  #: steps of fewer examples are lowered by the square root of what is missing
 ABSURD = 1000.0  #: times the loss of the other batches: such a batch is bad
 ALMOST = 0.1  #: a loss that was below this share of its start and then no number at once was solved
+EXPLODES = 10.0  #: times the loss before a step: at such growth the loss is that along the sharpest direction
 SCATTER = 0.25  #: standard deviation of a log bound over repeats
 METHOD = 0.5  #: standard deviation of the log ratio between the nearest good peak and an answer, over tasks
 
@@ -68,6 +69,8 @@ PLAIN_SGD = Law(4 / 7, pull=0.4, far=40.0, slower=0.5, longer=0.3, shortest=400)
 # A step of Adam moves each weight by about the rate, and all of them by the rate times the root of their number. So
 # usual rates fall as the root of the number of weights.
 ADAPTIVE = Law(1 / 12, pull=0.6, far=20.0, slower=0.0, longer=0.15)
+# The loss of one layer is convex: a rate too high does no lasting harm, and its sharpness stays what the sweep met.
+SINGLE_LAYER = Law(1 / 3, pull=0.0, far=1.0, slower=0.0, longer=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,23 @@ class StepFacts:
         plain_sgd: Whether the optimizer is SGD without momentum.
         weights: How many the optimizer trains, where its steps are about as large as the rate, as Adam's are; 0 for
             other optimizers, or if unknown.
+        single_layer: Whether a matrix and its bias are all that is trained.
     """
 
     examples: int = 0
     in_turn: int = 0
     plain_sgd: bool = False
     weights: int = 0
+    single_layer: bool = False
+
+    @property
+    def law(self) -> Law:
+        """How the best peak follows."""
+        if self.plain_sgd:
+            return PLAIN_SGD
+        if self.single_layer:
+            return SINGLE_LAYER
+        return ADAPTIVE if self.weights else MOMENTUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +112,8 @@ class ShortReading:
     lowest: float
     onset: float  #: where learning starts
     floor: float  #: from where the loss is at its floor; infinite if it is not
+    start: float = 0.0  #: the loss before any training
+    stable: float = inf  #: up to where steps without momentum are stable, by how the loss explodes; else infinite
 
 
 def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
@@ -140,7 +156,25 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
         # such as the logarithm of a probability that has become zero: no rise shows which rates are too high
         solved = np.flatnonzero(values <= ALMOST * start)
         floor = min(floor, float(logs[solved[0]]) if len(solved) else np.inf)
-    return ShortReading(lost, back, ended and not back, float(logs[lowest]), onset, floor)
+    return ShortReading(lost, back, ended and not back, float(logs[lowest]), onset, floor, start, stable_up_to(rates, values, start))
+
+
+def stable_up_to(rates: Array, values: Array, start: float) -> float:
+    """The log of the highest rate at which gradient descent is stable; infinite if the loss does not explode.
+
+    Near a minimum of curvature c, a step at rate r multiplies the distance along that direction by 1 - r c, and the
+    loss that it causes by (r c - 1)^2. So a loss that a step multiplies by g shows c = (1 + sqrt(g)) / r, and rates are
+    stable below 2 / c. A loss that was almost nothing may rise by as much for other reasons.
+
+    >>> rates = np.array([0.1, 0.3, 0.9, 2.7])
+    >>> values = np.array([1.0, 0.5, 0.4, 0.4 * (0.9 * 10 - 1) ** 2])
+    >>> round(float(np.exp(stable_up_to(rates, values, 1.0))), 3)
+    0.2
+    """
+    before, after = values[:-1], values[1:]
+    explodes = np.flatnonzero((before > ALMOST * abs(start)) & (after > EXPLODES * before))
+    growth = after[explodes] / before[explodes]
+    return float(np.log(2 * rates[explodes] / (1 + np.sqrt(growth))).min(initial=inf))
 
 
 def jitter(values: Array) -> float:
@@ -171,7 +205,7 @@ def best(reading: ShortReading, density: float, budget: int, steps: StepFacts = 
 
     usual = USUAL_RATE, or USUAL_RATE sqrt(USUAL_WEIGHTS / weights) where steps are about as large as the rate
 
-    It stays a factor of MARGIN below the lost rate. The constants are those that lose least over the tasks in
+    It stays a factor of MARGIN below the lost rate, and without momentum below where steps are stable. The constants are those that lose least over the tasks in
     docs/bounds.md.
 
     Args:
@@ -180,11 +214,16 @@ def best(reading: ShortReading, density: float, budget: int, steps: StepFacts = 
         budget: Steps of the training.
         steps: What is known of the steps.
     """
-    law = PLAIN_SGD if steps.plain_sgd else ADAPTIVE if steps.weights else MOMENTUM
+    law = steps.law
     beyond = min(max(reading.lost - usual_rate(steps.weights), -log(law.far)), log(law.far))
     slower, longer = log(density / USUAL_DENSITY), log(max(budget, law.shortest) / USUAL_STEPS)
     peak = reading.lost + log(law.share) - law.pull * beyond + law.slower * slower - law.longer * longer
-    return min(peak + log(noisy(steps.examples)), reading.lost - log(MARGIN), reading.floor)
+    return min(peak + log(noisy(steps.examples)), reading.lost - log(MARGIN), ceiling(reading, steps))
+
+
+def ceiling(reading: ShortReading, steps: StepFacts) -> float:
+    """The log rate that no answer exceeds, whatever probe cycles show."""
+    return min(reading.floor, reading.stable - log(MARGIN)) if steps.plain_sgd else reading.floor
 
 
 def usual_rate(weights: int) -> float:
@@ -208,6 +247,16 @@ def examples_in(arrays: Sequence[Any]) -> int:
     return int(parts[0].shape[0])
 
 
+def is_single_layer(shapes: Iterable[Sequence[int]]) -> bool:
+    """Whether weights of these shapes are those of one layer: a matrix, or the like of a convolution, and its bias.
+
+    >>> is_single_layer([(10, 64), (10,)]), is_single_layer([(10, 64)]), is_single_layer([(10, 64), (64,), (10,)])
+    (True, False, False)
+    """
+    bias, *matrix = sorted(shapes, key=len) or [()]
+    return len(matrix) == 1 and len(bias) == 1 < len(matrix[0]) and bias[0] in matrix[0]
+
+
 def bad_one(losses: Sequence[float]) -> int | None:
     """The place of a loss that is not finite, or absurd beside all others; None if there is none."""
     sizes = [abs(loss) if isfinite(loss) else inf for loss in losses]
@@ -221,8 +270,8 @@ def noisy(examples: int) -> float:
     return min(1.0, examples / FEW) ** 0.5 if examples else 1.0
 
 
-def evidence(readings: list[ShortReading], max_lr: float, steps: StepFacts) -> tuple[str, ...]:
-    """What was observed from the lowest loss on, in sentences."""
+def evidence(readings: list[ShortReading], max_lr: float, steps: StepFacts, *, probed: bool) -> tuple[str, ...]:
+    """What was observed from the lowest loss on, in sentences; `probed` if probe cycles decided, too."""
     lowest, lost = (float(np.exp(np.median([getattr(one, name) for one in readings]))) for name in ("lowest", "lost"))
     times = f"{lost / max_lr:.2g} times max_lr"
     if sum(one.back for one in readings) * 2 > len(readings):
@@ -231,11 +280,14 @@ def evidence(readings: list[ShortReading], max_lr: float, steps: StepFacts) -> t
         seen = f"is lowest at a rate of {lowest:.2g} and no number beyond {lost:.2g}, {times}"
     else:
         seen = f"is lowest at a rate of {lowest:.2g} and not back at its start when the sweep ends, at {lost:.2g}"
-    follows = "max_lr follows from that rate and the length of the training, as measured on other tasks"
-    what = (
-        f"{steps.in_turn} batches that the steps took in turn" if steps.in_turn else "two batches that were set aside"
-    )
-    told = [f"The loss of {what} {seen}; {follows}.", *_told_of(steps)]
+    length = "" if steps.law is SINGLE_LAYER else " and the length of the training"
+    what = "the first peak to try" if probed else "max_lr"
+    follows = f"{what} follows from that rate{length}, as measured on other tasks"
+    batches = f"{steps.in_turn} batches that the steps took in turn" if steps.in_turn else "two batches set aside"
+    told = [f"The loss of {batches} {seen}; {follows}.", *_told_of(steps)]
+    stable = float(np.exp(np.median([one.stable for one in readings])))
+    if steps.plain_sgd and max_lr > 0.99 * stable / MARGIN:
+        told.append(f"How fast the loss explodes shows that steps without momentum diverge above {stable:.2g}.")
     floor = float(np.exp(np.median([one.floor for one in readings])))
     if np.isfinite(floor) and max_lr > 0.99 * floor:
         told.append(f"The loss is at its floor from a rate of {floor:.2g} on: higher rates have proved nothing.")
@@ -246,7 +298,9 @@ def _told_of(steps: StepFacts) -> Iterator[str]:
     """What was made of the optimizer and of the size of its batches, in sentences."""
     if steps.plain_sgd:
         yield "The optimizer is SGD without momentum, whose best rates lie nearer to that rate than others'."
-    if steps.weights:
+    elif steps.single_layer:
+        yield "A single layer is trained, of which the loss is convex: its best rates lie near that rate."
+    elif steps.weights:
         usual = f"{ADAPTIVE.share * exp(usual_rate(steps.weights)):.2g}"
         moved = f"The optimizer moves each of {steps.weights:,} weights by about the rate"
         yield f"{moved}: the more there are, the lower the best peaks, {usual} being usual for so many."

@@ -15,6 +15,8 @@ from cyclr._range.curve import Curve
 from cyclr._range.orders import Measure, Reader, Rewind, Steps, Walker
 from cyclr._range.recorder import Recorder
 
+FACTS = ("groups", "plain_sgd", "weights", "single_layer")  #: what readers may know, as in `Curve`
+
 
 def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
     """Run a whole range test: carry out all orders through an adapter.
@@ -42,8 +44,8 @@ def walk(walker: Walker[Any], recorder: Recorder) -> Curve:
 def walking(reader: Reader[Any], recorder: Recorder) -> Generator[float, Any, Curve]:
     """A whole range test whose steps are made elsewhere: yields the rate of each, and is sent its loss."""
     orders, answer = recorder.orders(), None
-    recorder.groups, recorder.plain_sgd = getattr(reader, "groups", ()), getattr(reader, "plain_sgd", False)
-    recorder.weights = getattr(reader, "weights", 0)
+    for name in FACTS:
+        setattr(recorder, name, getattr(reader, name, getattr(recorder, name)))
     while True:
         try:
             order = orders.send(answer)

@@ -98,7 +98,8 @@ def range_test(
         count("repeats", repeats)
     if held_out is not None and not isinstance(held_out, HeldOut):
         raise TypeError(problem("held_out must be a cyclr.HeldOut", held_out, "write HeldOut(loader, metrics)"))
-    recorder = Recorder(ramp, effort=effort, budget=budget, progress=progress, block=BLOCK, reference=True)
+    how = {"effort": effort, "budget": budget, "progress": progress, "block": BLOCK}
+    recorder = Recorder(ramp, reference=True, measured=held_out is not None, **how)
     number = number_of(batches)
     with _Randomness(batches, held_out) as randomness:
         feed = None if number is not None else Feed(batches, randomness.put_back)

@@ -17,11 +17,12 @@ from cyclr._check import problem
 from cyclr._metrics import as_metrics
 from cyclr._range import HeldOut
 from cyclr._range.horizon import REFERENCE
-from cyclr._range.short import examples_in
+from cyclr._range.short import examples_in, is_single_layer
 from cyclr.jax._step import Arrays, PureStep, first_axis, is_array
 
 Random = dict[int, jax.Array]  #: random state among the arrays of a state, by its places
-IN_DICTS = re.compile(r"\['opt_state'\].*\['nu'\]")  #: the path of a second moment, as in the states of Flax's nnx
+#: The paths of moments in the states of Flax's nnx.
+IN_DICTS = {name: re.compile(rf"\['opt_state'\].*\['{name}'\]") for name in ("nu", "trace")}
 BLOCK = 10  #: losses are read from the device in blocks, as waiting for each one would slow every step
 
 
@@ -43,7 +44,13 @@ class Training:
     @property
     def weights(self) -> int:
         """How many are trained, if the state has their second moments, named nu as in Optax's Adam; 0 if not."""
-        return sum(array.size for array in second_moments(self._pure.state(self._first())))
+        return sum(array.size for array in moments(self._pure.state(self._first()), "nu"))
+
+    @property
+    def single_layer(self) -> bool:
+        """Whether a single layer is trained, as far as the moments of Optax's Adam or momentum show it."""
+        state = self._pure.state(self._first())
+        return is_single_layer(array.shape for array in moments(state, "nu") or moments(state, "trace"))
 
     def measure(self) -> Mapping[str, float]:
         """The metrics on held-out data."""
@@ -291,15 +298,15 @@ def number_of(batches: Any, name: str = "batches") -> int | None:
     raise TypeError(problem(f"{name} must be arrays that share their first axis, or a list", batches, advice))
 
 
-def second_moments(state: Any) -> list[Any]:
-    """The arrays of Optax's second moments in a state; a weight of that name is none."""
+def moments(state: Any, name: str) -> list[Any]:
+    """The arrays of Optax's second moments (nu) or momentum (trace) in a state; a weight of that name is none."""
 
     def holds(node: Any) -> bool:
-        return isinstance(node, tuple) and hasattr(node, "nu")
+        return isinstance(node, tuple) and hasattr(node, name)
 
-    found = [node.nu for node in jax.tree.leaves(state, is_leaf=holds) if holds(node)]
+    found = [getattr(node, name) for node in jax.tree.leaves(state, is_leaf=holds) if holds(node)]
     named, _ = jax.tree_util.tree_flatten_with_path(state)
-    found += [leaf for path, leaf in named if IN_DICTS.search(jax.tree_util.keystr(path))]
+    found += [leaf for path, leaf in named if IN_DICTS[name].search(jax.tree_util.keystr(path))]
     return [leaf for leaf in jax.tree.leaves(found) if is_array(leaf)]
 
 

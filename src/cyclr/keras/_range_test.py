@@ -19,6 +19,7 @@ from cyclr._metrics import Better
 from cyclr._range import Curve, Ramp, Recorder, StepProgress
 from cyclr._range.fall import neighbours
 from cyclr._range.horizon import REFERENCE
+from cyclr._range.short import is_single_layer
 from cyclr._range.orders import Order, Orders, Rewind, Steps
 from cyclr._range.ramp import RAMP_0_1
 from cyclr._renamed import renamed
@@ -128,6 +129,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
         self._recorder.examples = self._reference.examples or self._in_turn.examples
         self._recorder.plain_sgd = is_plain_sgd(self._tested.optimizer)
         self._recorder.weights = adaptive_weights(self._tested)
+        self._recorder.single_layer = is_single_layer(weight.shape for weight in self._tested.trainable_variables)
         return self._recorder.curve()
 
     @property
@@ -161,7 +163,7 @@ class RangeTest(Restored, keras.callbacks.Callback):
             told = inspect.signature(fit).bind_partial(*args, **kwargs).arguments
             self._recorder.in_order = in_order(told, self._recorder.ramp.steps)
             if self._orders is None and (told.get("validation_data") is not None or told.get("validation_split")):
-                self._without_turns()
+                self._with_metrics()
             others = [one for one in callbacks if one is not self and not isinstance(one, LEFT_OUT)]
             self._others = [type(one).__name__ for one in others]
             # The test comes first: so it sees a rate that another one sets at the beginning of a batch.
@@ -247,10 +249,10 @@ class RangeTest(Restored, keras.callbacks.Callback):
         if self._loan is not None:
             self._loan.rewind()
 
-    def _without_turns(self) -> None:
+    def _with_metrics(self) -> None:
         """Take new batches at each step: metrics on validation data say little of a model that sees three of them."""
-        if self._recorder.extent.in_turn:
-            self._recorder = self._record(in_order=self._recorder.in_order)
+        how = {"reference": can_evaluate(self._tested), "in_order": self._recorder.in_order}
+        self._recorder = self._record(measured=True, **how)
 
     def _evaluates(self) -> bool:
         return isinstance(self._order, Steps) and self._order.reference

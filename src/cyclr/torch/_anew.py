@@ -106,6 +106,11 @@ class Anew:
         """How many are trained, as in `Curve.weights`."""
         return self._made[self._at].weights
 
+    @property
+    def single_layer(self) -> bool:
+        """Whether a single layer is trained, as in `Curve.single_layer`."""
+        return self._made[self._at].single_layer
+
     def reference(self) -> torch.Tensor:
         return self._made[self._at].reference()
 

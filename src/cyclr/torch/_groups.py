@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from cyclr._check import problem
 from cyclr._plan import Plan
+from cyclr._range.short import is_single_layer
 from cyclr._schedules import Constant, Schedule
 
 Group: TypeAlias = dict[str, Any]
@@ -96,6 +97,12 @@ def adaptive_weights(optimizer: Optimizer) -> int:
     if not all("betas" in group or "centered" in group for group in groups):
         return 0
     return sum(weight.numel() for group in groups for weight in group["params"] if weight.requires_grad)
+
+
+def trains_single_layer(optimizer: Optimizer) -> bool:
+    """Whether all that it trains is a single layer, such as a new head."""
+    weights = (weight for group in optimizer.param_groups for weight in group["params"])
+    return is_single_layer(weight.shape for weight in weights if weight.requires_grad)
 
 
 def mark(rate: Any) -> Any:

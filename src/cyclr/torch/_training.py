@@ -13,7 +13,7 @@ from cyclr._range import HeldOut, Ramp, Recorder, StepProgress
 from cyclr._rng import same_draws
 from cyclr.torch._batches import check_callable, check_loader, checked_loss, device_of, endless, moved
 from cyclr.torch._distributed import averaged, group_of, once, place_in
-from cyclr.torch._groups import adaptive_weights, is_plain_sgd, named_ratios, put, ratios
+from cyclr.torch._groups import adaptive_weights, is_plain_sgd, named_ratios, put, ratios, trains_single_layer
 from cyclr.torch._parts import NOTHING
 from cyclr.torch._reference import Evaluates, ReferenceBatches, TakenInTurn
 from cyclr.torch._restore import Transaction
@@ -39,6 +39,7 @@ class Training:
         #: Name and rate ratio of each, where they differ.
         self.groups = named_ratios(optimizer)
         self.plain_sgd, self.weights = is_plain_sgd(optimizer), adaptive_weights(optimizer)
+        self.single_layer = trains_single_layer(optimizer)
         self._loader = loader
         self.begin()
         self._measure, self._transaction = measure, transaction
@@ -159,7 +160,8 @@ def recorder_of(
 ) -> Recorder:
     """The recorder of a test with these held-out data, which say little of a network that sees a few batches only."""
     how = {"repeats": repeats, "effort": effort, "budget": budget, "progress": progress}
-    recorder = Recorder(ramp, reference=reference, in_turn=in_turn and held_out is None, **how)
+    measured = held_out is not None
+    recorder = Recorder(ramp, reference=reference, in_turn=in_turn and not measured, measured=measured, **how)
     if held_out is not None:
         check_held_out(held_out, loss_fn)
         recorder.every, recorder.maximize = held_out.steps_between(recorder.ramp.steps), held_out.maximize
