@@ -7,7 +7,8 @@ Eight tasks beside the two of lengths.py (linear-sgd, words-lstm-sgd): networks 
 SGD. The constants were chosen on all ten by the mean regret and a fifth of the worst, one task left out at a time.
 Appends to records/plain_sgd.csv; `what` is "lost" (`key`: a seed; `value`: the rate), "peak" (`key`: a power of two, in
 thousandths; `value`: the mean share of the gain that three trainings lost, 1 as the untrained network) or, in what is
-recorded from now on, "weights" (`value`: how many are trained).
+recorded from now on, "weights" (`value`: how many are trained) and "stable" (`key`: a seed; `value`: the rate above
+which its explosion shows that steps diverge, if the optimizer has no momentum).
 """
 
 from __future__ import annotations
@@ -92,14 +93,16 @@ def make(name: str, seed: int) -> Problem:
     return problem
 
 
-def lost_rates(make: Callable[[int], Problem], steps: int) -> Iterator[tuple[int, float]]:
-    """By seed the rate at which a sweep loses its gain again; none for a refusal."""
+def swept(make: Callable[[int], Problem], steps: int) -> Iterator[tuple[str, int, float]]:
+    """By seed the rate at which a sweep loses its gain again, and those that its explosion shows; none for a refusal."""
     for seed in SEEDS:
         problem = make(seed)
         parts = problem.model, problem.optimizer, problem.batches, problem.loss
         curve = range_test(*parts, update=Update(clip_norm=problem.clip), budget=steps)
         if (seen := rules.seen_in(curve)) is not None:
-            yield seed, math.exp(seen.lost)
+            yield "lost", seed, math.exp(seen.lost)
+            if math.isfinite(seen.stable):
+                yield "stable", seed, math.exp(seen.stable)
 
 
 def landscape(make: Callable[[int], Problem], steps: int, powers: Iterable[int]) -> Iterator[tuple[int, float]]:
@@ -153,7 +156,7 @@ def record(
                 continue
             own = partial(make, name)
             rows = [("weights", 0, sum(one.numel() for one in own(0).model.parameters()))]
-            rows += [("lost", *one) for one in lost_rates(own, steps)]
+            rows += swept(own, steps)
             rows += [("peak", *one) for one in landscape(own, steps, powers)]
             writer.writerows([name, steps, what, key, f"{value:.7g}"] for what, key, value in rows)
             file.flush()

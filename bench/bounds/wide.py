@@ -85,36 +85,49 @@ class Case:
     name: str
     kind: str
     steps: int
-    weights: int
-    powers: list[float]
-    lost: list[float]
-    seen: list[tuple[short.ShortReading, float]] = field(default_factory=list)  #: with the density of the sweep
+    facts: short.StepFacts
+    powers: list[float] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)
+    seen: list[short.ShortReading] = field(default_factory=list)
 
-    def answers(self, weights: int) -> np.ndarray:
+    def answers(self, facts: short.StepFacts) -> np.ndarray:
         """Log peaks, one for each range test."""
-        facts = short.StepFacts(weights=weights)
-        return np.array([short.best(seen, density, self.steps, facts) for seen, density in self.seen])
+        return np.array([short.best(seen, plain_sgd.DENSITY, self.steps, facts) for seen in self.seen])
 
-    def regret(self, weights: int) -> float:
-        """On average over the range tests; `weights` 0 is the rule for optimizers of another kind."""
-        return float(np.interp((self.answers(weights) - np.log(1e-3)) / np.log(2), self.powers, self.lost).mean())
+    def regrets(self, facts: short.StepFacts) -> np.ndarray:
+        """Of each range test, if so much is known of its steps."""
+        return np.interp((self.answers(facts) - np.log(1e-3)) / np.log(2), self.powers, self.lost)
+
+    def regret(self, facts: short.StepFacts) -> float:
+        """On average over the range tests."""
+        return float(self.regrets(facts).mean())
 
 
-def recorded() -> Iterator[Case]:
-    """The tasks above."""
+Kind = Callable[[str, int], tuple[str, short.StepFacts]]  #: what a task is, and what is known of its steps
+
+
+def recorded(path: Path, kind_of: Kind) -> list[Case]:
+    """The tasks of a file that plain_sgd.record wrote; `kind_of` is given the name of a task and its weights."""
     found: dict[tuple[str, int], Case] = {}
-    with FILE.open() as file:
+    with path.open() as file:
         for row in csv.DictReader(file):
             key, value = (row["task"], int(row["steps"])), float(row["value"])
             if row["what"] == "weights":
-                found[key] = Case(key[0], "of growing size", key[1], int(value), [], [])
+                kind, facts = kind_of(key[0], int(value))
+                found[key] = Case(key[0], kind, key[1], facts)
             elif row["what"] == "lost":
-                seen = short.ShortReading(np.log(value), True, False, 0.0, 0.0, np.inf)
-                found[key].seen.append((seen, plain_sgd.DENSITY))
+                found[key].seen.append(short.ShortReading(np.log(value), True, False, 0.0, 0.0, np.inf))
+            elif row["what"] == "stable":
+                seen = found[key].seen
+                seen[int(row["key"])] = replace(seen[int(row["key"])], stable=np.log(value))
             else:
                 found[key].powers.append(int(row["key"]))
                 found[key].lost.append(value)
-    yield from found.values()
+    return list(found.values())
+
+
+def of_growing_size(_: str, weights: int) -> tuple[str, short.StepFacts]:
+    return "of growing size", short.StepFacts(weights=weights)
 
 
 def others() -> Iterator[Case]:
@@ -122,13 +135,11 @@ def others() -> Iterator[Case]:
     for name in lengths.CENTRES:
         kind = "trained" if name in FINETUNE else "small"
         for steps, land in rules.lands(name).items():
-            case = Case(name, kind, steps, 0, list(land.powers), list(land.lost))
-            for kept in rules.recorded(name).values():
-                case.weights = kept["steps"].item().get("weights", 0)
-                if case.weights and (seen := rules.seen_in(rules.referenced(kept))) is not None:
-                    case.seen.append((seen, plain_sgd.DENSITY))
-            if case.seen:
-                yield case
+            tests = rules.recorded(name).values()
+            weights = max((kept["steps"].item().get("weights", 0) for kept in tests), default=0)
+            found = [seen for kept in tests if (seen := rules.seen_in(rules.referenced(kept))) is not None]
+            if weights and found:
+                yield Case(name, kind, steps, short.StepFacts(weights=weights), list(land.powers), list(land.lost), found)
 
 
 def mean(cases: Iterable[Case], regrets: dict[tuple[str, int], float]) -> float:
@@ -149,9 +160,10 @@ def sizes(cases: list[Case]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for case in cases:
         good = [power for power, lost in zip(case.powers, case.lost, strict=True) if lost <= PLATEAU]
-        told = (f"{np.exp(np.median(case.answers(n))):.2g} ({case.regret(n):.2f})" for n in (0, case.weights))
+        known = (short.StepFacts(), case.facts)
+        told = (f"{np.exp(np.median(case.answers(one))):.2g} ({case.regret(one):.2f})" for one in known)
         span = f"{peak(good[0])} to {peak(good[-1])}"
-        yield f"| {case.name} | {case.weights:,} | {case.steps} | {span} | " + " | ".join(told) + " |"
+        yield f"| {case.name} | {case.facts.weights:,} | {case.steps} | {span} | " + " | ".join(told) + " |"
 
 
 def left_out(cases: list[Case]) -> Iterator[str]:
@@ -161,8 +173,8 @@ def left_out(cases: list[Case]) -> Iterator[str]:
     choices = [replace(present, share=a, pull=b, slower=c, longer=d) for a, b, c, d in grid]
     for choice in [present, *choices]:
         with plain_sgd.law("ADAPTIVE", choice):
-            tried[choice] = {(case.name, case.steps): case.regret(case.weights) for case in cases}
-    before = {(case.name, case.steps): case.regret(0) for case in cases}
+            tried[choice] = {(case.name, case.steps): case.regret(case.facts) for case in cases}
+    before = {(case.name, case.steps): case.regret(short.StepFacts()) for case in cases}
     outside = {}
     for name in dict.fromkeys(case.name for case in cases):
         rest = [case for case in cases if case.name != name]
@@ -180,7 +192,7 @@ def left_out(cases: list[Case]) -> Iterator[str]:
 
 def write() -> None:
     """Put the tables into the page."""
-    own = list(recorded())
+    own = recorded(FILE, of_growing_size)
     put({"wide": sizes(own), "adaptive": left_out([*own, *others()])})
 
 

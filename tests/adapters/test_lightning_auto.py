@@ -246,12 +246,11 @@ def noisy(manual=False):
     return Linear(), torch.utils.data.DataLoader(data, batch_size=2, shuffle=True)
 
 
-def test_auto_asks_the_reference_batches_where_a_long_test_shows_nothing():
+def test_reference_batches_answer_where_training_losses_show_nothing():
     torch.manual_seed(0)
     tuned = auto(trainer(max_steps=2000), *noisy(), search=Search(progress=False))
     assert tuned.curve.reference.size
-    assert 100 < tuned.curve.earlier_steps <= 300
-    assert tuned.curve.tuning_cost <= 300 + 100
+    assert tuned.curve.tuning_cost <= 300
     assert 1e-5 < tuned.bounds.max_lr < 0.1
     by_hand = auto(trainer(max_steps=2000), *noisy(manual=True), search=Search(progress=False))
     assert by_hand.curve.in_turn == 3  # a step's loss is all that manual optimization has

@@ -212,7 +212,7 @@ class Slope(torch.nn.Linear):
         return {"loss": (super().forward(x) - labels).square().mean()}
 
 
-def test_auto_asks_the_reference_batches_where_a_long_test_shows_nothing(tmp_path):
+def test_reference_batches_answer_where_training_losses_show_nothing(tmp_path):
     torch.manual_seed(0)
     given = {"report_to": [], "disable_tqdm": True, "use_cpu": True, "dataloader_pin_memory": False}
     arguments = transformers.TrainingArguments(
@@ -221,8 +221,7 @@ def test_auto_asks_the_reference_batches_where_a_long_test_shows_nothing(tmp_pat
     fit = transformers.Trainer(Slope(8, 1), arguments, train_dataset=Noisy())
     tuned = auto(fit, search=Search(progress=False))
     assert tuned.curve.reference.size
-    assert 100 <= tuned.curve.earlier_steps <= 300
-    assert tuned.curve.tuning_cost <= 300 + 100
+    assert tuned.curve.tuning_cost <= 300
     assert 1e-4 < tuned.bounds.max_lr < 1  # gradients are clipped
     assert tuned.curve.examples == 2
     assert tuned.curve.plain_sgd

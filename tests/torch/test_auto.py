@@ -34,12 +34,12 @@ def problem() -> tuple[nn.Module, torch.optim.Optimizer, DataLoader[Any]]:
 def test_it_is_range_test_bounds_plan_and_scheduler_in_one() -> None:
     model, optimizer, loader = problem()
     before, state = digest(model), torch.get_rng_state()
-    curve = range_test(model, optimizer, loader, mse_loss, budget=1800)
-    expected = plan(curve.bounds(budget=1800), epochs=90, steps_per_epoch=20)
-    scheduler = auto(model, optimizer, loader, mse_loss, epochs=90)
+    curve = range_test(model, optimizer, loader, mse_loss, budget=900)
+    expected = plan(curve.bounds(budget=900), epochs=45, steps_per_epoch=20)
+    scheduler = auto(model, optimizer, loader, mse_loss, epochs=45)
     assert scheduler.plan == expected
-    assert scheduler.bounds == curve.bounds(budget=1800)
-    assert scheduler.curve.tuning_cost <= 0.15 * 1800
+    assert scheduler.bounds == curve.bounds(budget=900)
+    assert scheduler.curve.tuning_cost <= 0.15 * 900
     assert np.array_equal(scheduler.curve.losses, curve.losses, equal_nan=True)
     assert digest(model) == before
     assert torch.equal(torch.get_rng_state(), state)
@@ -161,10 +161,10 @@ def test_a_loader_without_length_needs_a_budget_in_steps() -> None:
 def test_a_long_training_is_prepared_thoroughly() -> None:
     model, optimizer, loader = problem()
     before = digest(model)
-    assert len(auto(model, optimizer, loader, mse_loss, epochs=99).curve.peaks) == 0
-    shorter = auto(model, optimizer, loader, mse_loss, epochs=100)  # 2,000 steps
+    assert len(auto(model, optimizer, loader, mse_loss, epochs=49).curve.peaks) == 0
+    shorter = auto(model, optimizer, loader, mse_loss, epochs=50)  # 1,000 steps
     assert len(shorter.curve.peaks) >= 3
-    assert shorter.curve.tuning_cost <= 0.15 * 2000
+    assert shorter.curve.tuning_cost <= 0.15 * 1000
     scheduler = auto(model, optimizer, loader, mse_loss, epochs=400)  # 8,000 steps
     assert len(scheduler.curve.peaks) >= 3
     assert scheduler.curve.tuning_cost <= 0.15 * 8000
@@ -192,7 +192,7 @@ def test_a_terminal_shows_progress_in_one_line(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "stderr", screen)
     model, optimizer, loader = problem()
     auto(model, optimizer, loader, mse_loss, epochs=100, search=Search(effort="quick"))
-    assert "\rrange test: step 10 of at most 300" in screen.getvalue()
+    assert "\rrange test: step 10 of at most 18" in screen.getvalue()
     assert screen.getvalue().count("\n") == 1
 
 
@@ -210,7 +210,7 @@ def test_it_is_quiet_on_demand_or_where_one_is_told_oneself(capfd: pytest.Captur
     )
     range_test(model, optimizer, loader, mse_loss)
     assert capfd.readouterr() == ("", "")
-    assert told[0][:2] == (10, 300)
+    assert told[0][:2] == (10, 18)
 
 
 @pytest.mark.parametrize("given", [True, 0, "bar"])

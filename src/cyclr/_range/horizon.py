@@ -25,7 +25,8 @@ LEAST_CYCLES, LEAST_CYCLE = 3, 40  #: probe cycles after a short sweep, and step
 REFERENCE = 2  #: batches that stay the same in a short sweep, and are evaluated before each of its steps
 EVALUATION = 1 / 3  #: cost of evaluating a batch, in steps
 SHORT = 18  #: steps of a sweep with reference batches, which cost as much as FEWEST steps: 36 and 60 were no better
-SHORT_TRAINING = 1000  #: no more steps than this training has need a test that is not short
+SLOW = 60  #: steps of a second sweep with reference batches, where the first shows nothing, as of single examples
+SHORT_TRAINING = 1000  #: a training of this length pays for both
 MOST_IN_TURN = 60  #: steps of a sweep with batches in turn at most
 IN_TURN = 3  #: batches that the steps of a short sweep take in turn where none can be evaluated without a step
 
@@ -76,15 +77,29 @@ class Extent:
         return self.reference or self.in_turn > 0
 
     @property
-    def cost(self) -> int:
-        """Steps of all sweeps and probe cycles, evaluations included."""
+    def spent(self) -> int:
+        """Steps of the sweeps, evaluations included."""
         evaluations = ceil(REFERENCE * EVALUATION * self.ramp.steps) if self.reference else 0
-        return self.repeats * (self.ramp.steps + evaluations) + self.cycles * self.cycle
+        return self.repeats * (self.ramp.steps + evaluations)
+
+    @property
+    def cost(self) -> int:
+        """The same of the sweeps and the probe cycles."""
+        return self.spent + self.cycles * self.cycle
 
     @property
     def left(self) -> int | None:
         """Steps that are left after all that; None for no limit."""
         return None if self.most is None else max(0, self.most - self.cost)
+
+    def slower(self, spent: int) -> Extent | None:
+        """With sweeps of more steps, after `spent` steps; None if that is more than testing may cost."""
+        if self.most is None or not self.reference or self.ramp.steps < SHORT:
+            return None
+        slow = replace(self, ramp=replace(self.ramp, steps=SLOW), most=self.most - spent, cycles=0)
+        if slow.cost > self.most - spent:
+            return None
+        return slow.with_cycles() if self.cycles else slow
 
     def with_cycles(self) -> Extent:
         """With the probe cycles that what is left pays for, if any; a few long ones are worth more than none."""

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from cyclr._range.bounds import Bounds, Inconclusive
 from cyclr._range.curve import Curve
-from cyclr._range.horizon import FEWEST, SHORT_TRAINING, allowed
+from cyclr._range.horizon import FEWEST, SHORT_TRAINING, SLOW, allowed
 
 _log = logging.getLogger("cyclr")
 
@@ -83,7 +83,7 @@ def tests_of(budget: Callable[[], int], *, steps: int, signal: str, evaluates: b
     bounds = bounds_of(curve, budget(), signal)
     if bounds is not None or (signal == "loss" and curve.loss_kind == "other"):
         return Answer(curve, bounds)
-    if evaluates and not (curve.reference.size or curve.in_turn):
+    if evaluates and not curve.in_turn and (not curve.reference.size or len(curve.rates) < SLOW):
         last = yield "reference"
         bounds = bounds_of(joined(last, curve), budget(), signal)
         if bounds is not None:

@@ -129,27 +129,38 @@ class Recorder:
         slower = SLOWER * self.repeats * self.ramp.steps * once if self.effort == "thorough" else 0
         if self.extent.most is not None:
             slower = 0
-        return sweeps + slower + self.extent.cycles * self.extent.cycle
+        most = sweeps + slower + self.extent.cycles * self.extent.cycle
+        if (slow := self.extent.slower(self.extent.spent)) is None:
+            return most
+        return max(most, sweeps + slow.repeats * slow.ramp.steps + slow.cycles * slow.cycle)
 
     def orders(self) -> Orders:
         """Yield all orders of the test; the generator's return value is the curve."""
         yield from self._all_sweeps()
+        if (slow := self.extent.slower(self.curve().tuning_cost)) and bounds_of(self.curve(), self.budget) is None:
+            yield Rewind(data=False)
+            yield from self._again(slow.ramp)
+            self.extent = slow
         if self.extent.cycles:
             # The peaks to try lie around what a short sweep says for this training; a long one says it for all lengths.
             bounds = bounds_of(self.curve(), self.budget if self.extent.short else None)
             if bounds is None and self.extent.most is None:
                 yield Rewind(data=True)
-                self._earlier = self.curve().tuning_cost
-                self.ramp, self.every = self.ramp.slower(SLOWER), SLOWER * self.every
-                self._beyond = 0
-                self._sweeps.clear()
-                yield from self._all_sweeps()
+                self.every *= SLOWER
+                yield from self._again(self.ramp.slower(SLOWER))
                 bounds = bounds_of(self.curve())
             if bounds is not None:
                 yield from self._probes(bounds.max_lr)
             elif (edge := self._edge()) is not None:
                 yield from self._probes(edge / BELOW)
         return self.curve()
+
+    def _again(self, ramp: Ramp) -> Generator[Order, Any, None]:
+        """Other sweeps in place of those that were made, whose cost is remembered."""
+        self._earlier = self.curve().tuning_cost
+        self.ramp, self._beyond = ramp, 0
+        self._sweeps.clear()
+        yield from self._all_sweeps()
 
     def note(self, metrics: Mapping[str, float]) -> None:
         """Record metrics that were measured after the last step of a sweep; those of other steps are dropped."""

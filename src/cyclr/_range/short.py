@@ -33,7 +33,8 @@ ROUNDING = 1.2e-6  #: a fall by less than this share of the start may be one of 
 OPENING = 6  #: one in this many evaluations, the first ones; the start is their median
 USUAL_RATE, USUAL_DENSITY, USUAL_STEPS = 0.135, 1.86, 400  #: a lost rate, steps per factor of e, steps of training
 USUAL_WEIGHTS = 20_000  #: whose lost rate under Adam is USUAL_RATE
-FEW = 16  #: steps of fewer examples are lowered by the square root of what is missing
+FEW, FEWER = 16, 0.75  #: answers for steps of fewer examples are lowered by what is missing, to this power
+STABLE = 3.0  #: an answer without momentum stays this factor below where its steps are stable
 ABSURD = 1000.0  #: times the loss of the other batches: such a batch is bad
 ALMOST = 0.1  #: a loss that was below this share of its start and then no number at once was solved
 EXPLODES = 10.0  #: times the loss before a step: at such growth the loss is that along the sharpest direction
@@ -172,9 +173,16 @@ def stable_up_to(rates: Array, values: Array, start: float) -> float:
     0.2
     """
     before, after = values[:-1], values[1:]
-    explodes = np.flatnonzero((before > ALMOST * abs(start)) & (after > EXPLODES * before))
-    growth = after[explodes] / before[explodes]
-    return float(np.log(2 * rates[explodes] / (1 + np.sqrt(growth))).min(initial=inf))
+    grew = after > EXPLODES * before
+    explodes = np.flatnonzero((before > ALMOST * abs(start)) & grew)
+    if not len(explodes):
+        return inf
+    first = explodes[0]  # what follows is far from any minimum
+    stable = 2 * rates[first] / (1 + np.sqrt(after[first] / before[first]))
+    if first and not grew[first - 1]:
+        # Were it sharper, the step before would have exploded: the loss is no parabola, as where layers multiply.
+        stable = max(stable, 2 * rates[first - 1] / (1 + np.sqrt(EXPLODES)))
+    return log(stable)
 
 
 def jitter(values: Array) -> float:
@@ -201,7 +209,7 @@ def best(reading: ShortReading, density: float, budget: int, steps: StepFacts = 
     """The log of the best peak, from the rate at which the gain is lost.
 
     log best = log(share lost) - pull log(lost / usual) + slower log(density / USUAL_DENSITY)
-               - longer log(budget / USUAL_STEPS) + log(min(1, examples / FEW)) / 2
+               - longer log(budget / USUAL_STEPS) + FEWER log(min(1, examples / FEW))
 
     usual = USUAL_RATE, or USUAL_RATE sqrt(USUAL_WEIGHTS / weights) where steps are about as large as the rate
 
@@ -223,7 +231,8 @@ def best(reading: ShortReading, density: float, budget: int, steps: StepFacts = 
 
 def ceiling(reading: ShortReading, steps: StepFacts) -> float:
     """The log rate that no answer exceeds, whatever probe cycles show."""
-    return min(reading.floor, reading.stable - log(MARGIN)) if steps.plain_sgd else reading.floor
+    stable = reading.stable - log(STABLE) + log(noisy(steps.examples)) if steps.plain_sgd else inf
+    return min(stable, reading.floor)
 
 
 def usual_rate(weights: int) -> float:
@@ -267,7 +276,7 @@ def bad_one(losses: Sequence[float]) -> int | None:
 
 def noisy(examples: int) -> float:
     """The factor for steps of few examples: in a whole training they become unstable at rates that a sweep survives."""
-    return min(1.0, examples / FEW) ** 0.5 if examples else 1.0
+    return min(1.0, examples / FEW) ** FEWER if examples else 1.0
 
 
 def evidence(readings: list[ShortReading], max_lr: float, steps: StepFacts, *, probed: bool) -> tuple[str, ...]:
@@ -286,7 +295,7 @@ def evidence(readings: list[ShortReading], max_lr: float, steps: StepFacts, *, p
     batches = f"{steps.in_turn} batches that the steps took in turn" if steps.in_turn else "two batches set aside"
     told = [f"The loss of {batches} {seen}; {follows}.", *_told_of(steps)]
     stable = float(np.exp(np.median([one.stable for one in readings])))
-    if steps.plain_sgd and max_lr > 0.99 * stable / MARGIN:
+    if steps.plain_sgd and max_lr > 0.99 * stable / STABLE * noisy(steps.examples):
         told.append(f"How fast the loss explodes shows that steps without momentum diverge above {stable:.2g}.")
     floor = float(np.exp(np.median([one.floor for one in readings])))
     if np.isfinite(floor) and max_lr > 0.99 * floor:
