@@ -1,11 +1,12 @@
-"""Short range tests of a single layer, such as a new head on a frozen network, under SGD with momentum.
+"""Short range tests of a single layer, such as a new head on a frozen network.
 
     python bench/bounds/heads.py run --data PATH    # all that is missing, an hour of one core; PATH as in finetune.py
-    python bench/bounds/heads.py table              # the table of docs/bounds.md
+    python bench/bounds/heads.py table              # the tables of docs/bounds.md
 
-With one layer the loss is convex: a rate that would ruin a deep network does no lasting harm, as the end of the cycle
-makes up for it. Besides *resnet-frozen* and *resnet-head* of lengths.py: heads on features of four trained networks,
-computed once, linear classifiers of digits and of text, and networks whose heads have ten times the rate of the rest.
+With one layer the loss is convex: a rate that would ruin a deep network does little lasting harm, as the end of a cycle
+makes up for it. Heads on the features of four trained networks, computed once, a linear classifier of clothes, and
+three linear regressions, each with SGD, with momentum and with Adam; and a network from scratch whose last layer has
+ten times the rate of the rest, which is none.
 
 Appends to records/heads.csv, with the columns of plain_sgd.py.
 """
@@ -13,19 +14,29 @@ Appends to records/heads.csv, with the columns of plain_sgd.py.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, partial
+from math import inf
 from pathlib import Path
+from statistics import fmean
 
 import finetune
+import numpy as np
 import plain_sgd
 import tasks
 import torch
 from data import fashion, friedman, ill_conditioned
 from finetune import ResNet, Voice, features, images, sentences, words
+from page import put
 from problem import Batches, Problem, accuracy, sgd
 from torch import Tensor, nn
 from torch.nn import functional as F
+from wide import Case, recorded
+
+from cyclr._range import short
+from cyclr._range.short import StepFacts
 
 FILE = Path(__file__).parent / "records" / "heads.csv"
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -90,6 +101,8 @@ REGRESSIONS = ("friedman", "brightness", "ill-conditioned")  #: with squared err
 MADE: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "momentum": sgd, "adam": torch.optim.Adam, "sgd": partial(sgd, momentum=0.0),
 }  # fmt: skip
+LENGTHS = (60, 200, 1000)
+SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2)
 POWERS = {"momentum": range(1, 15), "adam": range(-4, 10), "sgd": range(3, 17)}
 
 
@@ -117,22 +130,7 @@ def mlp_head(seed: int) -> Problem:
     return tasks.images(model, seed, lambda _: _apart(model, list(model.modules())[-1]))
 
 
-def voice_head(seed: int) -> Problem:
-    model = Voice()
-    problem = _classify(words(), model, _apart(model, model.head), seed)
-    problem.clip = 1.0
-    return problem
-
-
-def resnet56_head(seed: int) -> Problem:
-    model = nn.Sequential(ResNet(56), nn.Linear(64, 20))
-    return _classify(images(), model, _apart(model, model[1]), seed)
-
-
-APART: dict[str, Callable[[int], Problem]] = {
-    "mlp-head": mlp_head, "voice-head": voice_head, "resnet56-head": resnet56_head,
-}  # fmt: skip
-TASKS = APART | {f"{name}-{made}": partial(layer, name, made) for made in MADE for name in LAYERS}
+TASKS = {"mlp-head": mlp_head} | {f"{name}-{made}": partial(layer, name, made) for made in MADE for name in LAYERS}
 
 
 def make(name: str, seed: int) -> Problem:
@@ -143,11 +141,71 @@ def make(name: str, seed: int) -> Problem:
 
 
 def run() -> None:
-    """Where a step takes long, two lengths alone."""
     for made, powers in POWERS.items():
-        plain_sgd.record(FILE, make, [f"{name}-{made}" for name in LAYERS], (60, 200, 1000), powers)
-    plain_sgd.record(FILE, make, ["mlp-head"], (60, 200, 1000), POWERS["momentum"])
-    plain_sgd.record(FILE, make, APART, (60, 200), POWERS["momentum"])
+        plain_sgd.record(FILE, make, [f"{name}-{made}" for name in LAYERS], LENGTHS, powers)
+    plain_sgd.record(FILE, make, ["mlp-head"], LENGTHS, POWERS["momentum"])
+
+
+def kind_of(name: str, weights: int) -> tuple[str, StepFacts]:
+    """The optimizer, and what a range test knows."""
+    made = name.rpartition("-")[2]
+    known = StepFacts(weights=weights if made == "adam" else 0, plain_sgd=made == "sgd", single_layer=made != "head")
+    return made, known
+
+
+def by_task(cases: list[Case], made: str) -> Iterator[str]:
+    """The rule for any network, that for a single layer, and other shares of the lost rate, with one task left out."""
+    cases = [case for case in cases if case.kind == made]
+    names = list(dict.fromkeys(case.name for case in cases))
+    found = {"any": {case: case.regrets(replace(case.facts, single_layer=False)) for case in cases}}
+    for share in SHARES:
+        with plain_sgd.law("SINGLE_LAYER", replace(short.SINGLE_LAYER, share=share)):
+            found[share] = {case: case.regrets(case.facts) for case in cases}
+
+    def mean(column: object, names: list[str]) -> float:
+        return mean_of(lambda case: found[column][case].mean(), [case for case in cases if case.name in names])
+
+    outside = {}
+    for name in names:
+        others = [other for other in names if other != name]
+        outside[name] = min(SHARES, key=partial(mean, names=others))
+    yield "| layer | the rule for any network | a third of the lost rate | a share chosen on the other layers |"
+    yield "|---|---|---|---|"
+    for name in names:
+        own = [case for case in cases if case.name == name]
+        columns = ("any", short.SINGLE_LAYER.share, outside[name])
+        cells = (f"{mean(one, [name]):.3f} ({max(found[one][case].max() for case in own):.2f})" for one in columns)
+        yield f"| {name.rpartition('-')[0]} | " + " | ".join(cells) + " |"
+    left_out = fmean(mean(outside[name], [name]) for name in names)
+    yield f"| *mean* | {mean('any', names):.3f} | {mean(short.SINGLE_LAYER.share, names):.3f} | {left_out:.3f} |"
+
+
+def mean_of(value: Callable[[Case], float], cases: list[Case]) -> float:
+    """The mean over tasks of their mean over lengths."""
+    by_name: dict[str, list[float]] = defaultdict(list)
+    for case in cases:
+        by_name[case.name].append(float(value(case)))
+    return fmean(fmean(values) for values in by_name.values())
+
+
+def without_momentum(cases: list[Case]) -> Iterator[str]:
+    """Plain SGD, with and without what an explosion shows."""
+    yield "| layer | without | below a third of the stable rates |"
+    yield "|---|---|---|"
+    cases = [case for case in cases if case.kind == "sgd"]
+    blind = {case: replace(case, seen=[replace(one, stable=inf) for one in case.seen]) for case in cases}
+    for name in dict.fromkeys(case.name for case in cases):
+        own = [case for case in cases if case.name == name]
+        before = [blind[case].regrets(case.facts) for case in own]
+        now = [case.regrets(case.facts) for case in own]
+        cells = (f"{np.mean(one):.3f} ({np.max(one):.2f})" for one in (before, now))
+        yield f"| {name.rpartition('-')[0]} | " + " | ".join(cells) + " |"
+
+
+def write() -> None:
+    """Put the tables into the page."""
+    cases = recorded(FILE, kind_of)
+    put({f"heads {made}": by_task(cases, made) for made in ("momentum", "adam")} | {"heads sgd": without_momentum(cases)})
 
 
 def main() -> None:
@@ -157,7 +215,7 @@ def main() -> None:
     given = parser.parse_args()
     finetune.DATA = given.data
     torch.set_num_threads(1)
-    run()
+    run() if given.what == "run" else write()
 
 
 if __name__ == "__main__":

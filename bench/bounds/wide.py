@@ -78,7 +78,7 @@ def make(name: str, seed: int) -> Problem:
     return problem
 
 
-@dataclass
+@dataclass(eq=False)
 class Case:
     """A task and a length: the readings of its range tests, and what each peak loses."""
 

@@ -1043,6 +1043,31 @@ def test_a_curve_knows_how_many_weights_an_adaptive_optimizer_trains(make, adapt
     assert curve.weights == adaptive * (8 * 16 + 16)
 
 
+@pytest.mark.parametrize(
+    ("make", "known"), [(optax.adam, True), (functools.partial(optax.sgd, momentum=0.9), True), (optax.sgd, False)]
+)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_curve_knows_whether_a_single_layer_is_trained(make, known, layers):
+    x = jax.random.normal(jax.random.key(0), (40, 32, 8))
+    optimizer = optax.inject_hyperparams(make)(learning_rate=0.1)
+
+    def step(state, batch, lr):
+        weights, moments = state
+        moments = moments._replace(hyperparams=moments.hyperparams | {"learning_rate": lr})
+
+        def loss_of(weights):
+            out = batch[0] if layers == 1 else batch[0] @ weights["first"]
+            return jnp.mean((out @ weights["kernel"] + weights["bias"] - batch[1]) ** 2)
+
+        loss, slope = jax.value_and_grad(loss_of)(weights)
+        updates, moments = optimizer.update(slope, moments, weights)
+        return (optax.apply_updates(weights, updates), moments), loss
+
+    weights = {"kernel": jnp.ones((8, 1)) / 8, "bias": jnp.zeros(1)} | ({"first": jnp.eye(8)} if layers == 2 else {})
+    curve = range_test(step, (weights, optimizer.init(weights)), (x, x.sum(-1, keepdims=True)), budget=400)
+    assert curve.single_layer is (known and layers == 1)
+
+
 def test_moments_are_those_of_optax_alone():
     weights = {"kernel": jnp.ones((3, 4)), "nu": jnp.ones(5)}  # a weight of that name
     assert moments((weights, optax.sgd(0.1, momentum=0.9).init(weights)), "nu") == []

@@ -82,6 +82,15 @@ def test_a_curve_knows_how_many_weights_an_adaptive_optimizer_trains(make, adapt
     assert sweep(model, budget=200).curve.weights == adaptive * trained
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_curve_knows_whether_a_single_layer_is_trained(frozen):
+    model = network()
+    for layer in model.layers[:-1]:
+        layer.trainable = not frozen
+    model.compile(keras.optimizers.Adam(), "mse")
+    assert sweep(model, budget=200).curve.single_layer is frozen
+
+
 def test_an_evaluation_is_the_loss_that_a_step_has_of_the_first_two_batches():
     model = network(drop=0.0)
     with RangeTest(model, budget=400) as test:

@@ -359,3 +359,37 @@ def test_steps_of_few_examples_do_not_diverge_at_the_answer(size: int, momentum:
         held_out, _ = data_of(7, 800)
         # The targets have a variance of 8. Single examples are so noisy that answers are far too low with some seeds.
         assert mse_loss(model(held_out[0][0]), held_out[0][1]) < (8 if size == 1 else 4)
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (lambda: (torch.nn.Linear(8, 1), lambda model: model.parameters()), True),
+        (lambda: (torch.nn.Linear(8, 1, bias=False), lambda model: model.parameters()), False),
+        (lambda: (data_of(0, 8)[1], lambda model: model[-1].parameters()), True),  # a head of its own optimizer
+        (lambda: (data_of(0, 8)[1], lambda model: model.parameters()), False),
+        (lambda: (data_of(0, 8)[1], lambda model: [{"params": [one]} for one in model[-1].parameters()]), True),
+        (
+            lambda: (
+                data_of(0, 8)[1],
+                lambda model: [{"params": model[0].parameters(), "lr": 1e-3}, {"params": model[-1].parameters()}],
+            ),
+            False,
+        ),
+    ],
+)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_curve_knows_whether_a_single_layer_is_trained(made, expected, momentum):
+    model, parts = made()
+    optimizer = torch.optim.SGD(parts(model), lr=0.1, momentum=momentum)
+    curve = range_test(model, optimizer, data_of(0, 8)[0], mse_loss, budget=400)
+    assert curve.single_layer is expected
+    told = any("A single layer is trained" in one for one in curve.bounds(budget=400).evidence)
+    assert told is (expected and momentum > 0)
+
+
+def test_frozen_weights_do_not_count_as_a_second_layer():
+    batches, model = data_of(0, 8)
+    model[0].requires_grad_(False)
+    optimizer = torch.optim.Adam(model.parameters())
+    assert range_test(model, optimizer, batches, mse_loss, budget=400).single_layer

@@ -60,7 +60,7 @@ def find(
         scale: How the rate increases: log, by equal factors; or linear, by equal differences, as in the paper.
         effort: quick, the sweeps alone; or thorough, then three to five short cycles with peaks around their result,
             which takes 540 to 900 more steps, or with --budget what its 15 % allow. By default quick, or thorough for a
-            budget of 2,000 steps or more.
+            budget of 1,000 steps or more.
         budget: Optimizer steps of the training to come: the test then costs at most 15 % of them, and the bounds are
             for a training of this length. By default the test has full size, and the bounds are for about 3,000 steps.
         signal: The signal to read the bounds from: loss, or a metric of the task, measured on its held-out data.

@@ -57,10 +57,11 @@ class RangeTest(Restored, keras.callbacks.Callback):
         effort: "quick" (sweeps alone) or "thorough": also short probe cycles around the max_lr that the sweep
             suggests, and a sweep three times as slow first if it is inconclusive.
         budget: Steps of the training that the test prepares. Each sweep then costs at most 15 % of them (but 30 steps),
-            and so does a thorough test: sweeps get shorter, and so do probe cycles, or there are none. Below 2,000
-            steps, the first two batches are set aside and evaluated before each step of a short sweep; their loss,
-            which has no noise, decides. A `train_step` of your own gives no loss without a step: there all steps take
-            the same three batches in turn, unless metrics on validation data are recorded.
+            and so does a thorough test: sweeps have 18 steps, and probe cycles are shorter, or there are none. The
+            first two batches are set aside and evaluated before each step of a sweep; their loss, which has no noise,
+            decides. A `train_step` of your own gives no loss without a step: below 2,000 steps, all steps take the same
+            three batches in turn, unless metrics on validation data are recorded. From 2,000 steps on, sweeps beside
+            such metrics are as long as without a budget.
         better: "min" or "max" for each metric whose direction follows neither from Keras nor from its name.
         progress: Called after each step with (steps done, total steps, rate, loss).
 

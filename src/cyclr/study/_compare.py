@@ -77,7 +77,7 @@ def compare(
         rates: Peak rates to try (a single one is used without tuning); or "tuned": five peaks around the max_lr of the
             range test; or "found": that max_lr for all, which needs no validation data.
         curve: The file of a range test (`Curve.save`) to use instead of running one. By default a quick one is run, or
-            a thorough one for trainings of 2,000 steps or more.
+            a thorough one for trainings of 1,000 steps or more.
         baseline: The policy that the others are compared with; by default `fixed` if it is compared, else the first.
         metric: "loss" or a metric of the task, measured on held-out data; by default the task's first metric. A pair
             (name, "min") or (name, "max") states whether lower or higher is better. The steps and seconds to reach the

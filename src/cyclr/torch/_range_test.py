@@ -132,10 +132,11 @@ def range_test(
             of the sweeps; they sharpen the bounds by the training loss). Without a budget, a cycle takes 180 steps, and
             inconclusive sweeps are first repeated three times slower.
         budget: Steps of the training that the test prepares. It then costs at most 15 % of them (but 30 steps a sweep).
-            Below 2,000 steps, two training batches are set aside and evaluated before each step of a short sweep; their
-            loss, which has no noise, decides. A step function as `update` gives no loss without a step: its steps take
-            the same three batches in turn, with the same random numbers, and their mean loss decides. Without a loader,
-            or with held-out data, the training losses decide, and data in a fixed order may cost twice as much.
+            Two training batches are set aside and evaluated before each of the 18 steps of a sweep; their loss, which
+            has no noise, decides, with the probe cycles of a thorough test (from 1,000 steps on). A step function as
+            `update` gives no loss without a step: below 2,000 steps, its steps take the same three batches in turn,
+            with the same random numbers, and their mean loss decides. Without a loader, or with held-out data from
+            2,000 steps on, the training losses decide, and data in a fixed order may cost twice as much.
         update: How a step is made: an `Update`, or your own step function: it makes one whole step from a batch
             (zero_grad, forward, backward, optimizer.step) and returns the loss as a tensor. Without a loader it is
             called with the number of the step, or with nothing if it takes nothing.
