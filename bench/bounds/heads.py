@@ -205,7 +205,10 @@ def without_momentum(cases: list[Case]) -> Iterator[str]:
 def write() -> None:
     """Put the tables into the page."""
     cases = recorded(FILE, kind_of)
-    put({f"heads {made}": by_task(cases, made) for made in ("momentum", "adam")} | {"heads sgd": without_momentum(cases)})
+    put(
+        {f"heads {made}": by_task(cases, made) for made in ("momentum", "adam")}
+        | {"heads sgd": without_momentum(cases)}
+    )
 
 
 def main() -> None:

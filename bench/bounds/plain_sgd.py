@@ -94,7 +94,7 @@ def make(name: str, seed: int) -> Problem:
 
 
 def swept(make: Callable[[int], Problem], steps: int) -> Iterator[tuple[str, int, float]]:
-    """By seed the rate at which a sweep loses its gain again, and those that its explosion shows; none for a refusal."""
+    """By seed the rate at which a sweep loses its gain again, and what its explosion shows; none for a refusal."""
     for seed in SEEDS:
         problem = make(seed)
         parts = problem.model, problem.optimizer, problem.batches, problem.loss

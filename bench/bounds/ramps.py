@@ -18,8 +18,8 @@ cycles-30, cycles-40, cycles-80, cycles-160
                                     a peak
 cycle-peaks                         the peaks of those: the ones of the shortest landscape
 
-Of the tasks of finetune.py there are fewer seeds, and cycles of 30 steps (some of 20 and 40); `--short` makes short sweeps
-alone, `--cycles` cycles alone.
+Of the tasks of finetune.py there are fewer seeds, and cycles of 30 steps (some of 20 and 40); `--short` makes short
+sweeps alone, `--cycles` cycles alone.
 """
 
 from __future__ import annotations

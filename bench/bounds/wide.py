@@ -139,7 +139,9 @@ def others() -> Iterator[Case]:
             weights = max((kept["steps"].item().get("weights", 0) for kept in tests), default=0)
             found = [seen for kept in tests if (seen := rules.seen_in(rules.referenced(kept))) is not None]
             if weights and found:
-                yield Case(name, kind, steps, short.StepFacts(weights=weights), list(land.powers), list(land.lost), found)
+                yield Case(
+                    name, kind, steps, short.StepFacts(weights=weights), list(land.powers), list(land.lost), found
+                )
 
 
 def mean(cases: Iterable[Case], regrets: dict[tuple[str, int], float]) -> float:

@@ -389,7 +389,7 @@ def test_a_sweep_that_learns_above_the_answer_alone_says_so():
 def test_one_of_three_sweeps_that_loses_its_gain_early_does_not_make_the_others_inconclusive(place, early, lost):
     rates = np.geomspace(1e-6, 10, 18)
     rows = np.array([2 - np.exp(-((np.log(rates / lost) + 4) ** 2) / 6) + rates / lost for _ in range(3)])
-    shifted = int(round(math.log(early) / math.log(rates[1] / rates[0])))
+    shifted = round(math.log(early) / math.log(rates[1] / rates[0]))
     rows[place] = np.append(rows[place][shifted:], np.full(shifted, rows[place][-1]))
     alone, together = (Curve(rates, some, reference=some).bounds(budget=400) for some in (rows[place - 1], rows))
     assert together.max_lr == pytest.approx(alone.max_lr, rel=0.01)
@@ -407,7 +407,9 @@ def test_the_best_peak_of_a_single_layer_follows_from_the_lost_rate_alone(lost, 
     facts = short.StepFacts(weights=weights, single_layer=True)
     assert short.best(seen, density, budget, facts) == pytest.approx(math.log(lost / 3))
     plain = replace(facts, plain_sgd=True)  # breaks down at once, which a sweep shows late: as that of any network
-    assert short.best(seen, density, budget, plain) == short.best(seen, density, budget, replace(plain, single_layer=False))
+    assert short.best(seen, density, budget, plain) == short.best(
+        seen, density, budget, replace(plain, single_layer=False)
+    )
 
 
 @given(

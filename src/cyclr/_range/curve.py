@@ -289,8 +289,8 @@ class Curve(Displayed):
             raise ValueError(f"{path}: format must be {FORMAT!r}; was it written by Curve.save?")
         fields = ("rates", "losses", "metrics", "scale", "stops", "maximize", "peaks", "probes")
         later: dict[str, Any] = {"control": [], "reference": [], "loss_kind": "", "anew": False, "examples": 0}
-        later |= {"step_seconds": None, "in_turn": 0, "plain_sgd": False, "weights": 0, "single_layer": False}
-        later["groups"] = []
+        later |= {"step_seconds": None, "in_turn": 0, "plain_sgd": False, "weights": 0, "groups": []}
+        later["single_layer"] = False
         fields = (*fields, "earlier_steps", *later)
         plain.setdefault("earlier_steps", plain.get("spent", 0))  # version 0.1 calls it "spent" or lacks it
         plain = later | plain

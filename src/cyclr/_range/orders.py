@@ -24,7 +24,8 @@ class Reader(Protocol[Read]):
 
         These are `REFERENCE` training batches that stay the same throughout the test and are not trained on.
         Only called if the recorder's `reference` is set. A reader may have further attributes: `examples`, how many of
-        these a step takes, `plain_sgd`, `weights` and `single_layer`, as in `Curve`. With several processes it may have a method `agreed`: from the seconds of a step that were measured in each, or None, the same in all.
+        these a step takes, `plain_sgd`, `weights` and `single_layer`, as in `Curve`. With several processes it may have
+        a method `agreed`: from the seconds of a step that were measured in each, or None, the same in all.
         """
         ...
 

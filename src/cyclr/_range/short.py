@@ -157,7 +157,9 @@ def read(rates: Array, values: Array, *, ended: bool) -> ShortReading:
         # such as the logarithm of a probability that has become zero: no rise shows which rates are too high
         solved = np.flatnonzero(values <= ALMOST * start)
         floor = min(floor, float(logs[solved[0]]) if len(solved) else np.inf)
-    return ShortReading(lost, back, ended and not back, float(logs[lowest]), onset, floor, start, stable_up_to(rates, values, start))
+    return ShortReading(
+        lost, back, ended and not back, float(logs[lowest]), onset, floor, start, stable_up_to(rates, values, start)
+    )
 
 
 def stable_up_to(rates: Array, values: Array, start: float) -> float:
@@ -213,8 +215,8 @@ def best(reading: ShortReading, density: float, budget: int, steps: StepFacts = 
 
     usual = USUAL_RATE, or USUAL_RATE sqrt(USUAL_WEIGHTS / weights) where steps are about as large as the rate
 
-    It stays a factor of MARGIN below the lost rate, and without momentum below where steps are stable. The constants are those that lose least over the tasks in
-    docs/bounds.md.
+    It stays a factor of MARGIN below the lost rate, and without momentum STABLE below where steps are stable. The
+    constants are those that lose least over the tasks in docs/bounds.md.
 
     Args:
         reading: What was seen.

@@ -19,9 +19,9 @@ from cyclr._metrics import Better
 from cyclr._range import Curve, Ramp, Recorder, StepProgress
 from cyclr._range.fall import neighbours
 from cyclr._range.horizon import REFERENCE
-from cyclr._range.short import is_single_layer
 from cyclr._range.orders import Order, Orders, Rewind, Steps
 from cyclr._range.ramp import RAMP_0_1
+from cyclr._range.short import is_single_layer
 from cyclr._renamed import renamed
 from cyclr.keras._directions import checked, which_way
 from cyclr.keras._in_turn import BatchesInTurn
