@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("plotly")
-from cyclr import plot
+from cyclr import Curve, plot
 from cyclr._page.blocks import Figure, Figures
 from cyclr._page.registry import describe
 from cyclr.report._plotly import draw
@@ -55,3 +55,21 @@ def test_matplotlib_and_plotly_draw_the_same(figure: Figure) -> None:
     assert titled == ax.get_xlabel() == figure.x.name
     if figure.x.range is not None:
         assert ax.get_xlim() == pytest.approx(figure.x.range)
+
+
+def test_a_range_test_shows_the_lowest_loss_of_the_batches_set_aside() -> None:
+    rates = np.geomspace(1e-6, 10, 18)
+    losses = np.append(np.linspace(2.0, 1.9, 17), 50.0)
+    steady = np.append(np.linspace(2.0, 0.5, 17), 80.0)
+    (figure,) = [
+        figure
+        for part in describe(Curve(rates, losses, reference=steady)).parts
+        for block in part.blocks
+        if isinstance(block, Figures)
+        for figure in block.items
+        if figure.key == "range-test/loss"
+    ]
+    assert figure.y.range is not None
+    low, high = figure.y.range
+    assert low < 0.5
+    assert 2.0 < high < 5.0  # a divergence does not flatten the rest

@@ -98,7 +98,7 @@ def range_test(
         f"range-test/{signal}",
         caption + ("." if bounds is None else "; bounds dashed, their intervals shaded."),
         Axis("learning rate", curve.scale, (float(curve.rates[0]), float(curve.rates[-1]))),
-        Axis(in_words(signal), range=window(values, middle, rising=signal in curve.maximize)),
+        Axis(in_words(signal), range=window(np.vstack([values, *steady]), middle, rising=signal in curve.maximize)),
         tuple(lines), points, () if bounds is None else _bounds(bounds),
     )  # fmt: skip
 
