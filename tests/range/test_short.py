@@ -385,7 +385,7 @@ def test_a_sweep_that_learns_above_the_answer_alone_says_so():
     assert "learns from 0.063 on, above max_lr" in bounds.evidence[-1]
 
 
-@given(place=st.integers(0, 2), early=st.floats(3, 1000), lost=st.floats(0.05, 1.0))
+@given(place=st.integers(0, 2), early=st.floats(3, 20), lost=st.floats(0.05, 1.0))
 def test_one_of_three_sweeps_that_loses_its_gain_early_does_not_make_the_others_inconclusive(place, early, lost):
     rates = np.geomspace(1e-6, 10, 18)
     rows = np.array([2 - np.exp(-((np.log(rates / lost) + 4) ** 2) / 6) + rates / lost for _ in range(3)])
@@ -482,7 +482,7 @@ class Late(Training):
 
     def __init__(self, edge, late):
         super().__init__(edge)
-        self.late, self.made, self.restored = late, 0, 0
+        self.late, self.made, self.restored = late, 0, []
 
     def step(self, rate):
         self.made += 1
@@ -490,7 +490,15 @@ class Late(Training):
 
     def rewind(self, *, data):
         super().rewind(data=data)
-        self.restored += 1
+        self.restored.append(data)
+
+
+@pytest.mark.parametrize(("repeats", "restored"), [(1, [False]), (2, [False, True, False])])
+def test_slower_sweeps_begin_with_the_first_weights_again(repeats, restored):
+    training = Late(0.1, late=18 * repeats)
+    curve = walk(training, Recorder(Ramp(furthest=10), repeats=repeats, budget=5000, reference=True))
+    assert curve.losses.shape == (repeats, 60)
+    assert training.restored == restored
 
 
 @pytest.mark.parametrize(("budget", "steps"), [(866, 18), (867, 60), (5000, 60)])

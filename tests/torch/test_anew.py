@@ -91,3 +91,22 @@ def test_what_belongs_to_one_network_only_is_refused(given: dict[str, Any], word
 def test_a_function_that_makes_no_task_is_told() -> None:
     with pytest.raises(TypeError, match=r"the function must return a cyclr\.torch\.Task, got 3"):
         range_test(lambda seed: 3, repeats=2)  # type: ignore[call-overload]
+
+
+def test_slower_sweeps_begin_from_new_weights_too() -> None:
+    """The loss of single examples is so noisy that short sweeps show nothing."""
+    made: list[int] = []
+
+    def noisy_task(seed: int) -> Task:
+        made.append(seed)
+        torch.manual_seed(seed)
+        x = torch.randn(200, 8)
+        model = nn.Linear(8, 1, bias=False)
+        loader = DataLoader(TensorDataset(x, x.sum(1, keepdim=True) + 10 * torch.randn(200, 1)))
+        return Task(model, torch.optim.SGD(model.parameters(), 0.1), mse_loss, loader)
+
+    curve = range_test(noisy_task, repeats=2, budget=5000)
+    assert made == [0, 1]
+    assert curve.reference.shape == (2, 60)
+    alone = [range_test(lambda _, seed=seed: noisy_task(seed), budget=5000).reference[0, 0] for seed in (0, 1)]
+    assert curve.reference[:, 0] == pytest.approx(alone)

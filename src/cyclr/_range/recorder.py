@@ -140,7 +140,8 @@ class Recorder:
         if self.extent.reference and bounds_of(self.curve(), self.budget) is None:
             slow = self.extent.slower(self.curve().tuning_cost)
             if slow is not None:
-                yield Rewind(data=False)
+                # One sweep goes on with new batches; several begin with the first weights again, and their batches.
+                yield Rewind(data=self.repeats > 1)
                 yield from self._again(slow.ramp)
                 self.extent = slow
         if self.extent.cycles:
