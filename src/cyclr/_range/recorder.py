@@ -137,13 +137,12 @@ class Recorder:
     def orders(self) -> Orders:
         """Yield all orders of the test; the generator's return value is the curve."""
         yield from self._all_sweeps()
-        if self.extent.reference and bounds_of(self.curve(), self.budget) is None:
-            slow = self.extent.slower(self.curve().tuning_cost)
-            if slow is not None:
-                # One sweep goes on with new batches; several begin with the first weights again, and their batches.
-                yield Rewind(data=self.repeats > 1)
-                yield from self._again(slow.ramp)
-                self.extent = slow
+        slow = self.extent.slower(self.extent.spent)
+        if slow is not None and bounds_of(self.curve(), self.budget) is None:
+            # One sweep goes on with new batches; several begin with the first weights again, and their batches.
+            yield Rewind(data=self.repeats > 1)
+            yield from self._again(slow.ramp)
+            self.extent = slow
         if self.extent.cycles:
             # The peaks to try lie around what a short sweep says for this training; a long one says it for all lengths.
             bounds = bounds_of(self.curve(), self.budget if self.extent.short else None)
